@@ -17,6 +17,8 @@ import (
 	"io"
 	"iter"
 	"strings"
+
+	"github.com/fettlehq/fettle/internal/fault"
 )
 
 // Bounds used when Options leaves them zero. The longest line in Debian's main index is a Provides of about 100 kB; the
@@ -37,14 +39,6 @@ type Options struct {
 	// Comments allows lines that start with '#', as in apt's *.sources and debian/control; indexes have none.
 	Comments bool
 }
-
-// SyntaxError tells where an input stops being a control file.
-type SyntaxError struct {
-	Line int    // counted from 1
-	Msg  string // what is wrong there
-}
-
-func (e *SyntaxError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Msg) }
 
 // field is where a field lies, in bytes from the start of the stanza. A field that is absent has lo < 0.
 type field struct {
@@ -125,7 +119,8 @@ func (r *Reader) Next() bool {
 	}
 }
 
-// Err returns the error that stopped Next, nil at a regular end of input. It is a *SyntaxError or a read error.
+// Err returns the error that stopped Next, nil at a regular end of input. What is no control file is fault.Invalid and
+// names the line, counted from 1; an error of the underlying reader is wrapped as it is.
 func (r *Reader) Err() error {
 	if errors.Is(r.err, io.EOF) {
 		return nil
@@ -320,7 +315,7 @@ func (r *Reader) fill() bool {
 }
 
 func (r *Reader) fail(format string, args ...any) bool {
-	r.err = &SyntaxError{Line: r.line, Msg: fmt.Sprintf(format, args...)}
+	r.err = fault.New(fault.Invalid, "deb822: line %d: %s", r.line, fmt.Sprintf(format, args...))
 	return false
 }
 
