@@ -1,0 +1,63 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listen opens a listener of this process inside the server's namespace, so
+// that an http.Server of a test can serve machines; addr is such as
+// ServerAddr + ":8080".
+func (f *Fleet) Listen(ctx context.Context, addr string) (net.Listener, error) {
+	var l net.Listener
+	err := f.inside(func() error {
+		var err error
+		l, err = new(net.ListenConfig).Listen(ctx, "tcp", addr)
+		return err
+	})
+	return l, err
+}
+
+// HTTPClient returns a client of this process whose connections begin inside
+// the server's namespace. Addresses must be numeric.
+func (f *Fleet) HTTPClient() *http.Client {
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		var conn net.Conn
+		err := f.inside(func() error {
+			var err error
+			conn, err = new(net.Dialer).DialContext(ctx, network, addr)
+			return err
+		})
+		return conn, err
+	}
+	return &http.Client{Transport: &http.Transport{DialContext: dial}}
+}
+
+// inside runs do on a thread that stands in the server's namespace. A socket
+// belongs to the namespace in which it was made, for good.
+func (f *Fleet) inside(do func() error) error {
+	done := make(chan error)
+	go func() {
+		// Never unlocked: the runtime ends the thread with the goroutine, so no
+		// other goroutine can find itself in the wrong network.
+		runtime.LockOSThread()
+		done <- func() error {
+			ns, err := os.Open("/run/netns/" + f.serverNS())
+			if err != nil {
+				return fmt.Errorf("lab: server namespace: %w", err)
+			}
+			defer ns.Close()
+			if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+				return fmt.Errorf("lab: enter server namespace: %w", err)
+			}
+			return do()
+		}()
+	}()
+	return <-done
+}
