@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +38,7 @@ type Fleet struct {
 
 	mu       sync.Mutex
 	machines map[string]*Machine
+	servers  []*http.Server
 	next     int
 	closed   bool
 }
@@ -196,9 +198,12 @@ func raiseLimit(path string, want int) error {
 func (f *Fleet) Close() error {
 	f.mu.Lock()
 	f.closed = true
-	machines := f.machines
-	f.machines = map[string]*Machine{}
+	machines, servers := f.machines, f.servers
+	f.machines, f.servers = map[string]*Machine{}, nil
 	f.mu.Unlock()
+	for _, srv := range servers {
+		srv.Close()
+	}
 	for _, m := range machines {
 		m.PowerCut()
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -60,4 +61,19 @@ func (f *Fleet) inside(do func() error) error {
 		}()
 	}()
 	return <-done
+}
+
+// Serve answers HTTP inside the server's namespace until the fleet is closed;
+// addr is such as ServerAddr + ":8080". It returns the URL for machines.
+func (f *Fleet) Serve(ctx context.Context, addr string, h http.Handler) (string, error) {
+	l, err := f.Listen(ctx, addr)
+	if err != nil {
+		return "", err
+	}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
+	f.mu.Lock()
+	f.servers = append(f.servers, srv)
+	f.mu.Unlock()
+	go func() { _ = srv.Serve(l) }() // ends with ErrServerClosed by Close
+	return "http://" + l.Addr().String(), nil
 }

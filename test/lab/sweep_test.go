@@ -162,14 +162,11 @@ func TestFaults(t *testing.T) {
 }
 
 func testNetworkCut(ctx context.Context, t *testing.T, f *Fleet, m *Machine) {
-	l, err := f.Listen(ctx, ServerAddr+":8080")
+	url, err := f.Serve(ctx, ServerAddr+":8080", http.FileServerFS(os.DirFS(t.TempDir())))
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: http.FileServerFS(os.DirFS(t.TempDir()))}
-	go func() { _ = srv.Serve(l) }()
-	t.Cleanup(func() { srv.Close() })
-	resp, err := f.HTTPClient().Get("http://" + ServerAddr + ":8080/")
+	resp, err := f.HTTPClient().Get(url + "/")
 	if err != nil {
 		t.Fatal(err)
 	}
