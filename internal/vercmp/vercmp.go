@@ -27,6 +27,15 @@ const (
 	Apple   Scheme = "apple"   // Product versions such as 15.6.1 (a), builds such as 24G90.
 )
 
+// Known reports whether s is one of the constants.
+func (s Scheme) Known() bool {
+	switch s {
+	case DPKG, RPM, APK, SemVer, Windows, Apple:
+		return true
+	}
+	return false
+}
+
 // ErrScheme is in the chain of the error that [Compare] and [Valid] return for a scheme that is not one of the constants.
 var ErrScheme = errors.New("unknown version scheme")
 

@@ -134,6 +134,17 @@ func TestValidDpkg(t *testing.T) {
 	}
 }
 
+func TestKnown(t *testing.T) {
+	for scheme := range all() {
+		if !scheme.Known() {
+			t.Errorf("%s is not known", scheme)
+		}
+	}
+	if Scheme("").Known() || Scheme("DPKG").Known() {
+		t.Error("a scheme is known that has no constant")
+	}
+}
+
 func TestMalformedIsBelow(t *testing.T) {
 	for scheme, bad := range map[Scheme]string{SemVer: "9", Windows: "z", Apple: "zz"} {
 		if c := all()[scheme](bad, "0.0.0"); c != -1 {
