@@ -1,0 +1,49 @@
+// Package all lists every collector and runs them in order.
+package all
+
+import (
+	"context"
+	"runtime"
+
+	"github.com/fettlehq/fettle/internal/agent/collect"
+	"github.com/fettlehq/fettle/internal/agent/collect/apt"
+	"github.com/fettlehq/fettle/internal/agent/collect/dpkg"
+	"github.com/fettlehq/fettle/internal/agent/collect/hardware"
+	"github.com/fettlehq/fettle/internal/agent/collect/network"
+	"github.com/fettlehq/fettle/internal/agent/collect/release"
+	"github.com/fettlehq/fettle/internal/agent/collect/restart"
+	"github.com/fettlehq/fettle/internal/agent/collect/state"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/inventory"
+)
+
+// List returns the collectors in the order in which they run: later ones may
+// use what earlier ones found.
+func List() []collect.Collector {
+	return []collect.Collector{
+		release.Collector(), dpkg.Collector(), apt.Collector(), hardware.Collector(),
+		network.Collector(), state.Collector(), restart.Collector(),
+	}
+}
+
+// Collect builds the inventory of the tree. problems are what single
+// collectors could not learn; err is set when the snapshot is worth nothing,
+// with fault.Unsupported where this build knows no way to look at the machine.
+func Collect(ctx context.Context, t *collect.Tree) (s inventory.Snapshot, problems []error, err error) {
+	if t.Live() && runtime.GOOS != "linux" {
+		return s, nil, fault.New(fault.Unsupported, "collect: the inventory of %s machines is not built yet", runtime.GOOS)
+	}
+	for _, c := range List() {
+		err := c.Collect(ctx, t, &s)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return s, problems, fault.Wrap(err, fault.Cancelled, "collect: the scan was stopped")
+		case c.Essential:
+			return s, problems, err
+		default:
+			problems = append(problems, err)
+		}
+	}
+	return s, problems, nil
+}
