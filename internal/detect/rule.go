@@ -188,10 +188,8 @@ func (r Rule) validateLeaf(path string) error {
 	default:
 		return fault.New(fault.Invalid, "%s: unknown operator %q", path, op)
 	}
-	if scheme != "" {
-		if _, err := vercmp.Compare(scheme, "1", "1"); err != nil {
-			return fault.Wrap(err, fault.Invalid, "%s: version scheme %q", path, scheme)
-		}
+	if scheme != "" && !scheme.Known() {
+		return fault.New(fault.Invalid, "%s: unknown version scheme %q", path, scheme)
 	}
 	return nil
 }

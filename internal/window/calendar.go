@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// horizon bounds how far a look ahead goes. Windows that touch each other without end are reported as open until about
+// horizon bounds how far closing looks ahead: windows that touch each other without end are reported as open until about
 // this long after the question.
-const horizon = 366 * 24 * time.Hour
+const horizon = 31 * 24 * time.Hour
 
 // rareMonths bounds the search for the next opening. The rarest rule, the fifth of a weekday in February, skips 40 years
 // around 2100.
@@ -99,11 +99,16 @@ func (t Times) opening(at time.Time) (first span, ok bool) {
 
 // closing returns when what is open at from closes: at end, unless another window is open by then, or at the next freeze.
 func (t Times) closing(from, end time.Time) time.Time {
+	// The occurrence of each window that is not over at end; looked up again only when end has passed it.
+	ahead := make([]span, len(t.windows))
 	for extended := len(t.windows) > 0; extended && end.Sub(from) < horizon; {
 		extended = false
-		for _, w := range t.windows {
-			if s, ok := w.next(end); ok && !s.start.After(end) {
-				end, extended = s.end, true
+		for i, w := range t.windows {
+			if !ahead[i].end.After(end) {
+				ahead[i], _ = w.next(end)
+			}
+			if ahead[i].end.After(end) && !ahead[i].start.After(end) {
+				end, extended = ahead[i].end, true
 			}
 		}
 	}
