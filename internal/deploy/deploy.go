@@ -4,6 +4,7 @@
 package deploy
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/estate"
@@ -101,10 +102,44 @@ type Policy struct {
 	// the ended tasks failed (and at least two did).
 	MaxFailedPercent int `json:"max_failed_percent"`
 	// BlastPercentPerHour limits how many of a tenant's endpoints may start
-	// installing within any hour; at least one always may.
+	// installing within any hour; BlastFloor of them always may.
 	BlastPercentPerHour int `json:"blast_percent_per_hour"`
+	// ExpireAfter ends a task that has not ended by then, such as one whose
+	// machine never came back.
+	ExpireAfter window.Duration `json:"expire_after"`
 	// RestartServices restarts services that run replaced files.
 	RestartServices bool `json:"restart_services"`
+}
+
+// BlastFloor is the number of endpoints that may start within an hour however
+// small the share is, so that small fleets are not held up.
+const BlastFloor = 5
+
+// DefaultPolicy is what a deployment gets where nobody said otherwise.
+func DefaultPolicy() Policy {
+	return Policy{
+		Reboot: RebootNever, Conffile: KeepOld, Attempts: 3,
+		RetryAfter: window.Duration(10 * time.Minute), TaskTimeout: window.Duration(time.Hour),
+		OfflineAfter: window.Duration(30 * time.Minute), ExpireAfter: window.Duration(14 * 24 * time.Hour),
+		MaxFailedPercent: 20, BlastPercentPerHour: 25, RestartServices: true,
+	}
+}
+
+// Filled returns the policy with defaults in place of zero values.
+// RestartServices stays as it is: false is a choice.
+func (p Policy) Filled() Policy {
+	d := DefaultPolicy()
+	d.RestartServices = p.RestartServices
+	d.Reboot = cmp.Or(p.Reboot, d.Reboot)
+	d.Conffile = cmp.Or(p.Conffile, d.Conffile)
+	d.Attempts = cmp.Or(p.Attempts, d.Attempts)
+	d.RetryAfter = cmp.Or(p.RetryAfter, d.RetryAfter)
+	d.TaskTimeout = cmp.Or(p.TaskTimeout, d.TaskTimeout)
+	d.OfflineAfter = cmp.Or(p.OfflineAfter, d.OfflineAfter)
+	d.ExpireAfter = cmp.Or(p.ExpireAfter, d.ExpireAfter)
+	d.MaxFailedPercent = cmp.Or(p.MaxFailedPercent, d.MaxFailedPercent)
+	d.BlastPercentPerHour = cmp.Or(p.BlastPercentPerHour, d.BlastPercentPerHour)
+	return d
 }
 
 // State is where a task stands; the words are those that people see.
@@ -152,7 +187,9 @@ type Task struct {
 	Endpoint   estate.EndpointID `json:"endpoint"`
 	Ring       int               `json:"ring"`
 	Patches    []PatchRef        `json:"patches"`
-	State      State             `json:"state"`
+	// DryRun ends with the plan.
+	DryRun bool  `json:"dry_run,omitempty"`
+	State  State `json:"state"`
 	// Reason says in words why the task is where it is.
 	Reason  string    `json:"reason,omitempty"`
 	Attempt int       `json:"attempt"` // 1 for the first
@@ -238,4 +275,11 @@ type ItemError struct {
 	Package string `json:"package"`
 	Version string `json:"version,omitempty"`
 	Reason  string `json:"reason"`
+}
+
+// PatchVerdict is a fresh scan's answer about one patch.
+type PatchVerdict struct {
+	Patch     patch.ID `json:"patch"`
+	Installed bool     `json:"installed"`
+	Reason    string   `json:"reason"`
 }

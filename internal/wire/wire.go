@@ -16,7 +16,6 @@ import (
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/inventory"
-	"github.com/fettlehq/fettle/internal/patch"
 )
 
 // Protocol is the version that this build speaks. A server answers older
@@ -171,14 +170,7 @@ type Event struct {
 	// outside the signed catalog, a digest that differs, a local policy.
 	Refused bool `json:"refused,omitempty"`
 	// Verdicts answer ActVerify: per patch, installed or not and why.
-	Verdicts []PatchVerdict `json:"verdicts,omitempty"`
-}
-
-// PatchVerdict is the fresh scan's answer about one patch.
-type PatchVerdict struct {
-	Patch     patch.ID `json:"patch"`
-	Installed bool     `json:"installed"`
-	Reason    string   `json:"reason"`
+	Verdicts []deploy.PatchVerdict `json:"verdicts,omitempty"`
 }
 
 // Events is a batch.

@@ -1,0 +1,159 @@
+package deploy
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+// Report is what an endpoint says about a task.
+type Report struct {
+	Attempt  int
+	At       time.Time // by the server's clock
+	State    State
+	Reason   string
+	Plan     *Plan
+	Result   *Result
+	Progress int
+	Refused  bool // the agent refused the order by itself
+	Verdicts []PatchVerdict
+}
+
+// Hear folds an endpoint's report into its task and returns the new task. A
+// report about an earlier attempt or an ended task changes nothing (the same
+// word may come twice after a lost answer); one that can't follow the task's
+// state gives a Conflict fault. What the endpoint can say is narrow: it can
+// report plans, progress, results and verdicts; it can't approve, start or
+// verify by its word alone.
+func Hear(t Task, p Policy, r Report) (Task, error) {
+	p = p.Filled()
+	if t.State.Ended() || r.Attempt < t.Attempt {
+		return t, nil
+	}
+	if r.Attempt > t.Attempt {
+		return t, fault.New(fault.Conflict, "report about attempt %d of task %s, which is at attempt %d", r.Attempt, t.ID, t.Attempt)
+	}
+	t.History = append([]Step(nil), t.History...)
+	t.Heard = r.At
+	if r.Result != nil {
+		t.Result = r.Result
+	}
+	switch {
+	case r.Refused:
+		t.move(Failed, "refused by the endpoint: "+r.Reason, r.At)
+	case r.State == Failed:
+		t.fail(p, r.Reason, r.At)
+	default:
+		t.follow(p, r)
+	}
+	return t, nil
+}
+
+// follow takes a report of progress or success; one that does not belong to
+// the present state (a repeated word) is left alone.
+func (t *Task) follow(p Policy, r Report) {
+	switch {
+	case r.State == Planned && t.State == Planning && r.Plan != nil:
+		t.planned(r)
+	case r.State == t.State && (t.State == Downloading || t.State == Installing || t.State == Planning || t.State == Rebooting):
+		t.Progress = r.Progress
+		if r.Reason != "" {
+			t.Reason = r.Reason
+		}
+	case r.State == Staged && t.State == Downloading:
+		t.move(Staged, "all bytes are on the endpoint", r.At)
+	case r.State == WaitingReboot && (t.State == Installing || t.State == Verifying):
+		t.move(WaitingReboot, r.Reason, r.At)
+	case r.State == Verifying && len(r.Verdicts) == 0 && (t.State == Installing || t.State == Rebooting || t.State == WaitingReboot):
+		t.move(Verifying, "a fresh scan is under way", r.At)
+	case len(r.Verdicts) > 0 && t.State == Verifying:
+		t.verify(p, r)
+	case r.State == NotApplicable && !begun(t.State):
+		t.move(NotApplicable, r.Reason, r.At)
+	}
+}
+
+func (t *Task) planned(r Report) {
+	t.Plan = r.Plan
+	why := "the plan is made"
+	if len(r.Plan.Refused) > 0 {
+		why += "; left out: " + refusals(r.Plan.Refused)
+	}
+	switch {
+	case t.DryRun:
+		t.move(Planned, why, r.At)
+	case len(r.Plan.Changes) == 0 && len(r.Plan.Refused) > 0:
+		t.move(Failed, "nothing can be installed: "+refusals(r.Plan.Refused), r.At)
+	case len(r.Plan.Changes) == 0:
+		t.move(NotApplicable, "the endpoint has nothing left to install", r.At)
+	default:
+		t.move(Staging, why, r.At)
+	}
+}
+
+func refusals(all []Refusal) string {
+	parts := make([]string, 0, len(all))
+	for _, r := range all {
+		parts = append(parts, string(r.Patch)+" ("+r.Reason+")")
+	}
+	return strings.Join(parts, "; ")
+}
+
+// verify ends the attempt: verified only when the fresh scan shows every
+// patch installed that the plan did not leave out.
+func (t *Task) verify(p Policy, r Report) {
+	verdicts := map[string]PatchVerdict{}
+	for _, v := range r.Verdicts {
+		verdicts[string(v.Patch)] = v
+	}
+	var lacking []string
+	for _, ref := range t.Patches {
+		v, ok := verdicts[string(ref.ID)]
+		switch {
+		case t.Plan != nil && t.Plan.refuses(ref):
+		case !ok:
+			lacking = append(lacking, string(ref.ID)+": the scan says nothing of it")
+		case !v.Installed:
+			lacking = append(lacking, string(ref.ID)+": "+v.Reason)
+		}
+	}
+	if len(lacking) == 0 {
+		why := "a fresh scan shows everything installed"
+		if t.Plan != nil && len(t.Plan.Refused) > 0 {
+			why += " but what was left out: " + refusals(t.Plan.Refused)
+		}
+		t.move(Verified, why, r.At)
+		return
+	}
+	reason := "after the installation the scan still finds: " + strings.Join(lacking, "; ")
+	if t.Result != nil && len(t.Result.Failures) > 0 {
+		reason = failures(t.Result.Failures)
+	}
+	t.fail(p, reason, r.At)
+}
+
+func (p *Plan) refuses(ref PatchRef) bool {
+	return slices.ContainsFunc(p.Refused, func(r Refusal) bool { return r.Patch == ref.ID })
+}
+
+func failures(all []ItemError) string {
+	parts := make([]string, 0, len(all))
+	for _, f := range all {
+		parts = append(parts, f.Package+": "+f.Reason)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// fail ends the attempt, planning another one while attempts are left. The
+// pause doubles with each attempt.
+func (t *Task) fail(p Policy, reason string, now time.Time) {
+	if t.Attempt >= p.Attempts {
+		t.move(Failed, reason, now)
+		return
+	}
+	pause := p.RetryAfter.Std() << (max(t.Attempt, 1) - 1)
+	t.NotBefore = now.Add(pause)
+	t.move(RetryPlanned, reason+" (next attempt after "+t.NotBefore.UTC().Format(time.RFC3339)+")", now)
+}

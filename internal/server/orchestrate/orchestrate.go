@@ -1,0 +1,284 @@
+// Package orchestrate is the loop that advances deployments: it asks
+// deploy.Advance what follows, keeps the answer in the store, wakes endpoints
+// and asks for payloads. Orders are not queued anywhere: they follow from the
+// states of an endpoint's tasks, so that nothing is lost and nothing comes
+// twice after a crash.
+package orchestrate
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/fettlehq/fettle/internal/approval"
+	"github.com/fettlehq/fettle/internal/deploy"
+	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/wire"
+)
+
+// Store keeps deployments and tasks.
+type Store interface {
+	// OpenDeployments returns every deployment, of all tenants, that is not
+	// finished.
+	OpenDeployments(ctx context.Context) ([]deploy.Deployment, error)
+	Deployment(ctx context.Context, tenant estate.TenantID, id deploy.ID) (deploy.Deployment, error)
+	Tasks(ctx context.Context, tenant estate.TenantID, id deploy.ID) ([]deploy.Task, error)
+	// EndpointTasks returns the endpoint's tasks that have not ended.
+	EndpointTasks(ctx context.Context, tenant estate.TenantID, endpoint estate.EndpointID) ([]deploy.Task, error)
+	// SaveProgress writes the deployment and the tasks in one transaction.
+	SaveProgress(ctx context.Context, d deploy.Deployment, tasks []deploy.Task) error
+}
+
+// Fleet answers from the assessment, the approvals and the estate.
+type Fleet interface {
+	Lacks(tenant estate.TenantID, endpoint estate.EndpointID, id patch.ID) bool
+	Approval(tenant estate.TenantID, endpoint estate.EndpointID, id patch.ID) approval.State
+	// Started counts endpoints of the tenant that began to install since.
+	Started(tenant estate.TenantID, since time.Time) int
+	Endpoints(tenant estate.TenantID) int
+	// CatalogVersion is the version whose records the orders name.
+	CatalogVersion() int64
+}
+
+// Payloads brings payloads to the server.
+type Payloads interface {
+	Staged(payloads []patch.Payload) (all bool, problem string)
+	// Stage starts bringing them in and returns at once.
+	Stage(payloads []patch.Payload)
+}
+
+// Waker asks an endpoint to check in.
+type Waker interface {
+	Wake(tenant estate.TenantID, endpoint estate.EndpointID)
+}
+
+// Loop advances deployments.
+type Loop struct {
+	store    Store
+	fleet    Fleet
+	payloads Payloads
+	waker    Waker
+	log      *slog.Logger
+	now      func() time.Time
+
+	mu   sync.Mutex // one writer of deployments and tasks
+	kick chan struct{}
+}
+
+// New returns a loop; Run starts it.
+func New(s Store, f Fleet, p Payloads, w Waker, log *slog.Logger, now func() time.Time) *Loop {
+	return &Loop{store: s, fleet: f, payloads: p, waker: w, log: log, now: now, kick: make(chan struct{}, 1)}
+}
+
+// Kick makes the loop look again soon: after a report, an approval, a staged
+// payload, a new catalog.
+func (l *Loop) Kick() {
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Run advances every open deployment when kicked and each interval, until the
+// context ends. A deployment that can't be advanced is logged and tried again.
+func (l *Loop) Run(ctx context.Context, interval time.Duration) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		if err := l.Once(ctx); err != nil && ctx.Err() == nil {
+			l.log.Error("deployments could not be advanced", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-l.kick:
+		}
+	}
+}
+
+// Once advances every open deployment one time.
+func (l *Loop) Once(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	open, err := l.store.OpenDeployments(ctx)
+	if err != nil {
+		return fault.Wrap(err, fault.CodeOf(err), "orchestrate: list open deployments")
+	}
+	for _, d := range open {
+		if err := l.advance(ctx, d); err != nil {
+			l.log.Error("deployment could not be advanced", "deployment", d.ID, "error", err)
+		}
+	}
+	return nil
+}
+
+func (l *Loop) advance(ctx context.Context, d deploy.Deployment) error {
+	tasks, err := l.store.Tasks(ctx, d.Tenant, d.ID)
+	if err != nil {
+		return fault.Wrap(err, fault.CodeOf(err), "orchestrate: tasks of %s", d.ID)
+	}
+	next, changed, actions := deploy.Advance(d, tasks, world{l, d.Tenant}, l.now())
+	if len(changed) > 0 || next.Status != d.Status || next.Reason != d.Reason || !next.Finished.Equal(d.Finished) {
+		if err := l.store.SaveProgress(ctx, next, changed); err != nil {
+			return fault.Wrap(err, fault.CodeOf(err), "orchestrate: save %s", d.ID)
+		}
+	}
+	for _, a := range actions {
+		if len(a.Stage) > 0 {
+			l.payloads.Stage(a.Stage)
+		}
+		if a.Wake != "" {
+			l.waker.Wake(d.Tenant, a.Wake)
+		}
+	}
+	return nil
+}
+
+// world answers Advance for one tenant.
+type world struct {
+	l      *Loop
+	tenant estate.TenantID
+}
+
+func (w world) Approval(e estate.EndpointID, id patch.ID) approval.State {
+	return w.l.fleet.Approval(w.tenant, e, id)
+}
+
+func (w world) Lacks(e estate.EndpointID, id patch.ID) bool { return w.l.fleet.Lacks(w.tenant, e, id) }
+
+func (w world) StagedHere(p []patch.Payload) (bool, string) { return w.l.payloads.Staged(p) }
+
+func (w world) Started(now time.Time) (started, endpoints int) {
+	return w.l.fleet.Started(w.tenant, now.Add(-time.Hour)), w.l.fleet.Endpoints(w.tenant)
+}
+
+// Update changes a deployment under the loop's lock: halting, resuming,
+// cancelling by a person. The function returns the changed deployment.
+func (l *Loop) Update(ctx context.Context, tenant estate.TenantID, id deploy.ID, change func(deploy.Deployment) (deploy.Deployment, error)) (deploy.Deployment, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d, err := l.store.Deployment(ctx, tenant, id)
+	if err != nil {
+		return d, err
+	}
+	next, err := change(d)
+	if err != nil {
+		return d, err
+	}
+	if err := l.store.SaveProgress(ctx, next, nil); err != nil {
+		return d, err
+	}
+	l.Kick()
+	return next, nil
+}
+
+// Hear folds an endpoint's events into its tasks. An event about another
+// endpoint's task gives a Denied fault and changes nothing.
+func (l *Loop) Hear(ctx context.Context, tenant estate.TenantID, endpoint estate.EndpointID, events []wire.Event) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	tasks, err := l.store.EndpointTasks(ctx, tenant, endpoint)
+	if err != nil {
+		return fault.Wrap(err, fault.CodeOf(err), "orchestrate: tasks of endpoint %s", endpoint)
+	}
+	byID := map[deploy.TaskID]*deploy.Task{}
+	for i := range tasks {
+		byID[tasks[i].ID] = &tasks[i]
+	}
+	touched := map[deploy.ID][]deploy.TaskID{}
+	for _, e := range events {
+		t, mine := byID[e.Task]
+		if !mine {
+			continue // ended meanwhile, or never its own: the gateway has refused and audited those
+		}
+		if err := l.hear(ctx, t, e); err != nil {
+			return err
+		}
+		touched[t.Deployment] = append(touched[t.Deployment], t.ID)
+	}
+	for id, ids := range touched {
+		if err := l.keep(ctx, tenant, id, ids, byID); err != nil {
+			return err
+		}
+	}
+	if len(touched) > 0 {
+		l.Kick()
+	}
+	return nil
+}
+
+func (l *Loop) hear(ctx context.Context, t *deploy.Task, e wire.Event) error {
+	d, err := l.store.Deployment(ctx, t.Tenant, t.Deployment)
+	if err != nil {
+		return err
+	}
+	next, err := deploy.Hear(*t, d.Policy, deploy.Report{
+		Attempt: e.Attempt, At: l.now(), State: e.State, Reason: e.Reason, Plan: e.Plan,
+		Result: e.Result, Progress: e.Progress, Refused: e.Refused, Verdicts: e.Verdicts,
+	})
+	if err != nil {
+		l.log.Warn("an endpoint's report does not follow its task", "task", t.ID, "error", err)
+		return nil
+	}
+	*t = next
+	return nil
+}
+
+func (l *Loop) keep(ctx context.Context, tenant estate.TenantID, id deploy.ID, ids []deploy.TaskID, byID map[deploy.TaskID]*deploy.Task) error {
+	d, err := l.store.Deployment(ctx, tenant, id)
+	if err != nil {
+		return err
+	}
+	seen := map[deploy.TaskID]bool{}
+	var changed []deploy.Task
+	for _, taskID := range ids {
+		if !seen[taskID] {
+			seen[taskID] = true
+			changed = append(changed, *byID[taskID])
+		}
+	}
+	return l.store.SaveProgress(ctx, d, changed)
+}
+
+// Orders returns what the endpoint is to do now, derived from the states of
+// its tasks, oldest task first. Only one task at a time may change a machine.
+func (l *Loop) Orders(ctx context.Context, tenant estate.TenantID, endpoint estate.EndpointID) ([]wire.Order, error) {
+	tasks, err := l.store.EndpointTasks(ctx, tenant, endpoint)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.CodeOf(err), "orchestrate: tasks of endpoint %s", endpoint)
+	}
+	var orders []wire.Order
+	for _, t := range tasks {
+		d, err := l.store.Deployment(ctx, tenant, t.Deployment)
+		if err != nil {
+			return nil, err
+		}
+		if o, ok := l.order(d, t); ok {
+			orders = append(orders, o)
+		}
+	}
+	return orders, nil
+}
+
+func (l *Loop) order(d deploy.Deployment, t deploy.Task) (wire.Order, bool) {
+	act, ok := map[deploy.State]wire.Action{
+		deploy.Planning: wire.ActPlan, deploy.Downloading: wire.ActDownload, deploy.Installing: wire.ActInstall,
+		deploy.Rebooting: wire.ActReboot, deploy.Verifying: wire.ActVerify,
+	}[t.State]
+	if !ok {
+		return wire.Order{}, false
+	}
+	p := d.Policy.Filled()
+	o := wire.Order{
+		Task: t.ID, Attempt: t.Attempt, Action: act, Patches: t.Patches, Catalog: l.fleet.CatalogVersion(),
+		Conffile: p.Conffile, Timeout: int(p.TaskTimeout.Std().Seconds()), RestartServices: p.RestartServices,
+	}
+	if open, until := d.Schedule.Open(l.now()); act == wire.ActInstall && open {
+		o.Until = until
+	}
+	return o, true
+}
