@@ -169,8 +169,13 @@ func (a *Archive) sign(ctx context.Context, s Suite) error {
 	}
 	argv := []string{"apt-ftparchive"}
 	for _, f := range [][2]string{
-		{"Origin", s.Origin}, {"Label", s.Label}, {"Suite", s.Name}, {"Codename", s.Codename},
-		{"Components", "main"}, {"Architectures", strings.Join(a.Archs, " ")}, {"Acquire-By-Hash", "yes"},
+		{"Origin", s.Origin},
+		{"Label", s.Label},
+		{"Suite", s.Name},
+		{"Codename", s.Codename},
+		{"Components", "main"},
+		{"Architectures", strings.Join(a.Archs, " ")},
+		{"Acquire-By-Hash", "yes"},
 		{"Description", "made in Fettle's lab"},
 	} {
 		argv = append(argv, "-o", "APT::FTPArchive::Release::"+f[0]+"="+f[1])

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -154,7 +155,9 @@ func furnish(root string, host hostApt) error {
 	}
 	defer in.Close()
 	for _, stale := range []string{"etc/apt/sources.list", "etc/apt/apt.conf.d/99mmdebstrap", "etc/resolv.conf", "etc/hostname"} {
-		in.RemoveAll(stale)
+		if err := in.RemoveAll(stale); err != nil {
+			return fmt.Errorf("lab: furnish: %w", err)
+		}
 	}
 	for _, f := range host.SourceFiles {
 		if err := writeIn(in, f.Name, f.Data, 0o644); err != nil {
@@ -172,8 +175,7 @@ func furnish(root string, host hostApt) error {
 		"e2scrub_all.timer", "fstrim.timer",
 	} {
 		path := filepath.Join("etc/systemd/system", unit)
-		in.RemoveAll(path)
-		if err := in.Symlink("/dev/null", path); err != nil {
+		if err := errors.Join(in.RemoveAll(path), in.Symlink("/dev/null", path)); err != nil {
 			return fmt.Errorf("lab: furnish: mask %s: %w", unit, err)
 		}
 	}

@@ -221,7 +221,8 @@ func (m *Machine) nspawnCommand(groups []string) *exec.Cmd {
 	}
 	const enter = `while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || exit 1; shift; done; shift; exec "$@"`
 	argv = append(append(append([]string{"sh", "-c", enter, "sh"}, groups...), "--"), argv...)
-	cmd := exec.Command(argv[0], argv[1:]...)
+	// A machine outlives the context that it was started with.
+	cmd := exec.CommandContext(context.Background(), argv[0], argv[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	return cmd
 }

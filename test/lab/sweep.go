@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -162,8 +163,8 @@ func unmountBelow(dir string) error {
 	if err != nil {
 		return err
 	}
-	for i := len(points) - 1; i >= 0; i-- {
-		_ = unix.Unmount(points[i], unix.MNT_DETACH)
+	for _, point := range slices.Backward(points) {
+		_ = unix.Unmount(point, unix.MNT_DETACH)
 	}
 	left, err := mountsBelow(dir)
 	if err == nil && len(left) > 0 {
