@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,7 +37,7 @@ type Fleet struct {
 
 	mu       sync.Mutex
 	machines map[string]*Machine
-	servers  []*http.Server
+	closers  []io.Closer // servers and forwards
 	next     int
 	closed   bool
 }
@@ -198,11 +197,11 @@ func raiseLimit(path string, want int) error {
 func (f *Fleet) Close() error {
 	f.mu.Lock()
 	f.closed = true
-	machines, servers := f.machines, f.servers
-	f.machines, f.servers = map[string]*Machine{}, nil
+	machines, closers := f.machines, f.closers
+	f.machines, f.closers = map[string]*Machine{}, nil
 	f.mu.Unlock()
-	for _, srv := range servers {
-		srv.Close()
+	for _, c := range closers {
+		_ = c.Close()
 	}
 	for _, m := range machines {
 		m.PowerCut()

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -72,8 +73,60 @@ func (f *Fleet) Serve(ctx context.Context, addr string, h http.Handler) (string,
 	}
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
 	f.mu.Lock()
-	f.servers = append(f.servers, srv)
+	f.closers = append(f.closers, srv)
 	f.mu.Unlock()
 	go func() { _ = srv.Serve(l) }() // ends with ErrServerClosed by Close
 	return "http://" + l.Addr().String(), nil
+}
+
+// Forward lets machines reach one address of this host: connections to addr in
+// the server's namespace, such as ServerAddr + ":8443", are passed on byte by
+// byte to target, such as "127.0.0.1:8443", until the fleet is closed. It is
+// the only way out of a fleet, and only to where the test says.
+func (f *Fleet) Forward(ctx context.Context, addr, target string) error {
+	l, err := f.Listen(ctx, addr)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.closers = append(f.closers, l)
+	f.mu.Unlock()
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return // closed
+			}
+			go pass(in, target)
+		}
+	}()
+	return nil
+}
+
+// pass connects two streams until both directions have ended.
+func pass(in net.Conn, target string) {
+	defer in.Close()
+	out, err := new(net.Dialer).DialContext(context.Background(), "tcp", target)
+	if err != nil {
+		return // the machine sees the connection close, as of a server that is down
+	}
+	defer out.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		copyHalf(out, in)
+	}()
+	copyHalf(in, out)
+	<-done
+}
+
+// copyHalf copies one direction and tells the receiver that no more comes.
+func copyHalf(to, from net.Conn) {
+	_, err := io.Copy(to, from)
+	if half, ok := to.(*net.TCPConn); ok && err == nil {
+		_ = half.CloseWrite()
+		return
+	}
+	_ = to.Close() // a broken direction breaks both
+	_ = from.Close()
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,6 +130,7 @@ func TestFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("network", func(t *testing.T) { testNetworkCut(ctx, t, f, m) })
+	t.Run("forward", func(t *testing.T) { testForward(ctx, t, f, m) })
 	t.Run("full disk", func(t *testing.T) { testFullDisk(ctx, t, m) })
 	t.Run("killed process", func(t *testing.T) {
 		if _, err := m.Run(ctx, "systemd-run", "--unit=prey", "sleep", "1000"); err != nil {
@@ -194,6 +196,23 @@ func testNetworkCut(ctx context.Context, t *testing.T, f *Fleet, m *Machine) {
 	}
 	if res := reach(); res.Code != 0 {
 		t.Errorf("the server cannot be reached after the cable is back: %+v", res)
+	}
+}
+
+// testForward reaches a server on this host's loopback from a machine.
+func testForward(ctx context.Context, t *testing.T, f *Fleet, m *Machine) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "from the host") }))
+	t.Cleanup(srv.Close)
+	if err := f.Forward(ctx, ServerAddr+":9000", srv.Listener.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	get := `exec 3<>/dev/tcp/` + ServerAddr + `/9000; printf 'GET / HTTP/1.0\r\n\r\n' >&3; cat <&3`
+	if out, err := m.Run(ctx, "timeout", "5", "bash", "-c", get); err != nil || !strings.HasSuffix(out, "\r\n\r\nfrom the host") {
+		t.Errorf("through the forward came %q, %v", out, err)
+	}
+	srv.Close()
+	if out, _ := m.Exec(ctx, "timeout", "5", "bash", "-c", get); out.Stdout != "" || out.Code == 124 {
+		t.Errorf("from a dead target came %+v", out)
 	}
 }
 

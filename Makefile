@@ -1,0 +1,125 @@
+# Two commands matter: `make run` and `make test`. `make help` lists the rest.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+MODULE  := github.com/fettlehq/fettle
+VERSION := $(shell git describe --tags --match 'v*' 2>/dev/null | sed 's/^v//')
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+DATE    := $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
+INFO    := $(MODULE)/internal/buildinfo
+LDFLAGS := -s -w -X $(INFO).version=$(VERSION) -X $(INFO).commit=$(COMMIT) -X $(INFO).date=$(DATE)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)"
+LINTER  := $(or $(FETTLE_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fettle-tools)/golangci-lint
+
+# The product's packages; what needs root and a machine of its own has its own stage.
+UNIT = $(shell go list ./... | grep -v -e '^$(MODULE)/test/')
+FUZZTIME ?= 3
+ARGS ?=
+
+##@ For everybody
+
+.PHONY: run
+run: setup-run build ## set up, build and run Fettle on this machine (ARGS="--data DIR ...")
+	bin/fettle up $(ARGS)
+
+.PHONY: test
+test: ## every test, in stages; about 15 minutes cold on two cores
+	@scripts/test
+
+.PHONY: demo
+demo: setup-lab build ## run Fettle with a few throw-away Debian machines to patch, and remove them at the end
+	go run ./test/demo $(ARGS)
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Parts of the above
+
+.PHONY: setup setup-run setup-lab setup-test
+setup: setup-test ## install what building and testing need and this machine lacks
+setup-run:
+	@scripts/setup run
+setup-lab:
+	@scripts/setup lab
+setup-test:
+	@scripts/setup test
+
+.PHONY: build
+build: web ## bin/fettle and bin/fettle-agent for this machine
+	@mkdir -p bin
+	$(GOBUILD) -o bin/ ./cmd/...
+	@ls -l bin/fettle bin/fettle-agent | awk '{printf "  %-18s %5.1f MB\n", $$NF, $$5 / 1e6}'
+
+.PHONY: cross
+cross: ## the agent for every platform, in bin/cross
+	@mkdir -p bin/cross
+	@for os in linux windows darwin; do for arch in amd64 arm64; do \
+		out=bin/cross/fettle-agent-$$os-$$arch; [ $$os = windows ] && out=$$out.exe; \
+		GOOS=$$os GOARCH=$$arch $(GOBUILD) -o $$out ./cmd/fettle-agent || exit 1; \
+		ls -l $$out | awk '{printf "  %-42s %5.1f MB\n", $$NF, $$5 / 1e6}'; \
+	done; done
+
+.PHONY: web
+ifneq (,$(and $(wildcard web/package.json),$(shell command -v npm)))
+web: web/dist/index.html ## the console; without Node a plain page stands in
+else
+web:
+	@echo "web: no Node or no console source here: a plain page stands in"
+endif
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	@touch $@
+
+web/dist/index.html: web/node_modules/.package-lock.json $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print 2>/dev/null)
+	cd web && npm run build
+	@touch $@
+
+.PHONY: lint
+lint: ## golangci-lint, formatting and a tidy go.mod
+	$(LINTER) run ./...
+	go mod tidy -diff
+
+.PHONY: fmt
+fmt: ## format all Go code
+	$(LINTER) fmt ./...
+
+.PHONY: unit
+unit: ## unit tests and the rules of the house (arch_test.go)
+	go test $(UNIT)
+
+.PHONY: race
+race: ## the unit tests again under the race detector
+	CGO_ENABLED=1 go test -race $(UNIT)
+
+.PHONY: journey
+journey: ## one patch through all programs, in this process
+	go test -count=1 ./test/journey/...
+
+.PHONY: endpoint
+endpoint: build ## real throw-away machines; needs root
+	go test -count=1 -timeout 20m ./test/lab/... ./test/endpoint/...
+
+.PHONY: console
+console: web/node_modules/.package-lock.json ## the console's own checks and tests
+	cd web && npm run --if-present check && npm test --if-present
+
+.PHONY: bench
+bench: build ## measure what docs/performance.md says
+	go test -count=1 -run '^$$' -bench . -benchmem -timeout 30m ./internal/...
+	go test -count=1 -timeout 30m -v ./test/bench/...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME seconds
+	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: sweep
+sweep: ## remove throw-away machines that a crashed run left behind
+	go run ./test/demo -sweep
+
+.PHONY: clean
+clean: ## remove what was built (caches of Go, npm and the lab stay)
+	rm -rf bin web/dist/assets web/node_modules
