@@ -1,0 +1,151 @@
+package catalog
+
+import (
+	"encoding/json"
+
+	"github.com/fettlehq/fettle/internal/detect"
+	"github.com/fettlehq/fettle/internal/patch"
+)
+
+// judged is a patch with rules of its own and what they say.
+type judged struct {
+	patch      patch.Patch
+	applicable detect.Verdict
+	installed  detect.Verdict
+}
+
+// lacking reports that the patch is, or may be, missing.
+func (j *judged) lacking() bool {
+	return j.applicable.Value != detect.False && j.installed.Value != detect.True
+}
+
+// ruled lists the ordinals of the patches that are judged by their own rules.
+func (s *Shard) ruled() []int {
+	s.ruleOnce.Do(func() {
+		for i := range s.count(patches) {
+			if indexAt(s.index[patches], i).b&flagOwnRules != 0 {
+				s.rules = append(s.rules, i)
+			}
+		}
+	})
+	return s.rules
+}
+
+// ruling is the outcome of all patches of a shard that have rules.
+type ruling struct {
+	shard *Shard
+	all   []judged
+	edges map[patch.ID][]patch.ID // what each replaces directly
+}
+
+// assessRules adds the findings of the patches with rules of their own. A
+// patch that another applicable one replaces, directly or through others, is
+// not listed.
+func (m *matcher) assessRules(s *Shard) error {
+	r := ruling{shard: s, edges: map[patch.ID][]patch.ID{}}
+	for _, i := range s.ruled() {
+		body, err := s.record(patches, i)
+		if err != nil {
+			return err
+		}
+		j := judged{}
+		if err := json.Unmarshal(body, &j.patch); err != nil {
+			return damaged("patch %d is not well-formed", i)
+		}
+		applicable, installed := j.patch.Rules()
+		j.applicable = detect.Eval(applicable, m.facts)
+		j.installed = detect.Eval(installed, m.facts)
+		r.all = append(r.all, j)
+		r.edges[j.patch.ID] = j.patch.Supersedes
+	}
+	replaced := map[patch.ID]bool{}
+	for _, j := range r.all {
+		if j.applicable.Value == detect.True {
+			for _, id := range below(r.edges, j.patch.ID) {
+				replaced[id] = true
+			}
+		}
+	}
+	for i := range r.all {
+		if j := &r.all[i]; j.lacking() && !replaced[j.patch.ID] {
+			if err := m.foundByRule(r, j); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// below lists what the patch replaces, directly and through others.
+func below(edges map[patch.ID][]patch.ID, from patch.ID) []patch.ID {
+	seen := map[patch.ID]bool{from: true}
+	todo := append([]patch.ID(nil), edges[from]...)
+	var out []patch.ID
+	for len(todo) > 0 {
+		id := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		out = append(out, id)
+		todo = append(todo, edges[id]...)
+	}
+	return out
+}
+
+// foundByRule adds the finding of a patch that its rules call missing, with
+// what is open in the patches that it replaces.
+func (m *matcher) foundByRule(r ruling, j *judged) error {
+	p := j.patch
+	o := &outstanding{cves: []string{}, advisories: []string{}}
+	covers := map[patch.ID]bool{p.ID: true}
+	for _, id := range below(r.edges, p.ID) {
+		covers[id] = true
+	}
+	every := func(string) bool { return true }
+	for i := range r.all {
+		if q := &r.all[i].patch; covers[q.ID] && r.all[i].lacking() {
+			b := &brief{ID: q.ID, Product: q.Product, Version: q.Version, Advisories: q.Advisories, CVEs: q.CVEs}
+			if err := m.add(o, r.shard, b, every); err != nil {
+				return err
+			}
+		}
+	}
+	o.finish(p.Severity)
+	f := Finding{
+		Patch: p.ID, Product: p.Product, Kind: p.Install.Kind, Package: p.Product, Installed: m.installedOf(p), Available: p.Version,
+		Security: p.IsSecurity(), Severity: o.severity, Advisories: o.advisories, CVEs: o.cves, Exploited: o.exploited, EPSS: o.epss,
+		State: Missing, Archive: p.Vendor,
+		Evidence: append(append([]detect.Evidence(nil), j.applicable.Evidence...), j.installed.Evidence...),
+	}
+	f.State, f.Reason = j.verdict()
+	m.out = append(m.out, f)
+	return nil
+}
+
+// verdict puts the two rules' outcome into a state and a sentence.
+func (j *judged) verdict() (FindingState, string) {
+	name := j.patch.Product + " " + j.patch.Version
+	if j.patch.Title != "" {
+		name = j.patch.Title
+	}
+	switch {
+	case j.applicable.Value == detect.Undetermined:
+		return Unsure, name + ": whether it applies is not known: " + j.applicable.Reason()
+	case j.installed.Value == detect.Undetermined:
+		return Unsure, name + ": whether it is installed is not known: " + j.installed.Reason()
+	}
+	return Missing, name + " applies and is not installed: " + j.installed.Reason()
+}
+
+// installedOf is the installed version of the patch's first package, empty
+// when it has none or none is there.
+func (m *matcher) installedOf(p patch.Patch) string {
+	for _, it := range p.Items {
+		for _, q := range m.snap.Find(it.Kind, it.Name) {
+			return q.Version
+		}
+	}
+	return ""
+}
