@@ -1,0 +1,132 @@
+// Package cli is the command line of fettle-agent.
+//
+// Exit codes: 0 done; 1 failed; 2 wrong use; 3 refused (a signature, hash,
+// fingerprint or policy says no); 4 a peer or file can't be reached now; 5 not
+// enrolled, or no catalog yet.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fettlehq/fettle/internal/agent"
+	"github.com/fettlehq/fettle/internal/buildinfo"
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+// The exit codes.
+const (
+	exitFailed  = 1
+	exitUsage   = 2
+	exitRefused = 3
+	exitAway    = 4
+	exitAbsent  = 5
+)
+
+// streams are where a command reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// usageError marks wrong use of the command line.
+type usageError struct{ err error }
+
+func (u usageError) Error() string { return u.err.Error() }
+
+// Main runs the command line and returns the exit code.
+func Main(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, args, streams{os.Stdin, os.Stdout, os.Stderr})
+}
+
+func run(ctx context.Context, args []string, io streams) int {
+	root := command(io)
+	root.SetArgs(args)
+	root.SetIn(io.in)
+	root.SetOut(io.out)
+	root.SetErr(io.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var usage usageError
+	if errors.As(err, &usage) {
+		_, _ = fmt.Fprintf(io.err, "fettle-agent: %s\ntry: fettle-agent --help\n", usage.err)
+		return exitUsage
+	}
+	text := fault.Public(err)
+	if fault.CodeOf(err) == fault.Internal {
+		text = err.Error() // the person at this terminal may see everything
+	}
+	_, _ = fmt.Fprintf(io.err, "fettle-agent: %s\n", text)
+	if hint := fault.HintOf(err); hint != "" {
+		_, _ = fmt.Fprintf(io.err, "hint: %s\n", hint)
+	}
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	switch fault.CodeOf(err) {
+	case fault.Untrusted, fault.Denied, fault.Unauthenticated:
+		return exitRefused
+	case fault.Unavailable, fault.Exhausted, fault.Cancelled:
+		return exitAway
+	case fault.NotFound:
+		return exitAbsent
+	}
+	return exitFailed
+}
+
+func command(io streams) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "fettle-agent",
+		Short:         "Fettle's agent: tells what this machine lacks and brings it level",
+		Version:       buildinfo.String(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetVersionTemplate("fettle-agent {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.PersistentFlags().String("state", agent.DefaultStateDir, "folder of the agent's identity, catalog and journal")
+	root.AddCommand(scanCommand(io), versionCommand(io))
+	return root
+}
+
+// stateDir reads the flag that every command has.
+func stateDir(c *cobra.Command) agent.Dir {
+	return agent.Dir(c.Flag("state").Value.String())
+}
+
+// exactly is cobra.ExactArgs as wrong use, with the words of what is missing.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) == n {
+			return nil
+		}
+		if len(args) > n {
+			return usageError{fmt.Errorf("unexpected argument %q", args[n])}
+		}
+		return usageError{fmt.Errorf("%s is missing", what)}
+	}
+}
+
+func versionCommand(io streams) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Show which build this is", Args: exactly(0, ""),
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(io.out, "fettle-agent %s\n", buildinfo.String())
+			return err
+		},
+	}
+}

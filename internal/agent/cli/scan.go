@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fettlehq/fettle/internal/agent"
+	"github.com/fettlehq/fettle/internal/catalog"
+)
+
+func scanCommand(io streams) *cobra.Command {
+	var o agent.ScanOptions
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "scan",
+		Short: "Show what this machine lacks",
+		Long: "Show what this machine lacks, with the reason for each finding. It changes nothing and needs no server:\n" +
+			"with --catalog any shard file will do, without it the agent's own verified catalog is used.",
+		Args: exactly(0, ""),
+		RunE: func(c *cobra.Command, _ []string) error {
+			o.State = stateDir(c)
+			r, err := agent.Scan(c.Context(), o, time.Now())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(io.out, r)
+			}
+			return scanTable(io.out, r)
+		},
+	}
+	c.Flags().StringVar(&o.Catalog, "catalog", "", "shard file to compare with (plain or .zst)")
+	c.Flags().StringVar(&o.Root, "root", "/", "folder of the system to look at")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func scanTable(out io.Writer, r agent.ScanReport) error {
+	var b strings.Builder
+	missing := 0
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, f := range r.Missing {
+		if f.State == catalog.Missing {
+			missing++
+		}
+	}
+	if len(r.Missing) > 0 {
+		_, _ = fmt.Fprintln(w, "PACKAGE\tINSTALLED\tAVAILABLE\tSEVERITY\tSTATE\tREASON") // a strings.Builder does not fail
+	}
+	for _, f := range r.Missing {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", name(f, r), f.Installed, f.Available, severity(f), f.State, f.Reason)
+	}
+	_ = w.Flush()
+	_, _ = fmt.Fprintf(&b, "%s (%s): %d of %d packages lack a patch; catalog %d", r.Hostname, r.OS, missing, r.Packages, r.Catalog)
+	if !r.Created.IsZero() {
+		_, _ = fmt.Fprintf(&b, " of %s", r.Created.UTC().Format("2006-01-02 15:04 UTC"))
+	}
+	b.WriteByte('\n')
+	if r.RebootDue {
+		_, _ = fmt.Fprintf(&b, "a reboot is due: %s\n", strings.Join(r.RebootReasons, ", "))
+	}
+	if len(r.RestartsDue) > 0 {
+		_, _ = fmt.Fprintf(&b, "services that run replaced files: %s\n", strings.Join(r.RestartsDue, ", "))
+	}
+	for _, n := range r.Notes {
+		_, _ = fmt.Fprintf(&b, "note: %s\n", n)
+	}
+	for _, p := range r.Problems {
+		_, _ = fmt.Fprintf(&b, "could not be learned: %s\n", p)
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// name adds the architecture where it is not the machine's own.
+func name(f catalog.Finding, r agent.ScanReport) string {
+	if f.Arch == "" || f.Arch == "all" || strings.HasSuffix(r.Platform, "-"+f.Arch) {
+		return f.Package
+	}
+	return f.Package + ":" + f.Arch
+}
+
+func severity(f catalog.Finding) string {
+	s := string(f.Severity)
+	if f.Exploited {
+		s += ", exploited"
+	}
+	return s
+}

@@ -1,0 +1,7 @@
+package probe
+
+import "io/fs"
+
+const nonblock = 0
+
+var errNotDir = fs.ErrNotExist
