@@ -101,7 +101,7 @@ journey: ## one patch through all programs, in this process
 
 .PHONY: endpoint
 endpoint: build ## real throw-away machines; needs root
-	go test -count=1 -timeout 20m ./test/lab/... ./test/endpoint/...
+	go test -count=1 -timeout 20m ./test/lab/... ./test/demo/... ./test/endpoint/...
 
 .PHONY: console
 console: web/node_modules/.package-lock.json ## the console's own checks and tests
