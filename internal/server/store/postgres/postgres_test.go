@@ -1,0 +1,21 @@
+package postgres_test
+
+import (
+	"testing"
+
+	"github.com/fettlehq/fettle/internal/server/store/postgres"
+	"github.com/fettlehq/fettle/internal/server/store/storetest"
+)
+
+func TestSuite(t *testing.T) {
+	db, err := postgres.Open(t.Context(), storetest.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	storetest.Run(t, db)
+}

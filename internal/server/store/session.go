@@ -1,0 +1,53 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+)
+
+// Sessions of the console have the shape of scs.CtxStore
+// (github.com/alexedwards/scs/v2): the token is a secret of high entropy, of
+// which only the SHA-256 is kept.
+
+// FindCtx returns the data of a session that has not expired.
+func (db *DB) FindCtx(ctx context.Context, token string) (data []byte, found bool, err error) {
+	row := db.e.Read.QueryRowContext(ctx, "select data from sessions where hash = $1 and expires > $2", hashText(token), millis(time.Now()))
+	err = row.Scan(&data)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, false, nil
+	}
+	return data, err == nil, db.wrap(err, "find a session")
+}
+
+// CommitCtx adds or replaces a session.
+func (db *DB) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
+	_, err := db.exec(ctx, "keep a session", `insert into sessions (hash, expires, data) values ($1, $2, $3)
+		on conflict (hash) do update set expires = excluded.expires, data = excluded.data`, hashText(token), millis(expiry), data)
+	return err
+}
+
+// DeleteCtx ends a session; one that does not exist is no error.
+func (db *DB) DeleteCtx(ctx context.Context, token string) error {
+	_, err := db.exec(ctx, "end a session", "delete from sessions where hash = $1", hashText(token))
+	return err
+}
+
+// Find is FindCtx for scs.Store.
+func (db *DB) Find(token string) ([]byte, bool, error) {
+	return db.FindCtx(context.Background(), token)
+}
+
+// Commit is CommitCtx for scs.Store.
+func (db *DB) Commit(token string, data []byte, expiry time.Time) error {
+	return db.CommitCtx(context.Background(), token, data, expiry)
+}
+
+// Delete is DeleteCtx for scs.Store.
+func (db *DB) Delete(token string) error { return db.DeleteCtx(context.Background(), token) }
+
+// PruneSessions deletes expired sessions and returns how many.
+func (db *DB) PruneSessions(ctx context.Context, now time.Time) (int64, error) {
+	return db.exec(ctx, "prune sessions", "delete from sessions where expires <= $1", millis(now))
+}

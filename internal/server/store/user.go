@@ -1,0 +1,165 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+// PutUser adds or replaces a person. The home tenant must lie in the scope
+// and never changes; so must every grant, so that nobody can give what lies
+// outside. An empty ID gets a random one; a taken name gives fault.Conflict.
+func (s Scoped) PutUser(ctx context.Context, u estate.User) (estate.User, error) {
+	if err := s.coversPerson(u.Tenant, u.Grants); err != nil {
+		return u, err
+	}
+	if u.Name == "" {
+		return u, fault.New(fault.Invalid, "store: a person needs a name to sign in with")
+	}
+	if u.ID == "" {
+		u.ID = estate.UserID(random(8))
+	}
+	doc, err := encode(u)
+	if err != nil {
+		return u, err
+	}
+	n, err := s.db.exec(ctx, "write user "+u.Name, `insert into users (id, tenant, name, password, doc) values ($1, $2, $3, $4, $5)
+		on conflict (id) do update set name = excluded.name, password = excluded.password, doc = excluded.doc
+		where users.tenant = excluded.tenant`, string(u.ID), string(u.Tenant), u.Name, u.PasswordHash, doc)
+	if err == nil && n == 0 {
+		err = fault.New(fault.Conflict, "store: user id %s is taken", u.ID)
+	}
+	return u, err
+}
+
+func (s Scoped) coversPerson(home estate.TenantID, grants []estate.Grant) error {
+	if err := s.covers(estate.InTenant(home)); err != nil {
+		return err
+	}
+	for _, g := range grants {
+		if err := s.covers(g.Scope); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func scanUser(scan func(...any) error) (estate.User, error) {
+	var u estate.User
+	var doc, password string
+	if err := scan(&doc, &password); err != nil {
+		return u, err
+	}
+	err := decode(doc, &u)
+	u.PasswordHash = password
+	return u, err
+}
+
+// User returns one person of the scope with the password hash.
+func (s Scoped) User(ctx context.Context, id estate.UserID) (estate.User, error) {
+	q := s.from("select doc, password from users", siteNobody).add(" and id = ?", string(id))
+	u, err := scanUser(q.row(ctx, s.db.e.Read).Scan)
+	return u, s.db.wrap(err, "user "+string(id))
+}
+
+// UserByName returns the person who signs in with the name.
+func (s Scoped) UserByName(ctx context.Context, name string) (estate.User, error) {
+	q := s.from("select doc, password from users", siteNobody).add(" and name = ?", name)
+	u, err := scanUser(q.row(ctx, s.db.e.Read).Scan)
+	return u, s.db.wrap(err, "user")
+}
+
+// siteNobody hides people and keys from the scope of a site: they belong to
+// tenants.
+const siteNobody = "'' = ?"
+
+// Users returns the people of the scope by name.
+func (s Scoped) Users(ctx context.Context) ([]estate.User, error) {
+	var all []estate.User
+	err := s.from("select doc, password from users", siteNobody).add(" order by name").each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+		u, err := scanUser(r.Scan)
+		all = append(all, u)
+		return err
+	})
+	return all, s.db.wrap(err, "list users")
+}
+
+// DeleteUser removes a person; what they did stays in the audit log.
+func (s Scoped) DeleteUser(ctx context.Context, id estate.UserID) error {
+	return s.deleteOne(ctx, "delete user "+string(id), s.from("delete from users", siteNobody).add(" and id = ?", string(id)))
+}
+
+func (s Scoped) deleteOne(ctx context.Context, what string, q *query) error {
+	n, err := s.db.exec(ctx, what, q.text.String(), q.args...)
+	if err == nil && n == 0 {
+		err = s.db.wrap(sql.ErrNoRows, what)
+	}
+	return err
+}
+
+// PutKey adds or replaces an API key; the rules are those of PutUser.
+func (s Scoped) PutKey(ctx context.Context, k estate.Key) (estate.Key, error) {
+	if err := s.coversPerson(k.Tenant, k.Grants); err != nil {
+		return k, err
+	}
+	if k.ID == "" {
+		k.ID = random(8)
+	}
+	doc, err := encode(k)
+	if err != nil {
+		return k, err
+	}
+	n, err := s.db.exec(ctx, "write API key "+k.ID, `insert into api_keys (id, tenant, hash, used, doc) values ($1, $2, $3, 0, $4)
+		on conflict (id) do update set doc = excluded.doc where api_keys.tenant = excluded.tenant and api_keys.hash = excluded.hash`,
+		k.ID, string(k.Tenant), k.Hash, doc)
+	if err == nil && n == 0 {
+		err = fault.New(fault.Conflict, "store: key id %s is taken", k.ID)
+	}
+	return k, err
+}
+
+func scanKey(scan func(...any) error) (estate.Key, error) {
+	var k estate.Key
+	var doc, hash string
+	var used int64
+	if err := scan(&doc, &hash, &used); err != nil {
+		return k, err
+	}
+	err := decode(doc, &k)
+	k.Hash, k.LastUsed = hash, moment(used)
+	return k, err
+}
+
+// KeyByHash returns the key whose secret has the SHA-256 (hex).
+func (s Scoped) KeyByHash(ctx context.Context, hash string) (estate.Key, error) {
+	q := s.from("select doc, hash, used from api_keys", siteNobody).add(" and hash = ?", hash)
+	k, err := scanKey(q.row(ctx, s.db.e.Read).Scan)
+	return k, s.db.wrap(err, "API key")
+}
+
+// Keys returns the API keys of the scope.
+func (s Scoped) Keys(ctx context.Context) ([]estate.Key, error) {
+	var all []estate.Key
+	err := s.from("select doc, hash, used from api_keys", siteNobody).add(" order by tenant, id").each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+		k, err := scanKey(r.Scan)
+		all = append(all, k)
+		return err
+	})
+	return all, s.db.wrap(err, "list API keys")
+}
+
+// TouchKey keeps when the key was used last, to the minute: more often is not
+// written.
+func (s Scoped) TouchKey(ctx context.Context, id string, at time.Time) error {
+	q := s.from("update api_keys set used = "+itoa(millis(at)), siteNobody).add(" and id = ? and used < ?", id, millis(at.Add(-time.Minute)))
+	_, err := s.db.exec(ctx, "touch API key", q.text.String(), q.args...)
+	return err
+}
+
+// DeleteKey removes an API key.
+func (s Scoped) DeleteKey(ctx context.Context, id string) error {
+	return s.deleteOne(ctx, "delete API key "+id, s.from("delete from api_keys", siteNobody).add(" and id = ?", id))
+}
