@@ -16,14 +16,14 @@ import (
 	"github.com/fettlehq/fettle/internal/fault"
 )
 
-// An enrolment token reads "fe1-" and 52 base32 characters: 20 random bytes
-// and 12 bytes of their HMAC-SHA-256 under a key of this server. The HMAC lets
+// An enrolment token reads "fe1-" and 56 base32 characters: 20 random bytes
+// and 15 bytes of their HMAC-SHA-256 under a key of this server. The HMAC lets
 // the server refuse a guessed or mistyped token in memory, without a look at
 // the database; what stands there is the SHA-256 of the text.
 const (
 	tokenPrefix = "fe1-"
 	tokenRandom = 20
-	tokenMAC    = 12
+	tokenMAC    = 15
 )
 
 var tokenText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
