@@ -193,8 +193,8 @@ func compile(w Window) (compiled, error) {
 
 // next returns the first occurrence that is not over at t.
 func (c compiled) next(at time.Time) (span, bool) {
-	// The first day whose occurrence may still be open; a day in hand for zones whose clock jumped by a day (Samoa, 2011).
-	earliest := at.In(c.zone).Add(-c.duration).AddDate(0, 0, -2)
+	// The clock reached the start of every earlier day before that, so the occurrences of those days are over.
+	earliest := at.Add(-c.duration).In(c.zone)
 	base := earliest.AddDate(0, 0, -c.rule.Offset)
 	month := time.Date(base.Year(), base.Month(), 1, 0, 0, 0, 0, time.UTC)
 	earliestDay := time.Date(earliest.Year(), earliest.Month(), earliest.Day(), 0, 0, 0, 0, time.UTC)

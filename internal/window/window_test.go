@@ -119,6 +119,13 @@ func TestNext(t *testing.T) {
 			"2026-06-10T12:00:00Z",
 			[]string{"2026-06-10T22:00:00Z 2026-06-11T00:30:00Z", "2026-06-12T23:00:00Z 2026-06-13T02:00:00Z"},
 		},
+		"a freeze within a freeze does not end it": {
+			Schedule{Freezes: []Freeze{
+				{From: at(t, "2026-12-20T00:00:00Z"), Until: at(t, "2027-01-02T00:00:00Z")},
+				{From: at(t, "2026-12-24T00:00:00Z"), Until: at(t, "2026-12-27T00:00:00Z")},
+			}},
+			"2026-12-21T00:00:00Z", []string{"2027-01-02T00:00:00Z never"},
+		},
 		"no windows, one freeze": {
 			Schedule{Freezes: []Freeze{{From: at(t, "2026-12-20T00:00:00Z"), Until: at(t, "2027-01-02T00:00:00Z")}}},
 			"2026-06-10T00:00:00Z",
