@@ -14,7 +14,7 @@ import (
 //	directory             one u64 per section: its size in bytes
 //	sections              in the order of the constants below, without gaps
 //
-// Everything up to and including the vulnerability keys is resident: Open
+// Everything up to and including the advisory keys is resident: Open
 // reads it in one go, and a match needs no more of the file than that and the
 // records of the patches that it finds.
 const magic = "fettle-shard/01\n"
@@ -29,8 +29,8 @@ const (
 	secAdvIdx          // indexRow per advisory
 	secVulnIdx         // indexRow per vulnerability
 	secVulnKeys        // keys without separators; index rows hold the ends
-	secPatchKeys
 	secAdvKeys
+	secPatchKeys
 	secPatches // records: JSON of the words, in key order
 	secAdvisories
 	secVulns
@@ -38,7 +38,7 @@ const (
 )
 
 const (
-	residentSections = secVulnKeys + 1
+	residentSections = secAdvKeys + 1
 	directorySize    = 8 * sections
 	preambleSize     = len(magic) + directorySize
 	nameRowSize      = 12

@@ -129,8 +129,8 @@ func (s *Shard) lookup(k kind, key string, into any) (bool, error) {
 	return true, nil
 }
 
-// find returns the ordinal of a key. Keys of vulnerabilities are in memory;
-// the others are read from the file, about 15 short reads.
+// find returns the ordinal of a key. Patches' keys are not in memory: finding
+// one takes about 15 short reads of the file.
 func (s *Shard) find(k kind, key string) (int, bool, error) {
 	lo, hi := 0, s.count(k)
 	for lo < hi {
@@ -152,8 +152,8 @@ func (s *Shard) find(k kind, key string) (int, bool, error) {
 
 func (s *Shard) key(k kind, i int) (string, error) {
 	from, to := s.bounds(k, i, func(r indexRow) uint32 { return r.keyEnd })
-	if k == vulnerabilities {
-		return s.vulnKeys[from:to], nil
+	if k != patches {
+		return s.keys[k][from:to], nil
 	}
 	buf := make([]byte, to-from)
 	err := s.read(buf, s.start[k.keys()]+from)

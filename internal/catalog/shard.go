@@ -15,18 +15,18 @@ import (
 // records stay in the file. It is safe for concurrent use as long as its
 // reader is.
 type Shard struct {
-	r        io.ReaderAt
-	size     int64
-	header   Header
-	dict     dict
-	sets     [][]*Archive // by ordinal, into header.Archives
-	names    []byte
-	items    []byte
-	pool     string
-	index    [kinds][]byte
-	vulnKeys string
-	start    [sections]int64 // of each section in the file
-	length   [sections]int64
+	r      io.ReaderAt
+	size   int64
+	header Header
+	dict   dict
+	sets   [][]*Archive // by ordinal, into header.Archives
+	names  []byte
+	items  []byte
+	pool   string
+	index  [kinds][]byte
+	keys   [kinds]string   // of advisories and vulnerabilities
+	start  [sections]int64 // of each section in the file
+	length [sections]int64
 
 	arch string // the platform's architecture
 
@@ -151,7 +151,7 @@ func (s *Shard) parse(resident []byte) error {
 	for k := range kinds {
 		s.index[k] = cut(k.index())
 	}
-	s.vulnKeys = string(cut(secVulnKeys))
+	s.keys[advisories], s.keys[vulnerabilities] = string(cut(secAdvKeys)), string(cut(secVulnKeys))
 	return nil
 }
 
