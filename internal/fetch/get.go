@@ -1,0 +1,209 @@
+package fetch
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+// Progress tells how many bytes have come of how many; total is -1 while it is not known. It is called often.
+type Progress func(done, total int64)
+
+// Request is what to fetch.
+type Request struct {
+	// URL is http, https or file.
+	URL string
+	// Fingerprint is that of the last answer that was used; "" asks for the document whatever it is.
+	Fingerprint string
+	// Accept is the media type wanted; "" any.
+	Accept string
+	// Expect refuses an answer of another form.
+	Expect Expect
+	// MaxSize bounds this answer to Get in bytes; 0 means Config.MaxSize.
+	MaxSize int64
+	// Progress may be nil.
+	Progress Progress
+}
+
+// Response is what came.
+type Response struct {
+	// NotModified reports that the document is still the one of Request.Fingerprint; Body is nil then.
+	NotModified bool
+	// Fingerprint identifies this version of the document for the next Request. It is opaque; keep it as it is.
+	Fingerprint string
+	// Body is the document.
+	Body []byte
+}
+
+// Get fetches a document into memory.
+func (c *Client) Get(ctx context.Context, r Request) (Response, error) {
+	u, err := parse(r.URL)
+	if err != nil {
+		return Response{}, err
+	}
+	if r.MaxSize == 0 {
+		r.MaxSize = c.cfg.MaxSize
+	}
+	if u.Scheme == "file" {
+		return getFile(r, u)
+	}
+	var out Response
+	err = c.retry(ctx, func() (bool, error) {
+		out, err = c.getOnce(ctx, r, u)
+		return false, err
+	})
+	return out, err
+}
+
+func (c *Client) getOnce(ctx context.Context, r Request, u *url.URL) (Response, error) {
+	old, err := url.ParseQuery(r.Fingerprint)
+	if err != nil {
+		return Response{}, fault.New(fault.Invalid, "fetch: the fingerprint is damaged")
+	}
+	header := http.Header{}
+	if r.Accept != "" {
+		header.Set("Accept", r.Accept)
+	}
+	if v := old.Get("etag"); v != "" {
+		header.Set("If-None-Match", v)
+	}
+	if v := old.Get("modified"); v != "" {
+		header.Set("If-Modified-Since", v)
+	}
+	resp, err := c.do(ctx, u, header)
+	if err != nil {
+		return Response{}, err
+	}
+	defer resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusNotModified:
+		return Response{NotModified: true, Fingerprint: r.Fingerprint}, nil
+	case http.StatusOK:
+	default:
+		return Response{}, fault.New(fault.Invalid, "fetch: %s: the server answered %s to a plain request", u.Redacted(), resp.Status)
+	}
+	data, err := read(resp.Body, resp.ContentLength, r, u)
+	if err != nil {
+		return Response{}, err
+	}
+	return judge(r, u, resp.Header, data)
+}
+
+// judge applies Expect and makes the fingerprint: the server's validators, and the content's hash for servers that
+// have none or change them for nothing.
+func judge(r Request, u *url.URL, h http.Header, data []byte) (Response, error) {
+	if err := r.Expect.check(h.Get("Content-Type"), data); err != nil {
+		return Response{}, fault.Wrap(err, fault.Invalid, "fetch: %s", u.Redacted())
+	}
+	sum := sha256.Sum256(data)
+	v := url.Values{"sha256": {hex.EncodeToString(sum[:])}}
+	if e := h.Get("ETag"); e != "" {
+		v.Set("etag", e)
+	}
+	if m := h.Get("Last-Modified"); m != "" {
+		v.Set("modified", m)
+	}
+	out := Response{Fingerprint: v.Encode(), Body: data}
+	if old, err := url.ParseQuery(r.Fingerprint); err == nil && old.Get("sha256") == v.Get("sha256") {
+		out.NotModified, out.Body = true, nil
+	}
+	return out, nil
+}
+
+func read(body io.Reader, length int64, r Request, u *url.URL) ([]byte, error) {
+	if length > r.MaxSize {
+		return nil, tooLong(u, r.MaxSize)
+	}
+	var buf bytes.Buffer
+	if length > 0 {
+		buf.Grow(int(min(length, 64<<20)) + bytes.MinRead)
+	}
+	w := &counter{w: &buf, total: length, progress: r.Progress}
+	if _, err := io.Copy(w, io.LimitReader(body, r.MaxSize+1)); err != nil {
+		return nil, err
+	}
+	if int64(buf.Len()) > r.MaxSize {
+		return nil, tooLong(u, r.MaxSize)
+	}
+	return buf.Bytes(), nil
+}
+
+func tooLong(u *url.URL, limit int64) error {
+	return fault.New(fault.Invalid, "fetch: %s is longer than the %d bytes allowed", u.Redacted(), limit)
+}
+
+// getFile is Get for file:// addresses. It reads only plain files.
+func getFile(r Request, u *url.URL) (Response, error) {
+	f, size, err := openFile(u)
+	if err != nil {
+		return Response{}, err
+	}
+	defer f.Close()
+	data, err := read(f, size, r, u)
+	if err != nil {
+		return Response{}, err
+	}
+	return judge(r, u, http.Header{}, data)
+}
+
+func openFile(u *url.URL) (*os.File, int64, error) {
+	path := filepath.FromSlash(u.Path)
+	if runtime.GOOS == "windows" {
+		path = strings.TrimPrefix(path, `\`) // file:///C:/x
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, fault.Wrap(err, fault.NotFound, "fetch: there is no file %s", path)
+	}
+	if err != nil {
+		return nil, 0, fault.Wrap(err, fault.Unavailable, "fetch: can't open %s", path)
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		_ = f.Close() // nothing was written
+		return nil, 0, fault.Wrap(err, fault.Invalid, "fetch: %s is not a plain file", path)
+	}
+	return f, info.Size(), nil
+}
+
+func parse(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "fetch: that is not a URL")
+	}
+	switch {
+	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
+		return u, nil
+	case u.Scheme == "file" && (u.Host == "" || u.Host == "localhost") && filepath.IsAbs(filepath.FromSlash(u.Path)) || u.Scheme == "file" && runtime.GOOS == "windows":
+		return u, nil
+	}
+	return nil, fault.New(fault.Invalid, "fetch: %s is not an http, https or file:///path address", u.Redacted())
+}
+
+// counter reports progress while it writes on.
+type counter struct {
+	w           io.Writer
+	done, total int64
+	progress    Progress
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.done += int64(n)
+	if c.progress != nil {
+		c.progress(c.done, c.total)
+	}
+	return n, err
+}
