@@ -77,13 +77,17 @@ func run(ctx context.Context, c config, out io.Writer) error {
 	return errors.Join(err, fleet.Close(), os.RemoveAll(dir))
 }
 
-// stage builds everything and hands over to the command or the user.
+// stage makes the archive for as long as the demonstration lasts.
 func stage(ctx context.Context, c config, fleet *lab.Fleet, dir string, out io.Writer) error {
 	archive, err := lab.NewArchive(ctx, dir)
 	if err != nil {
 		return err
 	}
-	defer archive.Close()
+	return errors.Join(play(ctx, c, fleet, archive, out), archive.Close())
+}
+
+// play settles the machines, brings the patches out and hands over.
+func play(ctx context.Context, c config, fleet *lab.Fleet, archive *lab.Archive, out io.Writer) error {
 	cases, err := lab.Scenario(ctx)
 	if err != nil {
 		return err
@@ -91,7 +95,7 @@ func stage(ctx context.Context, c config, fleet *lab.Fleet, dir string, out io.W
 	if err := errors.Join(lab.AddOld(ctx, archive, cases), archive.Publish(ctx)); err != nil {
 		return err
 	}
-	url, err := fleet.Serve(ctx, archiveAddr, http.FileServerFS(os.DirFS(dir)))
+	url, err := fleet.Serve(ctx, archiveAddr, http.FileServerFS(os.DirFS(archive.Dir)))
 	if err != nil {
 		return err
 	}

@@ -160,3 +160,47 @@ func testPowerCut(ctx context.Context, t *testing.T, m *Machine) {
 		t.Errorf("boot id %q, then %q, %v", before, after, err)
 	}
 }
+
+// TestServicesAreThoseOfARealMachine looks at what an agent depends on: units
+// with a sandbox work, a process is found under its unit, and machines do not
+// meddle with each other's units of the same name.
+func TestServicesAreThoseOfARealMachine(t *testing.T) {
+	ctx, f := testFleet(t)
+	var machines []*Machine
+	for _, name := range []string{"one", "two"} {
+		m, err := f.Start(ctx, name, MachineOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		machines = append(machines, m)
+		if _, err := m.Run(ctx, "systemd-run", "--unit=same", "sleep", "1000"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pid := func(m *Machine) string {
+		t.Helper()
+		out, err := m.Run(ctx, "systemctl", "show", "-P", "MainPID", "same")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(out)
+	}
+	groups, err := machines[0].Run(ctx, "cat", "/proc/"+pid(machines[0])+"/cgroup")
+	if err != nil || !strings.Contains(groups, "/system.slice/same.service\n") {
+		t.Errorf("control groups of the service: %v\n%s", err, groups)
+	}
+	if _, err := machines[0].Run(ctx, "systemctl", "stop", "same"); err != nil {
+		t.Fatal(err)
+	}
+	if p := pid(machines[1]); p == "0" {
+		t.Error("stopping a unit on one machine stopped it on the other")
+	}
+	out, err := machines[1].Run(ctx, "systemd-run", "--wait", "--pipe",
+		"-p", "PrivateTmp=yes", "-p", "ProtectHome=yes", "-p", "ProtectKernelTunables=yes", "-p", "ProtectControlGroups=yes",
+		"-p", "NoNewPrivileges=yes", "-p", "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6", "-p", "MemoryDenyWriteExecute=yes",
+		"-p", "SystemCallFilter=@system-service", "-p", "StateDirectory=sandboxed", "-p", "RestrictSUIDSGID=yes", "-p", "LockPersonality=yes",
+		"sh", "-c", "touch /var/lib/sandboxed/x && ls -d /home/* 2>&1; echo done")
+	if err != nil || !strings.HasSuffix(out, "done\n") {
+		t.Errorf("a sandboxed unit: %q, %v", out, err)
+	}
+}
