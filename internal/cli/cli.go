@@ -1,0 +1,140 @@
+// Package cli is the operator's command line. Every command works over the
+// REST API, as any other program could.
+//
+// Exit codes: 0 done; 1 the work failed (a deployment with failures, a check
+// that found something); 2 wrong usage; 3 not found; 4 not allowed; 5 the
+// server can't be reached; 6 untrusted data was refused.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fettlehq/fettle/internal/buildinfo"
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+// Exit codes that scripts may rely on.
+const (
+	ExitOK          = 0
+	ExitFailed      = 1
+	ExitUsage       = 2
+	ExitNotFound    = 3
+	ExitDenied      = 4
+	ExitUnreachable = 5
+	ExitUntrusted   = 6
+)
+
+// options are the flags that every command knows.
+type options struct {
+	server string
+	data   string
+	tenant string
+	json   bool
+	out    io.Writer
+	err    io.Writer
+}
+
+// New returns the root command. own are the commands that run programs of
+// Fettle itself (up, publisher, server); main hands them in.
+func New(out, errOut io.Writer, own ...*cobra.Command) *cobra.Command {
+	o := &options{out: out, err: errOut}
+	root := &cobra.Command{
+		Use:   "fettle",
+		Short: "Keep every machine in fine fettle",
+		Long: `Fettle finds what your machines lack, leads it through approval, installs it
+and proves it.
+
+Commands that ask a server find it by --server and $FETTLE_API_KEY, by
+~/.config/fettle/cli.json, or by the data folder of a server on this machine.`,
+		SilenceUsage: true, SilenceErrors: true,
+		Version: buildinfo.String(),
+	}
+	root.SetOut(out)
+	root.SetErr(errOut)
+	f := root.PersistentFlags()
+	f.StringVar(&o.server, "server", os.Getenv("FETTLE_SERVER"), "address of the server's API, such as http://127.0.0.1:8780")
+	f.StringVar(&o.data, "data", defaultData(), "data folder of a server on this machine")
+	f.StringVar(&o.tenant, "tenant", "main", "tenant to work in")
+	f.BoolVar(&o.json, "json", false, "print JSON for programs")
+	root.AddCommand(hostsCmd(o), patchesCmd(o), missingCmd(o), approveCmd(o), declineCmd(o), deployCmd(o),
+		deploymentsCmd(o), reportCmd(o), enrollTokenCmd(o), groupsCmd(o), auditCmd(o), statusCmd(o), syncCmd(o), doctorCmd(o))
+	root.AddCommand(own...)
+	return root
+}
+
+func defaultData() string {
+	if d := os.Getenv("FETTLE_DATA"); d != "" {
+		return d
+	}
+	if os.Geteuid() == 0 {
+		return "/var/lib/fettle"
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "fettle-data"
+	}
+	return filepath.Join(home, ".local", "share", "fettle")
+}
+
+// Run executes the command line and returns the exit code. A failure is told
+// in up to two lines: what happened, and what to do next.
+func Run(ctx context.Context, args []string, out, errOut io.Writer, own ...*cobra.Command) int {
+	root := New(out, errOut, own...)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return ExitOK
+	}
+	var q quiet
+	if errors.As(err, &q) {
+		return int(q)
+	}
+	Explain(errOut, err)
+	return exitCode(err)
+}
+
+// Explain prints an error for a person: the message, then the hint.
+func Explain(w io.Writer, err error) {
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		fmt.Fprintf(w, "fettle: %v\n", err)
+		fmt.Fprintln(w, "  hint: fettle help shows the commands and their flags")
+		return
+	}
+	fmt.Fprintf(w, "fettle: %s\n", f.Error())
+	if hint := fault.HintOf(err); hint != "" {
+		fmt.Fprintf(w, "  hint: %s\n", hint)
+	}
+}
+
+// quiet ends with an exit code when everything was said already.
+type quiet int
+
+func (q quiet) Error() string { return fmt.Sprintf("exit code %d", int(q)) }
+
+func exitCode(err error) int {
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		return ExitUsage
+	}
+	switch f.Code {
+	case fault.Invalid:
+		return ExitUsage
+	case fault.NotFound:
+		return ExitNotFound
+	case fault.Denied, fault.Unauthenticated:
+		return ExitDenied
+	case fault.Unavailable:
+		return ExitUnreachable
+	case fault.Untrusted:
+		return ExitUntrusted
+	}
+	return ExitFailed
+}

@@ -1,0 +1,262 @@
+package cli
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fettlehq/fettle/internal/deploy"
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+// deployment is a deployment with its counts.
+type deployment struct {
+	deploy.Deployment
+	Counts map[deploy.State]int `json:"counts,omitempty"`
+}
+
+// task is a task with its machine's name.
+type task struct {
+	deploy.Task
+	Hostname string `json:"hostname"`
+}
+
+// deployFlags is what a deployment is made from.
+type deployFlags struct {
+	choice
+	hosts, groups []string
+	everywhere    bool
+	name, reboot  string
+	conffile      string
+	attempts      int
+	retryAfter    time.Duration
+	noRestart     bool
+	dryRun, watch bool
+	emergency     bool
+	maxFailed     int
+}
+
+func deployCmd(o *options) *cobra.Command {
+	var d deployFlags
+	cmd := &cobra.Command{
+		Use: "deploy [PATCH...]", Short: "Install approved patches on machines",
+		Long: `Makes a deployment. Without patches it takes every approved one that the
+machines lack. Each machine computes the exact transaction first, the server
+brings the files, the machine installs in order and proves it by a fresh scan.`,
+		Example: `  fettle deploy --all --dry-run
+  fettle deploy --all --watch
+  fettle deploy --host web1 --reboot if_due`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			body, err := d.body(cmd, c, args)
+			if err != nil {
+				return err
+			}
+			var made deployment
+			if err := c.call(cmd.Context(), http.MethodPost, c.tenantPath("deployments"), nil, body, &made); err != nil {
+				return err
+			}
+			if d.watch || d.dryRun {
+				return o.watch(cmd, c, made.ID)
+			}
+			if o.json {
+				return o.printJSON(made)
+			}
+			o.say("deployment %s began; follow it with 'fettle deployments watch %s'", made.ID, made.ID)
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	d.choice.flags(cmd)
+	f.StringSliceVar(&d.hosts, "host", nil, "machines by name or id; may be repeated")
+	f.StringSliceVar(&d.groups, "group", nil, "groups of machines; may be repeated")
+	f.BoolVar(&d.everywhere, "all", false, "every machine of the tenant")
+	f.StringVar(&d.name, "name", "", "a name for people")
+	f.StringVar(&d.reboot, "reboot", "never", "when a reboot is due: never or if_due")
+	f.StringVar(&d.conffile, "conffile", "keep", "a changed configuration file: keep the machine's or replace it with the vendor's")
+	f.IntVar(&d.attempts, "attempts", 0, "how often to try in all (default 3)")
+	f.DurationVar(&d.retryAfter, "retry-after", 0, "pause before the second attempt; it doubles (default 10m)")
+	f.IntVar(&d.maxFailed, "max-failed", 0, "halt above this percentage of failures (default 20)")
+	f.BoolVar(&d.noRestart, "no-restart", false, "leave services that run replaced files alone")
+	f.BoolVar(&d.dryRun, "dry-run", false, "show the exact transaction of each machine and change nothing")
+	f.BoolVar(&d.watch, "watch", false, "stay and show what happens")
+	f.BoolVar(&d.emergency, "emergency", false, "do not wait for maintenance windows")
+	return cmd
+}
+
+func (d *deployFlags) body(cmd *cobra.Command, c *client, args []string) (map[string]any, error) {
+	body := map[string]any{"name": d.name, "dry_run": d.dryRun, "emergency": d.emergency, "policy": d.policy()}
+	switch {
+	case len(args) > 0:
+		body["patches"] = args
+	case d.security || d.atLeast != "" || d.missing:
+		ch, err := d.choice.body(nil)
+		if err != nil {
+			return nil, err
+		}
+		body["filter"] = ch["filter"]
+	case d.dryRun:
+		body["filter"] = map[string]any{"all_missing": true}
+	default:
+		body["all_approved"] = true
+	}
+	ids := []string{}
+	for _, name := range d.hosts {
+		h, err := c.host(cmd, name)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, string(h.ID))
+	}
+	switch {
+	case d.everywhere:
+		body["all"] = true
+	case len(ids) > 0 || len(d.groups) > 0:
+		body["endpoints"], body["groups"] = ids, d.groups
+	default:
+		return nil, fault.New(fault.Invalid, "no machine is named").WithHint("use --host, --group or --all")
+	}
+	return body, nil
+}
+
+func (d *deployFlags) policy() map[string]any {
+	p := map[string]any{"reboot": d.reboot, "conffile": d.conffile, "restart_services": !d.noRestart}
+	if d.attempts > 0 {
+		p["attempts"] = d.attempts
+	}
+	if d.retryAfter > 0 {
+		p["retry_after"] = d.retryAfter.String()
+	}
+	if d.maxFailed > 0 {
+		p["max_failed_percent"] = d.maxFailed
+	}
+	return p
+}
+
+func deploymentsCmd(o *options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "deployments [ID]", Short: "List deployments, or show one with its tasks", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				return o.showDeployment(cmd, c, args[0])
+			}
+			list, err := all[deployment](cmd.Context(), c, c.tenantPath("deployments"), nil)
+			if err != nil {
+				return err
+			}
+			if o.json {
+				return o.printJSON(list)
+			}
+			rows := [][]string{}
+			for _, d := range list {
+				rows = append(rows, []string{string(d.ID), d.Name, string(d.Status), d.Created.Local().Format(time.DateTime), d.CreatedBy, countsText(d.Counts), d.Reason})
+			}
+			return o.table([]string{"ID", "NAME", "STATUS", "CREATED", "BY", "TASKS", "WHY"}, rows)
+		},
+	}
+	cmd.AddCommand(&cobra.Command{
+		Use: "watch ID", Short: "Follow a deployment to its end", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			return o.watch(cmd, c, deploy.ID(args[0]))
+		},
+	})
+	for verb, text := range map[string]string{"halt": "Stop a deployment from starting anything more", "resume": "Let a halted deployment go on", "cancel": "End a deployment; what is being installed is seen to its end"} {
+		cmd.AddCommand(verbCmd(o, verb, text))
+	}
+	return cmd
+}
+
+func verbCmd(o *options, verb, short string) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use: verb + " ID", Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			var d deployment
+			if err := c.call(cmd.Context(), http.MethodPost, c.tenantPath("deployments", args[0], verb), nil, map[string]any{"reason": reason}, &d); err != nil {
+				return err
+			}
+			if o.json {
+				return o.printJSON(d)
+			}
+			o.say("deployment %s is %s", d.ID, d.Status)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
+	return cmd
+}
+
+func countsText(counts map[deploy.State]int) string {
+	var parts []string
+	for s, n := range counts {
+		parts = append(parts, strconv.Itoa(n)+" "+string(s))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
+}
+
+func (o *options) showDeployment(cmd *cobra.Command, c *client, id string) error {
+	var d deployment
+	if err := c.call(cmd.Context(), http.MethodGet, c.tenantPath("deployments", id), nil, nil, &d); err != nil {
+		return err
+	}
+	tasks, err := all[task](cmd.Context(), c, c.tenantPath("deployments", id, "tasks"), nil)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return o.printJSON(map[string]any{"deployment": d, "tasks": tasks})
+	}
+	o.say("%s %s is %s %s", d.ID, d.Name, d.Status, d.Reason)
+	return o.listTasks(tasks)
+}
+
+func (o *options) listTasks(tasks []task) error {
+	rows := [][]string{}
+	for _, t := range tasks {
+		rows = append(rows, []string{t.Hostname, string(t.State), strconv.Itoa(t.Attempt), t.Since.Local().Format(time.TimeOnly), strconv.Itoa(len(t.Patches)), t.Reason})
+	}
+	if err := o.table([]string{"HOST", "STATE", "ATTEMPT", "SINCE", "PATCHES", "WHY"}, rows); err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		if t.DryRun && t.Plan != nil {
+			o.showPlan(t)
+		}
+	}
+	return nil
+}
+
+// showPlan prints the exact transaction of one machine.
+func (o *options) showPlan(t task) {
+	o.say("\n%s would change %d packages, download %s, need %s more disk:", t.Hostname, len(t.Plan.Changes), bytesText(t.Plan.DownloadBytes), bytesText(t.Plan.DiskBytes))
+	for _, ch := range t.Plan.Changes {
+		from := ch.From
+		if from == "" {
+			from = "(new)"
+		}
+		o.say("  %-30s %s -> %s  %s", ch.Package, from, ch.To, ch.Why)
+	}
+	for _, r := range t.Plan.Refused {
+		o.say("  left out %s: %s", r.Patch, r.Reason)
+	}
+}

@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+// check is one line of doctor.
+type check struct {
+	name string
+	note string
+	err  error
+}
+
+func (c check) detail() string {
+	switch {
+	case c.err == nil && c.note == "":
+		return ""
+	case c.err == nil:
+		return ": " + c.note
+	}
+	text := ": " + c.err.Error()
+	if hint := fault.HintOf(c.err); hint != "" {
+		text += "\n       hint: " + hint
+	}
+	return text
+}
+
+// checks looks at the settings, the server, its catalog and its machines.
+func (o *options) checks(cmd *cobra.Command) []check {
+	var out []check
+	_, err := os.Stat(o.data)
+	switch {
+	case err == nil:
+		out = append(out, check{name: "data folder " + o.data})
+	case o.server == "":
+		out = append(out, check{name: "data folder " + o.data, note: "not here; a server elsewhere is asked"})
+	}
+	c, err := o.connect()
+	if err != nil {
+		return append(out, check{name: "server known", err: err})
+	}
+	out = append(out, check{name: "server known", note: c.base})
+	var s serverStatus
+	if err := c.call(cmd.Context(), http.MethodGet, "/api/v1/status", nil, nil, &s); err != nil {
+		return append(out, check{name: "server answers", err: err})
+	}
+	out = append(out, check{name: "server answers", note: s.Version}, catalogCheck(s))
+	hosts, err := all[host](cmd.Context(), c, c.tenantPath("hosts"), nil)
+	if err != nil {
+		return append(out, check{name: "machines", err: err})
+	}
+	return append(out, hostChecks(hosts)...)
+}
+
+func catalogCheck(s serverStatus) check {
+	c := check{name: "catalog"}
+	switch {
+	case s.Catalog.Version == 0:
+		c.err = fault.New(fault.Unavailable, "none was synchronised yet %s", s.Catalog.Error).WithHint("'fettle sync' tries now and says why it fails")
+	case s.Catalog.Error != "":
+		c.err = fault.New(fault.Unavailable, "%s", s.Catalog.Error).WithHint("the last good catalog stays in use; 'fettle sync' tries again")
+	case s.Catalog.Expires.Before(time.Now()):
+		c.err = fault.New(fault.Untrusted, "expired on %s", s.Catalog.Expires.Format(time.DateTime)).WithHint("the publisher has to publish again; is it running?")
+	default:
+		c.note = "fresh and signed"
+	}
+	return c
+}
+
+func hostChecks(hosts []host) []check {
+	var out []check
+	for _, h := range hosts {
+		switch {
+		case h.Problem != "":
+			out = append(out, check{name: "machine " + h.Hostname, err: fault.New(fault.Unavailable, "%s", h.Problem).WithHint("'fettle-agent status' on the machine tells more")})
+		case time.Since(h.LastSeen) > 48*time.Hour && h.State == "active":
+			out = append(out, check{name: "machine " + h.Hostname, err: fault.New(fault.Unavailable, "last seen %s", h.LastSeen.Format(time.DateTime)).
+				WithHint("is it switched on, and does fettle-agent run there? 'fettle hosts revoke' removes it for good")})
+		}
+	}
+	if len(out) == 0 {
+		out = append(out, check{name: "machines", note: "all in touch"})
+	}
+	return out
+}

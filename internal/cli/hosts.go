@@ -1,0 +1,276 @@
+package cli
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fettlehq/fettle/internal/approval"
+	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+// host is an endpoint as lists show it.
+type host struct {
+	estate.Endpoint
+	Health          string `json:"health"`
+	Missing         int    `json:"missing"`
+	MissingSecurity int    `json:"missing_security"`
+	Exploited       int    `json:"exploited"`
+	Online          bool   `json:"online"`
+	Problem         string `json:"problem,omitempty"`
+}
+
+func hostsCmd(o *options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "hosts [HOST]", Short: "List machines, or show one",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			list, err := all[host](cmd.Context(), c, c.tenantPath("hosts"), nil)
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				h, err := pick(list, args[0])
+				if err != nil {
+					return err
+				}
+				return o.showHost(cmd, c, h)
+			}
+			return o.listHosts(list)
+		},
+	}
+	cmd.AddCommand(&cobra.Command{
+		Use: "scan HOST", Short: "Ask a machine for a fresh scan now", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.onHost(cmd, args[0], http.MethodPost, "scan", "asked %s for a fresh scan")
+		},
+	}, &cobra.Command{
+		Use: "revoke HOST", Short: "Shut a machine out for good; its id never comes back", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.onHost(cmd, args[0], http.MethodDelete, "", "revoked %s; the machine has to enrol anew to come back")
+		},
+	})
+	return cmd
+}
+
+func (o *options) onHost(cmd *cobra.Command, name, method, verb, done string) error {
+	c, err := o.connect()
+	if err != nil {
+		return err
+	}
+	h, err := c.host(cmd, name)
+	if err != nil {
+		return err
+	}
+	parts := []string{"hosts", string(h.ID)}
+	if verb != "" {
+		parts = append(parts, verb)
+	}
+	if err := c.call(cmd.Context(), method, c.tenantPath(parts...), nil, nil, nil); err != nil {
+		return err
+	}
+	o.say(done, h.Hostname)
+	return nil
+}
+
+// host finds a machine by id or by host name.
+func (c *client) host(cmd *cobra.Command, name string) (host, error) {
+	list, err := all[host](cmd.Context(), c, c.tenantPath("hosts"), nil)
+	if err != nil {
+		return host{}, err
+	}
+	return pick(list, name)
+}
+
+func pick(list []host, name string) (host, error) {
+	var found []host
+	for _, h := range list {
+		if string(h.ID) == name {
+			return h, nil
+		}
+		if strings.EqualFold(h.Hostname, name) && h.State == estate.Active {
+			found = append(found, h)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return host{}, fault.New(fault.NotFound, "no machine is called %q", name).WithHint("'fettle hosts' lists names and ids")
+	case 1:
+		return found[0], nil
+	}
+	return host{}, fault.New(fault.Conflict, "%d machines are called %q", len(found), name).WithHint("name it by its id; 'fettle hosts' lists ids")
+}
+
+func (o *options) listHosts(list []host) error {
+	if o.json {
+		return o.printJSON(list)
+	}
+	if len(list) == 0 {
+		o.say("No machine is enrolled yet. 'fettle enroll-token' prints the command to run on one.")
+		return nil
+	}
+	now := time.Now()
+	slices.SortStableFunc(list, func(a, b host) int { return strings.Compare(a.Hostname, b.Hostname) })
+	rows := make([][]string, 0, len(list))
+	for _, h := range list {
+		state := "online"
+		switch {
+		case h.State == estate.Revoked:
+			state = "revoked"
+		case !h.Online:
+			state = "last seen " + ago(h.LastSeen, now) + " ago"
+		}
+		notes := []string{}
+		if h.RebootDue {
+			notes = append(notes, "reboot due")
+		}
+		if len(h.RestartsDue) > 0 {
+			notes = append(notes, "restart due: "+shortList(h.RestartsDue, 3))
+		}
+		if h.Problem != "" {
+			notes = append(notes, h.Problem)
+		}
+		rows = append(rows, []string{h.Hostname, h.Health, strconv.Itoa(h.MissingSecurity), strconv.Itoa(h.Missing),
+			strconv.Itoa(h.Exploited), h.OS, state, string(h.ID), strings.Join(notes, "; ")})
+	}
+	return o.table([]string{"HOST", "HEALTH", "SECURITY", "MISSING", "EXPLOITED", "SYSTEM", "CONTACT", "ID", "NOTES"}, rows)
+}
+
+func (o *options) showHost(cmd *cobra.Command, c *client, h host) error {
+	var detail map[string]any
+	if err := c.call(cmd.Context(), http.MethodGet, c.tenantPath("hosts", string(h.ID)), nil, nil, &detail); err != nil {
+		return err
+	}
+	missing, err := all[finding](cmd.Context(), c, c.tenantPath("hosts", string(h.ID), "missing"), nil)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		detail["missing_items"] = missing
+		return o.printJSON(detail)
+	}
+	o.say("%s (%s)", h.Hostname, h.ID)
+	o.say("  %s, agent %s, site %s", h.OS, h.AgentVersion, h.Site)
+	o.say("  %s: lacks %d updates, %d of them security, %d exploited in the wild", h.Health, h.Missing, h.MissingSecurity, h.Exploited)
+	if h.RebootDue {
+		o.say("  a reboot is due")
+	}
+	if len(h.RestartsDue) > 0 {
+		o.say("  services to restart: %s", strings.Join(h.RestartsDue, ", "))
+	}
+	o.say("")
+	return o.listFindings(missing, false)
+}
+
+// finding is one missing package of one machine.
+type finding struct {
+	Endpoint estate.EndpointID `json:"endpoint,omitempty"`
+	Hostname string            `json:"hostname,omitempty"`
+	catalog.Finding
+	Approval approval.State `json:"approval"`
+}
+
+func missingCmd(o *options) *cobra.Command {
+	var hostName, severity, search string
+	var security, exploited bool
+	cmd := &cobra.Command{
+		Use: "missing", Short: "List what machines lack, worst first, with the reason for each", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			q := url.Values{}
+			if hostName != "" {
+				h, err := c.host(cmd, hostName)
+				if err != nil {
+					return err
+				}
+				q.Set("host", string(h.ID))
+			}
+			set(q, "severity", severity)
+			set(q, "q", search)
+			if security {
+				q.Set("security", "true")
+			}
+			if exploited {
+				q.Set("exploited", "true")
+			}
+			list, err := all[finding](cmd.Context(), c, c.tenantPath("missing"), q)
+			if err != nil {
+				return err
+			}
+			return o.listFindings(list, hostName == "")
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&hostName, "host", "", "one machine, by name or id")
+	f.StringVar(&severity, "severity", "", "critical, important, moderate, low or unknown")
+	f.StringVar(&search, "search", "", "part of a package's name or a CVE")
+	f.BoolVar(&security, "security", false, "security updates alone")
+	f.BoolVar(&exploited, "exploited", false, "only what CISA lists as exploited")
+	return cmd
+}
+
+func set(q url.Values, key, value string) {
+	if value != "" {
+		q.Set(key, value)
+	}
+}
+
+func (o *options) listFindings(list []finding, withHost bool) error {
+	if o.json {
+		return o.printJSON(list)
+	}
+	if len(list) == 0 {
+		o.say("Nothing is missing.")
+		return nil
+	}
+	slices.SortStableFunc(list, func(a, b finding) int {
+		if a.Security != b.Security {
+			if a.Security {
+				return -1
+			}
+			return 1
+		}
+		if d := b.Severity.Rank() - a.Severity.Rank(); d != 0 {
+			return d
+		}
+		return strings.Compare(a.Hostname+a.Package, b.Hostname+b.Package)
+	})
+	head := []string{"SEVERITY", "SECURITY", "PACKAGE", "INSTALLED", "AVAILABLE", "APPROVAL", "WHY"}
+	rows := make([][]string, 0, len(list))
+	for _, f := range list {
+		row := []string{severityText(f.Severity, f.Exploited), yes(f.Security, "yes"), f.Package, f.Installed, f.Available, string(f.Approval), why(f)}
+		if withHost {
+			row = append([]string{f.Hostname}, row...)
+		}
+		rows = append(rows, row)
+	}
+	if withHost {
+		head = append([]string{"HOST"}, head...)
+	}
+	return o.table(head, rows)
+}
+
+func why(f finding) string {
+	text := f.Reason
+	if len(f.CVEs) > 0 {
+		text = shortList(f.CVEs, 3) + "; " + text
+	}
+	if f.State != catalog.Missing {
+		text = string(f.State) + ": " + text
+	}
+	return text
+}

@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fettlehq/fettle/internal/approval"
+	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/patch"
+)
+
+// patchRow is a patch as lists show it.
+type patchRow struct {
+	ID        patch.ID             `json:"id"`
+	Product   string               `json:"product"`
+	Version   string               `json:"version"`
+	Platform  string               `json:"platform"`
+	Class     patch.Classification `json:"class"`
+	Severity  patch.Severity       `json:"severity"`
+	Released  time.Time            `json:"released,omitzero"`
+	CVEs      int                  `json:"cves"`
+	Exploited bool                 `json:"exploited"`
+	NeededBy  int                  `json:"needed_by"`
+	Approval  approval.State       `json:"approval"`
+}
+
+func patchesCmd(o *options) *cobra.Command {
+	var severity, search, state string
+	var security, everything bool
+	cmd := &cobra.Command{
+		Use: "patches [PATCH]", Short: "List patches that machines need, or show one", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				return o.showPatch(cmd, c, args[0])
+			}
+			q := url.Values{}
+			set(q, "severity", severity)
+			set(q, "q", search)
+			set(q, "approval", state)
+			if security {
+				q.Set("security", "true")
+			}
+			q.Set("needed", strconv.FormatBool(!everything))
+			list, err := all[patchRow](cmd.Context(), c, c.tenantPath("patches"), q)
+			if err != nil {
+				return err
+			}
+			return o.listPatches(list)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&severity, "severity", "", "critical, important, moderate, low or unknown")
+	f.StringVar(&search, "search", "", "part of a product's name, a version or a CVE")
+	f.StringVar(&state, "approval", "", "awaiting_approval, approved or declined")
+	f.BoolVar(&security, "security", false, "security updates alone")
+	f.BoolVar(&everything, "all", false, "the whole catalog, not only what machines need")
+	return cmd
+}
+
+func (o *options) listPatches(list []patchRow) error {
+	if o.json {
+		return o.printJSON(list)
+	}
+	if len(list) == 0 {
+		o.say("No patch fits.")
+		return nil
+	}
+	slices.SortStableFunc(list, func(a, b patchRow) int {
+		if d := b.Severity.Rank() - a.Severity.Rank(); d != 0 {
+			return d
+		}
+		if d := b.NeededBy - a.NeededBy; d != 0 {
+			return d
+		}
+		return strings.Compare(string(a.ID), string(b.ID))
+	})
+	rows := make([][]string, 0, len(list))
+	for _, p := range list {
+		rows = append(rows, []string{severityText(p.Severity, p.Exploited), string(p.Class), strconv.Itoa(p.NeededBy),
+			strconv.Itoa(p.CVEs), string(p.Approval), string(p.ID)})
+	}
+	return o.table([]string{"SEVERITY", "CLASS", "NEEDED BY", "CVES", "APPROVAL", "PATCH"}, rows)
+}
+
+// patchDetail is one patch with all that is known of it.
+type patchDetail struct {
+	Patch           patch.Patch           `json:"patch"`
+	Digest          string                `json:"digest"`
+	Vulnerabilities []patch.Vulnerability `json:"vulnerabilities"`
+	NeededBy        []struct {
+		ID       estate.EndpointID `json:"id"`
+		Hostname string            `json:"hostname"`
+	} `json:"needed_by"`
+	Approvals []approval.Approval `json:"approvals"`
+}
+
+func (o *options) showPatch(cmd *cobra.Command, c *client, id string) error {
+	var d patchDetail
+	if err := c.call(cmd.Context(), http.MethodGet, c.tenantPath("patches", id), nil, nil, &d); err != nil {
+		return err
+	}
+	if o.json {
+		return o.printJSON(d)
+	}
+	p := d.Patch
+	o.say("%s", p.ID)
+	o.say("  %s %s for %s, %s, severity %s", p.Product, p.Version, p.Platform, p.Classification, p.Severity)
+	if len(p.Advisories) > 0 {
+		o.say("  advisories: %s", strings.Join(p.Advisories, ", "))
+	}
+	o.say("  authenticity: %s; %s", p.Evidence.Verdict, strings.Join(p.Evidence.Checks, "; "))
+	o.say("  signed record: sha256 %s", d.Digest)
+	for _, a := range d.Approvals {
+		o.say("  %sd by %s on %s %s", a.Decision, a.By, a.At.Format(time.DateOnly), a.Reason)
+	}
+	for _, it := range p.Items {
+		o.say("  brings %s %s %s (%s)", it.Name, it.Version, it.Arch, bytesText(it.Payload.Size))
+	}
+	for _, v := range d.Vulnerabilities {
+		o.say("  %s %s cvss %.1f epss %.3f%s", v.ID, v.Severity, v.CVSS, v.EPSS, yes(v.KEV != nil, " exploited"))
+	}
+	names := []string{}
+	for _, h := range d.NeededBy {
+		names = append(names, h.Hostname)
+	}
+	o.say("  needed by %d: %s", len(names), shortList(names, 20))
+	return nil
+}
+
+// choice is how approve and deploy name patches.
+type choice struct {
+	patches  []string
+	security bool
+	atLeast  string
+	missing  bool
+}
+
+func (ch *choice) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&ch.security, "security", false, "every missing security patch")
+	f.StringVar(&ch.atLeast, "severity-at-least", "", "every missing patch of this severity or worse")
+	f.BoolVar(&ch.missing, "all-missing", false, "every patch that some machine lacks")
+}
+
+// body is the API's form of the choice.
+func (ch *choice) body(args []string) (map[string]any, error) {
+	if len(args) > 0 {
+		return map[string]any{"patches": args}, nil
+	}
+	if !ch.security && ch.atLeast == "" && !ch.missing {
+		return nil, fault.New(fault.Invalid, "no patch is named").
+			WithHint("name patches by id ('fettle patches' lists them), or use --security, --severity-at-least or --all-missing")
+	}
+	filter := map[string]any{"all_missing": true}
+	if ch.security {
+		filter["security"] = true
+	}
+	if ch.atLeast != "" {
+		filter["severity_at_least"] = ch.atLeast
+	}
+	return map[string]any{"filter": filter}, nil
+}
+
+func approveCmd(o *options) *cobra.Command {
+	return decideCmd(o, approval.Approve, "approve [PATCH...]", "Approve patches for installation",
+		`fettle approve --security
+  fettle approve debian-12:amd64:openssl:3.0.17-1~deb12u3 --group test`)
+}
+
+func declineCmd(o *options) *cobra.Command {
+	return decideCmd(o, approval.Decline, "decline [PATCH...]", "Decline patches; a decline beats every approval",
+		`fettle decline debian-12:amd64:foo:1.2-3 --reason "breaks billing, vendor case 4711" --expires 720h`)
+}
+
+func decideCmd(o *options, decision approval.Decision, use, short, example string) *cobra.Command {
+	var ch choice
+	var group, reason string
+	var expires time.Duration
+	cmd := &cobra.Command{
+		Use: use, Short: short, Example: "  " + example,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			body, err := ch.body(args)
+			if err != nil {
+				return err
+			}
+			body["decision"] = decision
+			body["group"] = group
+			body["reason"] = reason
+			if expires > 0 {
+				body["expires"] = time.Now().Add(expires).UTC()
+			}
+			var made page[approval.Approval]
+			if err := c.call(cmd.Context(), http.MethodPost, c.tenantPath("approvals"), nil, body, &made); err != nil {
+				return err
+			}
+			if o.json {
+				return o.printJSON(made.Items)
+			}
+			for _, a := range made.Items {
+				o.say("%sd %s", decision, a.Patch)
+			}
+			o.say("%d decisions recorded.%s", len(made.Items), yes(decision == approval.Approve && len(made.Items) > 0, " Nothing is installed until 'fettle deploy'."))
+			return nil
+		},
+	}
+	ch.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&group, "group", "", "for one group of machines instead of all")
+	f.StringVar(&reason, "reason", "", "why; a decline needs one")
+	f.DurationVar(&expires, "expires", 0, "the decision ends after this time, such as 720h")
+	return cmd
+}
