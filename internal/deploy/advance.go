@@ -9,6 +9,7 @@ import (
 	"github.com/fettlehq/fettle/internal/approval"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/window"
 )
 
 // World is what Advance asks about things outside the deployment. Its methods
@@ -44,6 +45,11 @@ func Advance(d Deployment, tasks []Task, w World, now time.Time) (Deployment, []
 		return d, nil, nil
 	}
 	a.started, a.endpoints = w.Started(now)
+	calendar, err := window.NewCalendar(d.Schedule)
+	if err != nil && d.Status == Running {
+		a.d.Status, a.d.Reason = Halted, "halted by itself: "+err.Error()
+	}
+	a.calendar = calendar
 	work := slices.Clone(tasks)
 	a.halt(work)
 	for i := range work {
@@ -60,6 +66,7 @@ type advance struct {
 	now       time.Time
 	started   int
 	endpoints int
+	calendar  *window.Calendar // nil when the schedule is not valid: the deployment is halted then
 	changed   []Task
 	actions   []Action
 }
@@ -253,7 +260,7 @@ func (a *advance) start(t *Task) {
 			return
 		}
 	}
-	if open, _ := a.d.Schedule.Open(a.now); !open && !a.d.Emergency {
+	if open, _ := a.calendar.Install.Open(a.now); !open && !a.d.Emergency {
 		a.move(t, WaitingWindow, "waiting for the maintenance window"+a.nextWindow())
 		return
 	}
@@ -268,7 +275,7 @@ func (a *advance) start(t *Task) {
 }
 
 func (a *advance) nextWindow() string {
-	from, _, ok := a.d.Schedule.Next(a.now)
+	from, _, ok := a.calendar.Install.Next(a.now)
 	if !ok {
 		return "; none is to come"
 	}
@@ -282,7 +289,10 @@ func (a *advance) reboot(t *Task) {
 		a.reason(t, "a reboot is due; this deployment leaves it to the administrator")
 		return
 	}
-	if open, _ := a.d.Schedule.OpenReboot(a.now); !open && !a.d.Emergency {
+	if a.calendar == nil {
+		return
+	}
+	if open, _ := a.calendar.Reboot.Open(a.now); !open && !a.d.Emergency {
 		a.reason(t, "a reboot is due; waiting for the reboot window")
 		return
 	}
