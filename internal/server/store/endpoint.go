@@ -13,19 +13,23 @@ import (
 // endpointColumns go with scanEndpoint. The last contact stands in a table of
 // its own because it changes all the time.
 const endpointColumns = `select doc, site, state,
-	coalesce((select seen from contacts c where c.endpoint = endpoints.id), 0) from endpoints`
+	coalesce((select seen from contacts c where c.endpoint = endpoints.id), 0),
+	coalesce((select agent from contacts c where c.endpoint = endpoints.id), '') from endpoints`
 
 func scanEndpoint(scan func(...any) error) (estate.Endpoint, error) {
 	var e estate.Endpoint
-	var doc, site, state string
+	var doc, site, state, agent string
 	var seen int64
-	if err := scan(&doc, &site, &state, &seen); err != nil {
+	if err := scan(&doc, &site, &state, &seen, &agent); err != nil {
 		return e, err
 	}
 	if err := decode(doc, &e); err != nil {
 		return e, err
 	}
 	e.Site, e.State, e.LastSeen = estate.SiteID(site), estate.EndpointState(state), moment(seen)
+	if agent != "" {
+		e.AgentVersion = agent
+	}
 	return e, nil
 }
 

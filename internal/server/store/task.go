@@ -148,10 +148,22 @@ func (s Scoped) DeploymentTasks(ctx context.Context, id deploy.ID) ([]deploy.Tas
 // EndpointTasks returns the tasks of an endpoint that have not ended, with
 // their history, oldest first.
 func (s Scoped) EndpointTasks(ctx context.Context, id estate.EndpointID) ([]deploy.Task, error) {
+	all, err := s.openTasks(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return all, s.fillHistory(ctx, all)
+}
+
+// openTasks is EndpointTasks without the history; it is asked at each contact.
+func (s Scoped) openTasks(ctx context.Context, id estate.EndpointID) ([]deploy.Task, error) {
+	var all []deploy.Task
 	q := s.from("select doc from tasks", siteEndpoint).add(" and endpoint = ? and ended = 0 order by id", string(id))
-	all, err := s.wholeTasks(ctx, q)
+	if err := q.each(ctx, s.db.e.Read, scanDoc(&all)); err != nil {
+		return nil, s.db.wrap(err, "open tasks of "+string(id))
+	}
 	slices.SortStableFunc(all, func(a, b deploy.Task) int { return a.Created.Compare(b.Created) })
-	return all, err
+	return all, nil
 }
 
 func (s Scoped) wholeTasks(ctx context.Context, q *query) ([]deploy.Task, error) {

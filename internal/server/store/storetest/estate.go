@@ -18,7 +18,7 @@ import (
 func testTenants(t *testing.T, db *store.DB) {
 	id := NewTenant(t, db, "tenants")
 	all := db.In(estate.Everything())
-	want := estate.Tenant{ID: id, Name: "tenants", Created: Epoch}
+	want := estate.Tenant{ID: id, Name: "tenants", Created: epoch}
 	got, err := all.Tenant(t.Context(), id)
 	must(t, err)
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -95,7 +95,7 @@ func testEndpointPages(t *testing.T, db *store.DB) {
 		{estate.EndpointFilter{Platform: "debian-12-amd64"}, 25},
 		{estate.EndpointFilter{Site: "north"}, 0},
 		{estate.EndpointFilter{State: estate.Revoked}, 0},
-		{estate.EndpointFilter{SeenBefore: Epoch}, 25},
+		{estate.EndpointFilter{SeenBefore: epoch}, 25},
 		{estate.EndpointFilter{Group: "none"}, 0},
 	} {
 		list, _, err := in.Endpoints(t.Context(), c.f)
@@ -110,7 +110,7 @@ func testTombstones(t *testing.T, db *store.DB) {
 	tenant := NewTenant(t, db, "tombstones")
 	in := db.In(estate.InTenant(tenant))
 	Enrol(t, db, tenant, estate.DefaultSite, "ep-tomb")
-	at := Epoch.Add(time.Minute)
+	at := epoch.Add(time.Minute)
 	e, err := in.Revoke(t.Context(), "ep-tomb", at)
 	must(t, err)
 	if e.State != estate.Revoked {
@@ -124,16 +124,16 @@ func testTombstones(t *testing.T, db *store.DB) {
 		t.Errorf("identity state %s", who.State)
 	}
 	seen := map[estate.EndpointID]time.Time{}
-	must(t, in.Revoked(t.Context(), Epoch, func(id estate.EndpointID, at time.Time) { seen[id] = at }))
+	must(t, in.Revoked(t.Context(), epoch, func(id estate.EndpointID, at time.Time) { seen[id] = at }))
 	if diff := cmp.Diff(map[estate.EndpointID]time.Time{"ep-tomb": at}, seen); diff != "" {
 		t.Error(diff)
 	}
-	_, secret, err := in.CreateToken(t.Context(), estate.Token{Tenant: tenant, Site: estate.DefaultSite, Uses: 1, Created: Epoch, Expires: Epoch.Add(time.Hour)})
+	_, secret, err := in.CreateToken(t.Context(), estate.Token{Tenant: tenant, Site: estate.DefaultSite, Uses: 1, Created: epoch, Expires: epoch.Add(time.Hour)})
 	must(t, err)
-	_, err = db.Enrol(t.Context(), secret, endpoint("ep-tomb"), Epoch)
+	_, err = db.Enrol(t.Context(), secret, endpoint("ep-tomb"), epoch)
 	wantCode(t, err, fault.Conflict)
 	// The failed enrolment has not cost the token its use.
-	_, err = db.Enrol(t.Context(), secret, endpoint("ep-tomb-2"), Epoch)
+	_, err = db.Enrol(t.Context(), secret, endpoint("ep-tomb-2"), epoch)
 	must(t, err)
 }
 
@@ -168,7 +168,7 @@ func testGroups(t *testing.T, db *store.DB) {
 func testTokens(t *testing.T, db *store.DB) {
 	tenant := NewTenant(t, db, "tokens")
 	in := db.In(estate.InTenant(tenant))
-	spec := estate.Token{Tenant: tenant, Site: "north", Uses: 2, Created: Epoch, Expires: Epoch.Add(time.Hour), Groups: []estate.GroupID{"new"}, Note: "lab"}
+	spec := estate.Token{Tenant: tenant, Site: "north", Uses: 2, Created: epoch, Expires: epoch.Add(time.Hour), Groups: []estate.GroupID{"new"}, Note: "lab"}
 	tok, secret, err := in.CreateToken(t.Context(), spec)
 	must(t, err)
 	if !db.PlausibleToken(secret) {
@@ -183,19 +183,19 @@ func testTokens(t *testing.T, db *store.DB) {
 		if db.PlausibleToken(bad) {
 			t.Errorf("%q is plausible", bad)
 		}
-		_, err := db.Enrol(t.Context(), bad, endpoint("tok-x"), Epoch)
+		_, err := db.Enrol(t.Context(), bad, endpoint("tok-x"), epoch)
 		wantCode(t, err, fault.Unauthenticated)
 	}
-	e, err := db.Enrol(t.Context(), secret, endpoint("tok-1"), Epoch)
+	e, err := db.Enrol(t.Context(), secret, endpoint("tok-1"), epoch)
 	must(t, err)
 	if e.Tenant != tenant || e.Site != "north" || !slices.Equal(e.Groups, spec.Groups) {
 		t.Errorf("enrolled as %+v", e)
 	}
-	_, err = db.Enrol(t.Context(), secret, endpoint("tok-2"), Epoch.Add(time.Hour))
+	_, err = db.Enrol(t.Context(), secret, endpoint("tok-2"), epoch.Add(time.Hour))
 	wantCode(t, err, fault.Unauthenticated) // expired
-	_, err = db.Enrol(t.Context(), secret, endpoint("tok-2"), Epoch)
+	_, err = db.Enrol(t.Context(), secret, endpoint("tok-2"), epoch)
 	must(t, err)
-	_, err = db.Enrol(t.Context(), secret, endpoint("tok-3"), Epoch)
+	_, err = db.Enrol(t.Context(), secret, endpoint("tok-3"), epoch)
 	wantCode(t, err, fault.Unauthenticated) // used up
 	list, err := in.Tokens(t.Context())
 	must(t, err)
@@ -204,9 +204,9 @@ func testTokens(t *testing.T, db *store.DB) {
 	}
 	_, second, err := in.CreateToken(t.Context(), spec)
 	must(t, err)
-	must(t, in.RevokeToken(t.Context(), tok.ID, Epoch))
-	wantCode(t, in.RevokeToken(t.Context(), "nothing", Epoch), fault.NotFound)
-	if _, err := db.Enrol(t.Context(), second, endpoint("tok-4"), Epoch); err != nil {
+	must(t, in.RevokeToken(t.Context(), tok.ID, epoch))
+	wantCode(t, in.RevokeToken(t.Context(), "nothing", epoch), fault.NotFound)
+	if _, err := db.Enrol(t.Context(), second, endpoint("tok-4"), epoch); err != nil {
 		t.Errorf("revoking one token has ended another: %v", err)
 	}
 	spec.Tenant = "nobody"
@@ -218,13 +218,13 @@ func testTokens(t *testing.T, db *store.DB) {
 func testTokenRace(t *testing.T, db *store.DB) {
 	tenant := NewTenant(t, db, "token-race")
 	_, secret, err := db.In(estate.InTenant(tenant)).CreateToken(t.Context(),
-		estate.Token{Tenant: tenant, Site: estate.DefaultSite, Uses: 5, Created: Epoch, Expires: Epoch.Add(time.Hour)})
+		estate.Token{Tenant: tenant, Site: estate.DefaultSite, Uses: 5, Created: epoch, Expires: epoch.Add(time.Hour)})
 	must(t, err)
 	var good atomic.Int64
 	var wg sync.WaitGroup
 	for _, id := range ids("race", 20) {
 		wg.Go(func() {
-			_, err := db.Enrol(context.Background(), secret, endpoint(id), Epoch)
+			_, err := db.Enrol(context.Background(), secret, endpoint(id), epoch)
 			if err == nil {
 				good.Add(1)
 			} else if !fault.Is(err, fault.Unauthenticated) {
@@ -251,7 +251,7 @@ func testForeignScope(t *testing.T, db *store.DB) {
 	_, checks["Endpoint"] = in.Endpoint(ctx, "foreign-ep")
 	_, checks["Identity"] = in.Identity(ctx, "foreign-ep")
 	_, checks["Contact"] = in.Contact(ctx, "foreign-ep")
-	_, checks["Revoke"] = in.Revoke(ctx, "foreign-ep", Epoch)
+	_, checks["Revoke"] = in.Revoke(ctx, "foreign-ep", epoch)
 	checks["Move"] = in.Move(ctx, "foreign-ep", estate.DefaultSite)
 	_, _, checks["Inventory"] = in.Inventory(ctx, "foreign-ep")
 	_, checks["LackingSections"] = in.LackingSections(ctx, other, []string{"x"})
@@ -270,11 +270,11 @@ func testForeignScope(t *testing.T, db *store.DB) {
 		"PutGroup":   in.PutGroup(ctx, estate.Group{Tenant: other, ID: "z"}),
 		"CheckIn":    in.CheckIn(ctx, store.Contact{Tenant: other, Endpoint: "foreign-ep"}),
 		"PutSetting": in.PutSetting(ctx, other, "z", 1),
-		"AppendAudit": in.AppendAudit(ctx, other, Epoch, "a", "b", "c", func(int64, string) ([]byte, string, error) {
+		"AppendAudit": in.AppendAudit(ctx, other, epoch, "a", "b", "c", func(int64, string) ([]byte, string, error) {
 			return []byte("{}"), "h", nil
 		}),
 	}
-	_, _, writes["CreateToken"] = in.CreateToken(ctx, estate.Token{Tenant: other, Site: estate.DefaultSite, Uses: 1, Created: Epoch, Expires: Epoch.Add(1)})
+	_, _, writes["CreateToken"] = in.CreateToken(ctx, estate.Token{Tenant: other, Site: estate.DefaultSite, Uses: 1, Created: epoch, Expires: epoch.Add(1)})
 	_, writes["PutUser grant"] = in.PutUser(ctx, estate.User{Tenant: mine, Name: "eve", Grants: []estate.Grant{{Role: estate.Admin, Scope: estate.InTenant(other)}}})
 	_, writes["PutUser server grant"] = in.PutUser(ctx, estate.User{Tenant: mine, Name: "eve", Grants: []estate.Grant{{Role: estate.Admin}}})
 	_, writes["PutUser"] = in.PutUser(ctx, estate.User{Tenant: other, Name: "eve"})

@@ -19,7 +19,7 @@ func testPeople(t *testing.T, db *store.DB) {
 	in := db.In(estate.InTenant(tenant))
 	u, err := in.PutUser(t.Context(), estate.User{
 		Tenant: tenant, Name: "people-ann", Email: "ann@example.org", PasswordHash: "$argon2id$...",
-		Grants: []estate.Grant{{Role: estate.Operator, Scope: estate.InTenant(tenant)}}, Created: Epoch,
+		Grants: []estate.Grant{{Role: estate.Operator, Scope: estate.InTenant(tenant)}}, Created: epoch,
 	})
 	must(t, err)
 	got, err := db.In(estate.Everything()).UserByName(t.Context(), "people-ann")
@@ -50,11 +50,11 @@ func testPeople(t *testing.T, db *store.DB) {
 func testKeys(t *testing.T, db *store.DB) {
 	tenant := NewTenant(t, db, "keys")
 	in := db.In(estate.InTenant(tenant))
-	k, err := in.PutKey(t.Context(), estate.Key{Tenant: tenant, Name: "ci", Hash: "abc", Created: Epoch})
+	k, err := in.PutKey(t.Context(), estate.Key{Tenant: tenant, Name: "ci", Hash: "abc", Created: epoch})
 	must(t, err)
-	must(t, in.TouchKey(t.Context(), k.ID, Epoch))
-	must(t, in.TouchKey(t.Context(), k.ID, Epoch.Add(time.Second))) // within the minute: not written
-	k.LastUsed = Epoch
+	must(t, in.TouchKey(t.Context(), k.ID, epoch))
+	must(t, in.TouchKey(t.Context(), k.ID, epoch.Add(time.Second))) // within the minute: not written
+	k.LastUsed = epoch
 	got, err := db.In(estate.Everything()).KeyByHash(t.Context(), "abc")
 	must(t, err)
 	if diff := cmp.Diff(k, got); diff != "" {
@@ -102,10 +102,10 @@ func testAudit(t *testing.T, db *store.DB) {
 	tenant := NewTenant(t, db, "audit")
 	in := db.In(estate.InTenant(tenant))
 	for i := range 3 {
-		must(t, in.AppendAudit(t.Context(), tenant, Epoch, "ann", "patch.approve", "p1", seal(fmt.Sprintf(`{"n":%d}`, i))))
+		must(t, in.AppendAudit(t.Context(), tenant, epoch, "ann", "patch.approve", "p1", seal(fmt.Sprintf(`{"n":%d}`, i))))
 	}
-	must(t, in.AppendAudit(t.Context(), tenant, Epoch, "bob", "host.revoke", "h1", seal(`{}`)))
-	wantCode(t, in.AppendAudit(t.Context(), tenant, Epoch, "x", "y", "z", func(int64, string) ([]byte, string, error) {
+	must(t, in.AppendAudit(t.Context(), tenant, epoch, "bob", "host.revoke", "h1", seal(`{}`)))
+	wantCode(t, in.AppendAudit(t.Context(), tenant, epoch, "x", "y", "z", func(int64, string) ([]byte, string, error) {
 		return nil, "", fault.New(fault.Internal, "no")
 	}), fault.Internal)
 	seq, hash, err := in.AuditHead(t.Context(), tenant)
@@ -134,7 +134,7 @@ func testAuditRace(t *testing.T, db *store.DB) {
 	var wg sync.WaitGroup
 	for range 40 {
 		wg.Go(func() {
-			if err := in.AppendAudit(context.Background(), tenant, Epoch, "a", "b", "c", seal("{}")); err != nil {
+			if err := in.AppendAudit(context.Background(), tenant, epoch, "a", "b", "c", seal("{}")); err != nil {
 				t.Errorf("append: %v", err)
 			}
 		})

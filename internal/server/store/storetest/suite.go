@@ -13,8 +13,8 @@ import (
 	"github.com/fettlehq/fettle/internal/server/store"
 )
 
-// Epoch is the moment at which the suite's worlds begin.
-var Epoch = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+// epoch is the moment at which the suite's worlds begin.
+var epoch = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 // Run plays the whole suite on one database; tests keep out of each other's
 // way by tenants of their own.
@@ -43,7 +43,7 @@ func NewTenant(t testing.TB, db *store.DB, name string) estate.TenantID {
 	t.Helper()
 	id := estate.TenantID(name)
 	all := db.In(estate.Everything())
-	must(t, all.CreateTenant(t.Context(), estate.Tenant{ID: id, Name: name, Created: Epoch}))
+	must(t, all.CreateTenant(t.Context(), estate.Tenant{ID: id, Name: name, Created: epoch}))
 	must(t, all.PutSite(t.Context(), estate.Site{Tenant: id, ID: "north", Name: "North"}))
 	return id
 }
@@ -52,15 +52,15 @@ func NewTenant(t testing.TB, db *store.DB, name string) estate.TenantID {
 func Enrol(t testing.TB, db *store.DB, tenant estate.TenantID, site estate.SiteID, id estate.EndpointID) estate.Endpoint {
 	t.Helper()
 	_, secret, err := db.In(estate.InTenant(tenant)).CreateToken(t.Context(),
-		estate.Token{Tenant: tenant, Site: site, Uses: 1, Created: Epoch, Expires: Epoch.Add(time.Hour)})
+		estate.Token{Tenant: tenant, Site: site, Uses: 1, Created: epoch, Expires: epoch.Add(time.Hour)})
 	must(t, err)
-	e, err := db.Enrol(t.Context(), secret, endpoint(id), Epoch)
+	e, err := db.Enrol(t.Context(), secret, endpoint(id), epoch)
 	must(t, err)
 	return e
 }
 
 func endpoint(id estate.EndpointID) estate.Endpoint {
-	return estate.Endpoint{ID: id, Hostname: "Host-" + string(id), Platform: "debian-12-amd64", OS: "Debian GNU/Linux 12 (bookworm)", Enrolled: Epoch}
+	return estate.Endpoint{ID: id, Hostname: "Host-" + string(id), Platform: "debian-12-amd64", OS: "Debian GNU/Linux 12 (bookworm)", Enrolled: epoch}
 }
 
 func must(t testing.TB, err error) {

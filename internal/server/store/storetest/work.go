@@ -25,7 +25,7 @@ func testContacts(t *testing.T, db *store.DB) {
 	Enrol(t, db, tenant, estate.DefaultSite, "con-1")
 	_, err := in.Contact(t.Context(), "con-1")
 	wantCode(t, err, fault.NotFound)
-	c := store.Contact{Endpoint: "con-1", Tenant: tenant, Seen: Epoch, Catalog: 7, Skew: -time.Minute, Agent: "1.0", Boot: "b", Problem: "disk full"}
+	c := store.Contact{Endpoint: "con-1", Tenant: tenant, Seen: epoch, Catalog: 7, Skew: -time.Minute, Agent: "1.0", Boot: "b", Problem: "disk full"}
 	must(t, in.CheckIn(t.Context(), c))
 	got, err := in.Contact(t.Context(), "con-1")
 	must(t, err)
@@ -34,7 +34,7 @@ func testContacts(t *testing.T, db *store.DB) {
 	}
 	e, err := in.Endpoint(t.Context(), "con-1")
 	must(t, err)
-	if !e.LastSeen.Equal(Epoch) {
+	if !e.LastSeen.Equal(epoch) {
 		t.Errorf("last seen %v", e.LastSeen)
 	}
 }
@@ -49,14 +49,14 @@ func testContactGroups(t *testing.T, db *store.DB) {
 	var wg sync.WaitGroup
 	for n := range 300 {
 		wg.Go(func() {
-			c := store.Contact{Endpoint: ids("cg", 3)[n%3], Tenant: tenant, Seen: Epoch.Add(time.Hour)}
+			c := store.Contact{Endpoint: ids("cg", 3)[n%3], Tenant: tenant, Seen: epoch.Add(time.Hour)}
 			if err := in.CheckIn(context.Background(), c); err != nil {
 				t.Errorf("check in: %v", err)
 			}
 		})
 	}
 	wg.Wait()
-	list, _, err := in.Endpoints(t.Context(), estate.EndpointFilter{SeenBefore: Epoch.Add(time.Hour)})
+	list, _, err := in.Endpoints(t.Context(), estate.EndpointFilter{SeenBefore: epoch.Add(time.Hour)})
 	must(t, err)
 	if len(list) != 0 {
 		t.Errorf("not seen: %v", list)
@@ -73,7 +73,7 @@ func report(tenant estate.TenantID, id estate.EndpointID, kernel string) store.R
 		panic(err)
 	}
 	return store.Report{
-		Endpoint: id, Tenant: tenant, Sections: sections, Scanned: Epoch, Now: Epoch.Add(time.Second),
+		Endpoint: id, Tenant: tenant, Sections: sections, Scanned: epoch, Now: epoch.Add(time.Second),
 		Facts: func(e *estate.Endpoint) { e.Hostname, e.RebootDue = "Renamed", kernel == "old" },
 	}
 }
@@ -106,7 +106,7 @@ func testInventory(t *testing.T, db *store.DB) {
 	}
 	got, scanned, err := in.Inventory(t.Context(), "inv-1")
 	must(t, err)
-	if diff := cmp.Diff(first.Sections, got); diff != "" || !scanned.Equal(Epoch) {
+	if diff := cmp.Diff(first.Sections, got); diff != "" || !scanned.Equal(epoch) {
 		t.Error(diff, scanned)
 	}
 	// A new state alone: only that section's body is new, the rest comes bare.
@@ -126,7 +126,7 @@ func testInventory(t *testing.T, db *store.DB) {
 		t.Errorf("endpoint %+v", e)
 	}
 	var changed []estate.EndpointID
-	must(t, in.Inventories(t.Context(), Epoch, func(c store.Changed) error {
+	must(t, in.Inventories(t.Context(), epoch, func(c store.Changed) error {
 		changed = append(changed, c.Endpoint)
 		if len(c.Sections) != len(inventory.Sections()) || c.Sections[0].Name != inventory.SectionOS {
 			t.Errorf("sections of %s: %v", c.Endpoint, c.Sections)
@@ -140,7 +140,7 @@ func testInventory(t *testing.T, db *store.DB) {
 	if diff := cmp.Diff([]estate.EndpointID{"inv-1"}, changed); diff != "" {
 		t.Error(diff)
 	}
-	_, err = in.Revoke(t.Context(), "inv-1", Epoch)
+	_, err = in.Revoke(t.Context(), "inv-1", epoch)
 	must(t, err)
 	wantCode(t, in.PutInventory(t.Context(), second), fault.NotFound)
 }
@@ -187,12 +187,12 @@ func testPruneSections(t *testing.T, db *store.DB) {
 	Enrol(t, db, tenant, estate.DefaultSite, "prune-1")
 	old := putInventory(t, db, tenant, "prune-1", "old")
 	putInventory(t, db, tenant, "prune-1", "new")
-	n, err := db.PruneSections(t.Context(), Epoch)
+	n, err := db.PruneSections(t.Context(), epoch)
 	must(t, err)
 	if n != 0 {
 		t.Errorf("%d young sections pruned", n)
 	}
-	_, err = db.PruneSections(t.Context(), Epoch.Add(time.Hour))
+	_, err = db.PruneSections(t.Context(), epoch.Add(time.Hour))
 	must(t, err)
 	state := old.Sections[len(old.Sections)-1].Hash
 	lack, err := in.LackingSections(t.Context(), tenant, []string{state, old.Sections[0].Hash})
@@ -205,11 +205,11 @@ func testPruneSections(t *testing.T, db *store.DB) {
 func testApprovals(t *testing.T, db *store.DB) {
 	tenant := NewTenant(t, db, "approvals")
 	in := db.In(estate.InTenant(tenant))
-	a, err := in.PutApproval(t.Context(), approval.Approval{Tenant: tenant, Patch: "p1", Decision: approval.Approve, By: "ann", At: Epoch})
+	a, err := in.PutApproval(t.Context(), approval.Approval{Tenant: tenant, Patch: "p1", Decision: approval.Approve, By: "ann", At: epoch})
 	must(t, err)
-	b, err := in.PutApproval(t.Context(), approval.Approval{Tenant: tenant, Patch: "p2", Decision: approval.Decline, Reason: "breaks", By: "ann", At: Epoch.Add(time.Second), Expires: Epoch.Add(time.Hour)})
+	b, err := in.PutApproval(t.Context(), approval.Approval{Tenant: tenant, Patch: "p2", Decision: approval.Decline, Reason: "breaks", By: "ann", At: epoch.Add(time.Second), Expires: epoch.Add(time.Hour)})
 	must(t, err)
-	_, err = in.PutApproval(t.Context(), approval.Approval{Tenant: tenant, Patch: "p2", Decision: approval.Decline, At: Epoch})
+	_, err = in.PutApproval(t.Context(), approval.Approval{Tenant: tenant, Patch: "p2", Decision: approval.Decline, At: epoch})
 	wantCode(t, err, fault.Invalid)
 	all, next, err := in.Approvals(t.Context(), "", "", 1)
 	must(t, err)
@@ -221,11 +221,11 @@ func testApprovals(t *testing.T, db *store.DB) {
 	if diff := cmp.Diff([]approval.Approval{a}, all); diff != "" || next != "" {
 		t.Error(diff, next)
 	}
-	a.Withdrawn = Epoch.Add(time.Minute)
+	a.Withdrawn = epoch.Add(time.Minute)
 	_, err = in.PutApproval(t.Context(), a)
 	must(t, err)
 	for at, want := range map[time.Duration]int{0: 2, 2 * time.Minute: 1, 2 * time.Hour: 0} {
-		active, err := in.ActiveApprovals(t.Context(), Epoch.Add(at))
+		active, err := in.ActiveApprovals(t.Context(), epoch.Add(at))
 		must(t, err)
 		if len(active) != want {
 			t.Errorf("after %v: %d active decisions, want %d", at, len(active), want)
@@ -236,15 +236,15 @@ func testApprovals(t *testing.T, db *store.DB) {
 func deployOne(t testing.TB, db *store.DB, tenant estate.TenantID, id deploy.ID, endpoints ...estate.EndpointID) (deploy.Deployment, []deploy.Task) {
 	t.Helper()
 	d := deploy.Deployment{
-		ID: id, Tenant: tenant, Name: "monthly", Created: Epoch, CreatedBy: "ann", Status: deploy.Running,
+		ID: id, Tenant: tenant, Name: "monthly", Created: epoch, CreatedBy: "ann", Status: deploy.Running,
 		Patches: []patch.ID{"p1"}, Rings: []deploy.Ring{{Name: "all", Endpoints: endpoints}},
 	}
 	var tasks []deploy.Task
 	for _, e := range endpoints {
 		tasks = append(tasks, deploy.Task{
 			ID: deploy.TaskID(string(id) + "-" + string(e)), Deployment: id, Tenant: tenant, Endpoint: e, State: deploy.Queued,
-			Attempt: 1, Created: Epoch, Since: Epoch, Patches: []deploy.PatchRef{{ID: "p1", Digest: "d"}},
-			History: []deploy.Step{{State: deploy.Queued, At: Epoch, Reason: "new"}},
+			Attempt: 1, Created: epoch, Since: epoch, Patches: []deploy.PatchRef{{ID: "p1", Digest: "d"}},
+			History: []deploy.Step{{State: deploy.Queued, At: epoch, Reason: "new"}},
 		})
 	}
 	must(t, db.In(estate.InTenant(tenant)).CreateDeployment(t.Context(), d, tasks))
@@ -278,15 +278,15 @@ func testDeployments(t *testing.T, db *store.DB) {
 	wantCode(t, north.SaveProgress(t.Context(), d, nil), fault.Denied)
 	done := tasks[0]
 	done.State = deploy.Installing
-	done.History = append(done.History, deploy.Step{State: deploy.Installing, At: Epoch.Add(time.Minute), Reason: "go"})
+	done.History = append(done.History, deploy.Step{State: deploy.Installing, At: epoch.Add(time.Minute), Reason: "go"})
 	must(t, in.SaveProgress(t.Context(), d, []deploy.Task{done}))
-	started, err := in.StartedSince(t.Context(), Epoch.Add(time.Minute))
+	started, err := in.StartedSince(t.Context(), epoch.Add(time.Minute))
 	must(t, err)
 	if started != 1 {
 		t.Errorf("%d endpoints started", started)
 	}
 	done.State = deploy.Verified
-	done.History = append(done.History, deploy.Step{State: deploy.Verified, At: Epoch.Add(2 * time.Minute)})
+	done.History = append(done.History, deploy.Step{State: deploy.Verified, At: epoch.Add(2 * time.Minute)})
 	d.Status = deploy.Cancelled
 	must(t, in.SaveProgress(t.Context(), d, []deploy.Task{done}))
 	one, err := in.Task(t.Context(), done.ID)
@@ -326,8 +326,8 @@ func testTaskConflict(t *testing.T, db *store.DB) {
 	d, tasks := deployOne(t, db, tenant, "tc", "tc-1")
 	a, b := tasks[0], tasks[0]
 	a.State, b.State = deploy.Planning, deploy.TaskCancelled
-	a.History = append(a.History[:1:1], deploy.Step{State: deploy.Planning, At: Epoch.Add(1 * time.Second)})
-	b.History = append(b.History[:1:1], deploy.Step{State: deploy.TaskCancelled, At: Epoch.Add(2 * time.Second)})
+	a.History = append(a.History[:1:1], deploy.Step{State: deploy.Planning, At: epoch.Add(1 * time.Second)})
+	b.History = append(b.History[:1:1], deploy.Step{State: deploy.TaskCancelled, At: epoch.Add(2 * time.Second)})
 	must(t, in.SaveProgress(t.Context(), d, []deploy.Task{a}))
 	must(t, in.SaveProgress(t.Context(), d, []deploy.Task{a})) // the same again
 	wantCode(t, in.SaveProgress(t.Context(), d, []deploy.Task{b}), fault.Conflict)
@@ -359,16 +359,16 @@ func testEventSeq(t *testing.T, db *store.DB) {
 func testSchedules(t *testing.T, db *store.DB) {
 	tenant := NewTenant(t, db, "schedules")
 	in := db.In(estate.InTenant(tenant))
-	want := store.Schedule{Tenant: tenant, ID: "s1", Kind: "report", Due: Epoch, Doc: json.RawMessage(`{"to":"ann"}`)}
+	want := store.Schedule{Tenant: tenant, ID: "s1", Kind: "report", Due: epoch, Doc: json.RawMessage(`{"to":"ann"}`)}
 	must(t, in.PutSchedule(t.Context(), want))
-	due, err := in.Schedules(t.Context(), Epoch)
+	due, err := in.Schedules(t.Context(), epoch)
 	must(t, err)
 	if diff := cmp.Diff([]store.Schedule{want}, due); diff != "" {
 		t.Error(diff)
 	}
-	next := Epoch.Add(time.Hour)
+	next := epoch.Add(time.Hour)
 	for i, wantOK := range []bool{true, false} {
-		ok, err := in.AdvanceSchedule(t.Context(), tenant, "s1", Epoch, next)
+		ok, err := in.AdvanceSchedule(t.Context(), tenant, "s1", epoch, next)
 		must(t, err)
 		if ok != wantOK {
 			t.Errorf("advance %d: %v", i, ok)
@@ -380,35 +380,35 @@ func testSchedules(t *testing.T, db *store.DB) {
 
 func testJobs(t *testing.T, db *store.DB) {
 	ctx, kinds := t.Context(), []string{"test.a", "test.b"}
-	added, err := db.EnqueueJob(ctx, "test.a", "one", []byte(`{"n":1}`), Epoch, Epoch)
+	added, err := db.EnqueueJob(ctx, "test.a", "one", []byte(`{"n":1}`), epoch, epoch)
 	must(t, err)
-	again, err := db.EnqueueJob(ctx, "test.a", "one", []byte(`{"n":2}`), Epoch, Epoch)
+	again, err := db.EnqueueJob(ctx, "test.a", "one", []byte(`{"n":2}`), epoch, epoch)
 	must(t, err)
 	if !added || again {
 		t.Errorf("added %v, again %v", added, again)
 	}
-	_, _, _, _, ok, err := db.ClaimJob(ctx, "w1", kinds, Epoch.Add(-time.Second), Epoch)
+	_, _, _, _, ok, err := db.ClaimJob(ctx, "w1", kinds, epoch.Add(-time.Second), epoch)
 	must(t, err)
 	if ok {
 		t.Error("claimed before it was due")
 	}
-	id, kind, args, attempt, ok, err := db.ClaimJob(ctx, "w1", kinds, Epoch, Epoch.Add(time.Minute))
+	id, kind, args, attempt, ok, err := db.ClaimJob(ctx, "w1", kinds, epoch, epoch.Add(time.Minute))
 	must(t, err)
 	if !ok || kind != "test.a" || string(args) != `{"n":1}` || attempt != 1 {
 		t.Errorf("claimed %v %s %s %d", ok, kind, args, attempt)
 	}
-	_, _, _, _, ok, err = db.ClaimJob(ctx, "w2", kinds, Epoch.Add(time.Second), Epoch.Add(time.Minute))
+	_, _, _, _, ok, err = db.ClaimJob(ctx, "w2", kinds, epoch.Add(time.Second), epoch.Add(time.Minute))
 	must(t, err)
 	if ok {
 		t.Error("two workers have one job")
 	}
 	at, ok, err := db.NextJob(ctx, kinds)
 	must(t, err)
-	if !ok || !at.Equal(Epoch.Add(time.Minute)) {
+	if !ok || !at.Equal(epoch.Add(time.Minute)) {
 		t.Errorf("next %v %v", at, ok)
 	}
 	// The worker dies; its lease ends; another takes over.
-	late := Epoch.Add(2 * time.Minute)
+	late := epoch.Add(2 * time.Minute)
 	id2, _, _, attempt, ok, err := db.ClaimJob(ctx, "w2", kinds, late, late.Add(time.Minute))
 	must(t, err)
 	if !ok || id2 != id || attempt != 2 {
@@ -445,7 +445,7 @@ func testJobs(t *testing.T, db *store.DB) {
 func testJobRace(t *testing.T, db *store.DB) {
 	const jobs = 60
 	for i := range jobs {
-		_, err := db.EnqueueJob(t.Context(), "race.job", fmt.Sprint(i), nil, Epoch, Epoch)
+		_, err := db.EnqueueJob(t.Context(), "race.job", fmt.Sprint(i), nil, epoch, epoch)
 		must(t, err)
 	}
 	var mu sync.Mutex
@@ -454,7 +454,7 @@ func testJobRace(t *testing.T, db *store.DB) {
 	for w := range 6 {
 		wg.Go(func() {
 			for misses := 0; misses < 20; {
-				id, _, _, _, ok, err := db.ClaimJob(context.Background(), fmt.Sprint(w), []string{"race.job"}, Epoch, Epoch.Add(time.Hour))
+				id, _, _, _, ok, err := db.ClaimJob(context.Background(), fmt.Sprint(w), []string{"race.job"}, epoch, epoch.Add(time.Hour))
 				if err != nil {
 					t.Errorf("claim: %v", err)
 					return
