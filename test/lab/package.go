@@ -117,7 +117,11 @@ func (p Package) Build(ctx context.Context, dir string) (string, error) {
 		return "", fmt.Errorf("lab: build %s: %w", p.Name, err)
 	}
 	deb := filepath.Join(dir, p.FileName())
-	_, err = command(ctx, "env", "SOURCE_DATE_EPOCH=1700000000", "dpkg-deb", "--build", "--root-owner-group", tree, deb)
+	compression := "-Zxz" // as Debian's; but xz takes 15 s for 40 MB of noise
+	if p.kibibytes() > 1024 {
+		compression = "-Zgzip"
+	}
+	_, err = command(ctx, "env", "SOURCE_DATE_EPOCH=1700000000", "dpkg-deb", "--build", "--root-owner-group", compression, "-z1", tree, deb)
 	return deb, err
 }
 
