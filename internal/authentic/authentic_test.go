@@ -53,9 +53,14 @@ func TestAgreesWithGpgv(t *testing.T) {
 	}
 	g.gpg(bytes.ReplaceAll(revocation, []byte(":-----BEGIN"), []byte("-----BEGIN")), "--import")
 
+	// A key that loses its right to sign after it has signed.
+	g.key("certonly", "ed25519", "sign,cert", "never")
+	byCertOnly := g.clearsign([]byte(release), []string{"certonly"})
+	g.gpg([]byte("change-usage\nS\nQ\nsave\n"), "--command-fd", "0", "--edit-key", "certonly")
+
 	text := []byte(release)
 	good := g.clearsign(text, []string{"good"})
-	all := g.export("good", "rsa", "short", "expired", "sub", "revoked")
+	all := g.export("good", "rsa", "short", "expired", "sub", "revoked", "certonly")
 	cut := bytes.Index(good, []byte("-----BEGIN PGP SIGNATURE"))
 	for _, tc := range []struct {
 		name     string
@@ -69,10 +74,12 @@ func TestAgreesWithGpgv(t *testing.T) {
 		{"signing subkey", g.clearsign(text, []string{newSub + "!"}), all, "", false},
 		{"two signatures, one of an unknown key", g.clearsign(text, []string{"other", "good"}), all, "", false},
 		{"tampered", bytes.Replace(good, []byte("0123 4"), []byte("0123 5"), 1), all, "changed after it was signed", false},
-		{"wrong key", g.clearsign(text, []string{"other"}), all, "is not in the keyring of 6", false},
+		{"wrong key", g.clearsign(text, []string{"other"}), all, "is not in the keyring of 7", false},
 		{"expired key", g.clearsign(text, []string{"expired"}, past...), all, "the key has expired", false},
 		{"expired subkey", g.clearsign(text, []string{oldSub + "!"}, past...), all, "the subkey has expired", false},
 		{"revoked key", byRevoked, all, "the key has been revoked", false},
+		{"key that may not sign any more", byCertOnly, all, "not meant for signing", false},
+		{"critical notation", g.clearsign(text, []string{"good"}, "--sig-notation", "!odd@archive.example=1"), all, "condition that is not understood: odd@archive.example", false},
 		{"SHA-1", g.clearsign(text, []string{"rsa"}, "--digest-algo", "SHA1"), all, "SHA-1 is too weak", false},
 		{"short RSA", g.clearsign(text, []string{"short"}), all, "1024 bits is too weak", true},
 		{"unsigned", text, all, "without a signature", false},
