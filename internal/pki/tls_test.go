@@ -5,7 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
-	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -33,7 +33,7 @@ func serve(t *testing.T, ca *pki.CA, l pki.Listener, hosts ...string) *httptest.
 		}
 		_, _ = io.WriteString(w, id.String())
 	}))
-	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // refusals are expected
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // refusals are expected
 	srv.TLS = pki.ServerConfig(l)
 	srv.StartTLS()
 	// httptest adds a certificate of its own; ours must be the only one.
@@ -47,7 +47,11 @@ func get(t *testing.T, cfg *tls.Config, url string) (body string, cs *tls.Connec
 	t.Helper()
 	tr := &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true}
 	defer tr.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: tr, Timeout: 10 * time.Second}).Get(url)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		return "", nil, err
+	}
+	resp, err := (&http.Client{Transport: tr, Timeout: 10 * time.Second}).Do(req)
 	if err != nil {
 		return "", nil, err
 	}
@@ -123,7 +127,7 @@ func TestTrustRow5StolenCACertificate(t *testing.T) {
 	}
 	forged.Certificate = [][]byte{forged.Certificate[0], ca.Certificate().Raw}
 	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
-	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	srv.TLS = &tls.Config{Certificates: []tls.Certificate{forged}, MinVersion: tls.VersionTLS13}
 	srv.StartTLS()
 	defer srv.Close()

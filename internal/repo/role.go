@@ -61,8 +61,10 @@ func (e Expiry) Of(r Role) time.Duration {
 func (e Expiry) OrDefault() Expiry {
 	d := DefaultExpiry()
 	for _, p := range []struct{ have, want *time.Duration }{
-		{&e.Root, &d.Root}, {&e.Targets, &d.Targets},
-		{&e.Snapshot, &d.Snapshot}, {&e.Timestamp, &d.Timestamp},
+		{&e.Root, &d.Root},
+		{&e.Targets, &d.Targets},
+		{&e.Snapshot, &d.Snapshot},
+		{&e.Timestamp, &d.Timestamp},
 	} {
 		if *p.have <= 0 {
 			*p.have = *p.want

@@ -2,7 +2,6 @@ package client_test
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"io/fs"
 	"net/http"
@@ -192,11 +191,11 @@ func TestReadersNeverSeeAGap(t *testing.T) {
 			live := w.follow(w.open())
 			for {
 				for _, c := range []*client.Client{live, w.follow(w.open())} {
-					if _, err := c.Refresh(context.Background(), w.now); err != nil {
+					if _, err := c.Refresh(t.Context(), w.now); err != nil {
 						t.Errorf("a reader was refused: %v", err)
 					}
 					var b bytes.Buffer
-					if err := c.Download(context.Background(), "a", &b); err != nil || !strings.HasPrefix(b.String(), "content") {
+					if err := c.Download(t.Context(), "a", &b); err != nil || !strings.HasPrefix(b.String(), "content") {
 						t.Errorf("%q, %v", b.String(), err)
 					}
 				}

@@ -2,7 +2,6 @@ package client_test
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"testing"
 
@@ -15,7 +14,7 @@ import (
 // nothing that is not signed is believed, and the last good state stays.
 func FuzzRefresh(f *testing.F) {
 	dir, keys := f.TempDir(), f.TempDir()
-	pub, err := publish.Init(context.Background(), dir, keys, start, publish.Setup{})
+	pub, err := publish.Init(f.Context(), dir, keys, start, publish.Setup{})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -23,10 +22,10 @@ func FuzzRefresh(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if _, err := pub.Add(context.Background(), "a", bytes.NewReader([]byte("x")), nil); err != nil {
+	if _, err := pub.Add(f.Context(), "a", bytes.NewReader([]byte("x")), nil); err != nil {
 		f.Fatal(err)
 	}
-	if _, err := pub.Publish(context.Background(), start); err != nil {
+	if _, err := pub.Publish(f.Context(), start); err != nil {
 		f.Fatal(err)
 	}
 	good, err := client.OpenDir(dir)
@@ -37,7 +36,7 @@ func FuzzRefresh(f *testing.F) {
 	paths := []string{"metadata/2.root.json", "metadata/timestamp.json", "metadata/2.snapshot.json", "metadata/2.targets.json"}
 	for i, p := range paths {
 		if i > 0 {
-			body, _, err := good.Get(context.Background(), p)
+			body, _, err := good.Get(f.Context(), p)
 			if err != nil {
 				f.Fatal(err)
 			}

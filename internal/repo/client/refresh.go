@@ -89,8 +89,7 @@ func (s *session) timestamp(ctx context.Context) error {
 		return err
 	}
 	err = guard(func() error { _, err := s.set.UpdateTimestamp(data); return err })
-	var equal *metadata.ErrEqualVersionNumber
-	if errors.As(err, &equal) {
+	if _, equal := errors.AsType[*metadata.ErrEqualVersionNumber](err); equal {
 		if s.set.Timestamp.Signed.IsExpired(s.set.RefTime) {
 			return s.expired(repo.Timestamp, s.set.Timestamp.Signed.Expires)
 		}

@@ -2,7 +2,6 @@ package client_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -353,11 +352,11 @@ func TestTrustRow3SlowTransferKeepsPreviousState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		slow = "metadata/timestamp"
-		if _, err := c.Refresh(context.Background(), w.now); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "in time") {
+		if _, err := c.Refresh(t.Context(), w.now); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "in time") {
 			t.Errorf("got %v", err)
 		}
 		slow = "targets/"
-		if err := c.Download(context.Background(), "a", io.Discard); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "drips") {
+		if err := c.Download(t.Context(), "a", io.Discard); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "drips") {
 			t.Errorf("got %v", err)
 		}
 		if took := time.Since(began); took > 3*time.Minute {
