@@ -1,0 +1,184 @@
+package publisher
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/publisher/enrich/epss"
+	"github.com/fettlehq/fettle/internal/publisher/enrich/kev"
+	"github.com/fettlehq/fettle/internal/repo"
+)
+
+// Config is everything that a publisher needs to know.
+type Config struct {
+	// Data is the folder for its own state, Repository the folder that it
+	// signs and that web servers or disks carry, Keys the folder of the
+	// signing keys.
+	Data       string `koanf:"data"`
+	Repository string `koanf:"repository"`
+	Keys       string `koanf:"keys"`
+	// RootKeys is where the root keys go when the repository is made; empty
+	// means with the others.
+	RootKeys string `koanf:"root_keys"`
+	// Passphrase seals the daily keys and RootPassphrase the root keys. They
+	// come from the environment, never from the file.
+	Passphrase     string `koanf:"passphrase"`
+	RootPassphrase string `koanf:"root_passphrase"`
+
+	// Machine publishes what this machine's own apt sources offer. Platform
+	// is the machine's release; empty reads it from os-release.
+	Machine  bool   `koanf:"machine"`
+	Platform string `koanf:"platform"`
+	// AptEtc replaces /etc/apt, Architectures the machine's own.
+	AptEtc        string   `koanf:"apt_etc"`
+	Architectures []string `koanf:"architectures"`
+	// Archives are suites of archives to publish besides.
+	Archives []Archive `koanf:"archives"`
+	// Feeds are the addresses of what adds CVEs, severity and risk.
+	Feeds Feeds `koanf:"feeds"`
+
+	// Interval is the time between two runs; 0 means one hour.
+	Interval time.Duration `koanf:"interval"`
+	// Keep is for how long package versions that vanished from a vendor's
+	// index stay in the catalog; 0 means 30 days.
+	Keep time.Duration `koanf:"keep"`
+	// Deltas is from how many older versions a delta is offered; 0 means 10,
+	// negative none.
+	Deltas int `koanf:"deltas"`
+	// Expiry is how long signatures are good; zero parts take the defaults.
+	Expiry repo.Expiry `koanf:"expiry"`
+	// Proxy is for what this program fetches by itself; apt has its own.
+	Proxy string `koanf:"proxy"`
+}
+
+// Archive is one suite of an archive; see debian.Config.
+type Archive struct {
+	Name            string   `koanf:"name"`
+	URI             string   `koanf:"uri"`
+	Suite           string   `koanf:"suite"`
+	Components      []string `koanf:"components"`
+	Architectures   []string `koanf:"architectures"`
+	Keyring         string   `koanf:"keyring"`
+	EndpointKeyring string   `koanf:"endpoint_keyring"`
+	Security        *bool    `koanf:"security"`
+	Release         string   `koanf:"release"`
+	AllowExpired    bool     `koanf:"allow_expired"`
+}
+
+// Feeds are addresses (http, https or file); an empty one leaves the feed out.
+type Feeds struct {
+	DebianTracker string `koanf:"debian_tracker"`
+	DebianDSA     string `koanf:"debian_dsa"`
+	KEV           string `koanf:"kev"`
+	EPSS          string `koanf:"epss"`
+	// CVSS is a file or feed of CVE records (CVE JSON 5 or NVD 2.0); see
+	// package cvss for the forms.
+	CVSS string `koanf:"cvss"`
+}
+
+// DefaultFeeds are the vendors' own addresses. There is none for CVSS: no
+// vendor offers all records in one file that is fit to be polled.
+func DefaultFeeds() Feeds {
+	return Feeds{
+		DebianTracker: "https://security-tracker.debian.org/tracker/data/json",
+		DebianDSA:     "https://salsa.debian.org/security-tracker-team/security-tracker/-/raw/master/data/DSA/list",
+		KEV:           kev.DefaultURL,
+		EPSS:          epss.DefaultURL,
+	}
+}
+
+// envPrefix starts the names of environment variables that override the
+// file, such as FETTLE_PUBLISHER_PASSPHRASE and FETTLE_PUBLISHER_FEEDS__KEV.
+const envPrefix = "FETTLE_PUBLISHER_"
+
+// Load reads a YAML file and the environment over the default feeds. An empty
+// path reads the environment alone. fault.NotFound means that there is no
+// such file, fault.Invalid that it can't be understood.
+func Load(path string) (Config, error) {
+	cfg := Config{Feeds: DefaultFeeds()}
+	k := koanf.New(".")
+	if path != "" {
+		if _, err := os.Stat(path); err != nil {
+			return cfg, fault.Wrap(err, fault.NotFound, "publisher: there is no configuration file %s", path)
+		}
+		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
+			return cfg, fault.Wrap(err, fault.Invalid, "publisher: the configuration file %s is no valid YAML", path)
+		}
+	}
+	fromEnv := env.Provider(".", env.Opt{Prefix: envPrefix, TransformFunc: func(key, value string) (string, any) {
+		key = strings.ToLower(strings.TrimPrefix(key, envPrefix))
+		return strings.ReplaceAll(key, "__", "."), value
+	}})
+	if err := k.Load(fromEnv, nil); err != nil {
+		return cfg, fault.Wrap(err, fault.Invalid, "publisher: the environment can't be read")
+	}
+	if err := k.Unmarshal("", &cfg); err != nil {
+		return cfg, fault.Wrap(err, fault.Invalid, "publisher: the configuration does not have the right form")
+	}
+	return cfg, cfg.Validate()
+}
+
+// Validate returns fault.Invalid with what is missing.
+func (c Config) Validate() error {
+	switch {
+	case c.Data == "" || c.Repository == "" || c.Keys == "":
+		return fault.New(fault.Invalid, "publisher: the folders data, repository and keys must be set")
+	case within(c.Keys, c.Repository) || c.RootKeys != "" && within(c.RootKeys, c.Repository):
+		return fault.New(fault.Invalid, "publisher: the keys must not lie in the repository, which everybody may read")
+	case !c.Machine && len(c.Archives) == 0:
+		return fault.New(fault.Invalid, "publisher: there is nothing to publish").
+			WithHint("Set machine: true on a machine that has apt, or name archives.")
+	}
+	return nil
+}
+
+func within(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+func (c Config) withDefaults() Config {
+	if c.Interval <= 0 {
+		c.Interval = time.Hour
+	}
+	if c.Keep <= 0 {
+		c.Keep = 30 * 24 * time.Hour
+	}
+	if c.Deltas == 0 {
+		c.Deltas = 10
+	}
+	c.Deltas = max(c.Deltas, 0)
+	return c
+}
+
+// machineRelease reads what this machine is: "debian-12" from ID and
+// VERSION_ID of os-release(5).
+func machineRelease(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	var id, version string
+	for line := range strings.Lines(string(data)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		value = strings.Trim(value, `"'`)
+		switch key {
+		case "ID":
+			id = value
+		case "VERSION_ID":
+			version = value
+		}
+	}
+	if id == "" || version == "" {
+		return id
+	}
+	return strings.ToLower(id + "-" + version)
+}

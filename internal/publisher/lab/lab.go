@@ -1,0 +1,165 @@
+// Package lab answers whether a patch may be published: is it what its vendor
+// made? Each patch gets a verdict with the evidence for it.
+//
+// Vouched means that the vendor's signed index names the payload's hash, and
+// that signature and hashes were checked here. Proven means that the payload
+// itself was fetched too: its bytes have that hash, and the package says of
+// itself what the index says of it. What fails a check is rejected: it is not
+// published, and the health report names it.
+package lab
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fettlehq/fettle/internal/atomicfile"
+	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/patch"
+)
+
+// Proof is what the lab found when it held a payload in its hands.
+type Proof struct {
+	OK bool `json:"ok"`
+	// Reason says why not.
+	Reason string    `json:"reason,omitempty"`
+	At     time.Time `json:"at"`
+}
+
+// Rejection is a patch that is not published, with the reason.
+type Rejection struct {
+	Patch  patch.ID `json:"patch"`
+	Reason string   `json:"reason"`
+}
+
+// Lab remembers the proofs. It is safe for concurrent use.
+type Lab struct {
+	path   string
+	mu     sync.Mutex
+	proofs map[string]Proof // by payload SHA-256
+}
+
+// Open loads the proofs that are kept in dir. fault.Invalid means that their
+// file is damaged; deleting it loses nothing but the work of proving again.
+func Open(dir string) (*Lab, error) {
+	l := &Lab{path: filepath.Join(dir, "proofs.json"), proofs: map[string]Proof{}}
+	data, err := os.ReadFile(l.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, nil
+	}
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "lab: the proofs can't be read")
+	}
+	if err := json.Unmarshal(data, &l.proofs); err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "lab: the file of proofs is damaged").
+			WithHint("Delete %s; payloads are then proven again.", l.path)
+	}
+	return l, nil
+}
+
+// record keeps proofs.
+func (l *Lab) record(proofs map[string]Proof) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for sum, p := range proofs {
+		l.proofs[sum] = p
+	}
+	data, err := json.MarshalIndent(l.proofs, "", " ")
+	if err != nil {
+		return fault.Wrap(err, fault.Internal, "lab: the proofs can't be encoded")
+	}
+	return atomicfile.Write(l.path, append(data, '\n'), 0o644)
+}
+
+// Judge gives every patch its verdict and returns those that may be published,
+// in their order, and the others with reasons. Patches must come from archives
+// whose InRelease and indexes the crawler has proven; an archive that names no
+// signer vouches for nothing.
+func (l *Lab) Judge(patches []patch.Patch, archives []catalog.Archive) ([]patch.Patch, []Rejection) {
+	byID := map[string]*catalog.Archive{}
+	for i := range archives {
+		byID[archives[i].ID] = &archives[i]
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kept := make([]patch.Patch, 0, len(patches))
+	var rejected []Rejection
+	for _, p := range patches {
+		evidence, why := l.judge(p, byID)
+		if why != "" {
+			rejected = append(rejected, Rejection{Patch: p.ID, Reason: why})
+			continue
+		}
+		p.Evidence = evidence
+		kept = append(kept, p)
+	}
+	return kept, rejected
+}
+
+func (l *Lab) judge(p patch.Patch, archives map[string]*catalog.Archive) (patch.Evidence, string) {
+	voucher, why := vouchers(p, archives)
+	if why != "" {
+		return patch.Evidence{}, why
+	}
+	proven := len(p.Items) > 0
+	for _, it := range p.Items {
+		proof, seen := l.proofs[it.Payload.SHA256]
+		if seen && !proof.OK {
+			return patch.Evidence{}, it.Name + " " + it.Version + ": " + proof.Reason
+		}
+		proven = proven && seen
+	}
+	e := patch.Evidence{Verdict: patch.Vouched, Checks: []string{
+		voucher.Path + "/InRelease signed by " + strings.Join(voucher.Signers, ", "),
+		"package index and payload hashes by SHA-256",
+	}}
+	if proven {
+		e.Verdict = patch.Proven
+		e.Checks = append(e.Checks, "payloads fetched: size and SHA-256 as in the index; package, version and architecture as in the index")
+	}
+	return e, ""
+}
+
+// vouchers checks that a signed archive stands behind every item and returns
+// the one that is named as evidence: a security suite before others, so that
+// the evidence stays the same when the vendor copies the patch to more suites.
+func vouchers(p patch.Patch, archives map[string]*catalog.Archive) (*catalog.Archive, string) {
+	var best *catalog.Archive
+	for _, id := range p.Archives {
+		a := archives[id]
+		if a == nil || len(a.Signers) == 0 {
+			return nil, "no signed archive stands behind it"
+		}
+		if best == nil || before(a, best) {
+			best = a
+		}
+	}
+	if best == nil {
+		return nil, "no signed archive stands behind it"
+	}
+	for _, it := range p.Items {
+		if len(it.Payload.SHA256) != 64 || strings.Trim(it.Payload.SHA256, "0123456789abcdef") != "" || it.Payload.Size <= 0 {
+			return nil, it.Name + ": the index gives no SHA-256 or no size"
+		}
+		for _, id := range it.Archives {
+			if !slices.Contains(p.Archives, id) {
+				return nil, it.Name + ": its archive is not among the patch's"
+			}
+		}
+	}
+	return best, ""
+}
+
+func before(a, b *catalog.Archive) bool {
+	if a.Security != b.Security {
+		return a.Security
+	}
+	return a.Path < b.Path
+}

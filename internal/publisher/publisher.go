@@ -1,0 +1,216 @@
+// Package publisher is the Central Patch Repository: it asks vendors what is
+// new, adds risk, proves where each patch is from, puts everything into one
+// catalog per platform and signs it.
+//
+// The work is one visible list of stages: crawl, enrich, lab, catalog,
+// publish. Each takes what the one before left in a batch. The repository is
+// plain files; whoever serves or carries them needs no trust.
+package publisher
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fettlehq/fettle/internal/aptget"
+	"github.com/fettlehq/fettle/internal/buildinfo"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/fetch"
+	"github.com/fettlehq/fettle/internal/publisher/crawl"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/all"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/debian"
+	"github.com/fettlehq/fettle/internal/publisher/enrich"
+	"github.com/fettlehq/fettle/internal/publisher/enrich/cvss"
+	"github.com/fettlehq/fettle/internal/publisher/enrich/epss"
+	"github.com/fettlehq/fettle/internal/publisher/enrich/kev"
+	"github.com/fettlehq/fettle/internal/publisher/lab"
+	"github.com/fettlehq/fettle/internal/repo/publish"
+	"github.com/fettlehq/fettle/internal/run"
+)
+
+// Publisher publishes one repository. Its methods may be called concurrently.
+type Publisher struct {
+	cfg     Config
+	log     *slog.Logger
+	now     func() time.Time
+	sources []crawl.Source
+	runner  *crawl.Runner
+	feeds   []feed
+	lab     *lab.Lab
+	lock    *folderLock
+
+	working sync.Mutex // one Once at a time
+	telling sync.Mutex // guards tell
+	tell    Progress
+	filing  sync.Mutex // guards repo, which is not safe for concurrent use
+	repo    *publish.Repository
+}
+
+// feed is a source that adds risk.
+type feed struct {
+	source *crawl.Document
+	apply  enrich.Feed
+}
+
+// Options replace what a test or another program brings along.
+type Options struct {
+	Log *slog.Logger     // nil discards
+	Now func() time.Time // nil is time.Now
+	// Runner starts apt; nil means run.OS.
+	Runner run.Runner
+	// Client fetches; nil makes one of the configuration.
+	Client crawl.Client
+}
+
+// New prepares a publisher: it makes the folders, the repository and its keys
+// where they are not there yet, and opens them. fault.Conflict means that
+// another publisher works in the same folder; fault.Untrusted that the
+// repository was changed by somebody else; fault.Invalid a configuration that
+// can't work.
+func New(ctx context.Context, cfg Config, opt Options) (*Publisher, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	p := &Publisher{cfg: cfg.withDefaults(), log: opt.Log, now: opt.Now}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	for _, dir := range []string{p.cfg.Data, p.shardDir(), p.stagingDir()} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, fault.Wrap(err, fault.Unavailable, "publisher: can't make the folder %s", dir)
+		}
+	}
+	var err error
+	if p.lock, err = lockFolder(p.cfg.Data); err != nil {
+		return nil, err
+	}
+	if err := p.open(ctx, opt); err != nil {
+		p.lock.release()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Close gives the folder free for another publisher.
+func (p *Publisher) Close() { p.lock.release() }
+
+func (p *Publisher) shardDir() string   { return filepath.Join(p.cfg.Data, "shards") }
+func (p *Publisher) stagingDir() string { return filepath.Join(p.cfg.Data, "staging") }
+
+func (p *Publisher) open(ctx context.Context, opt Options) error {
+	var err error
+	if p.lab, err = lab.Open(p.cfg.Data); err != nil {
+		return err
+	}
+	if err := p.makeSources(ctx, opt); err != nil {
+		return err
+	}
+	if p.runner, err = crawl.NewRunner(filepath.Join(p.cfg.Data, "sources"), p.sources); err != nil {
+		return err
+	}
+	p.repo, err = p.openRepository(ctx)
+	return err
+}
+
+// makeSources turns the configuration into sources: vendors first, then the
+// feeds that add risk.
+func (p *Publisher) makeSources(ctx context.Context, opt Options) error {
+	client := opt.Client
+	if client == nil {
+		c, err := fetch.New(fetch.Config{UserAgent: buildinfo.UserAgent("fettle"), Proxy: p.cfg.Proxy, Attempts: 3})
+		if err != nil {
+			return err
+		}
+		client = c
+	}
+	wanted := all.Config{
+		Platform: p.cfg.Platform, DebianTracker: p.cfg.Feeds.DebianTracker, DebianDSA: p.cfg.Feeds.DebianDSA, Client: client,
+		Options:  debian.Options{Keep: p.cfg.Keep, Now: p.now},
+		Progress: func(source, doing string) { p.say("crawl", source, doing) },
+	}
+	for _, a := range p.cfg.Archives {
+		wanted.Archives = append(wanted.Archives, debian.Config(a))
+	}
+	if p.cfg.Machine {
+		runner := opt.Runner
+		if runner == nil {
+			runner = run.OS{}
+		}
+		apt, err := aptget.Machine(ctx, runner, aptget.Config{
+			Root: filepath.Join(p.cfg.Data, "apt"), Etc: p.cfg.AptEtc, Architectures: p.cfg.Architectures,
+		})
+		if err != nil {
+			return err
+		}
+		wanted.Apt = apt
+		if wanted.Platform == "" {
+			wanted.Platform = machineRelease("/etc/os-release")
+		}
+	}
+	var err error
+	if p.sources, err = all.Sources(wanted); err != nil {
+		return err
+	}
+	p.makeFeeds(client)
+	return nil
+}
+
+func (p *Publisher) makeFeeds(client crawl.Client) {
+	for _, f := range []struct {
+		name, url string
+		apply     enrich.Feed
+	}{
+		{"kev", p.cfg.Feeds.KEV, kev.Apply},
+		{"epss", p.cfg.Feeds.EPSS, epss.Apply},
+		{"cvss", p.cfg.Feeds.CVSS, cvss.Apply},
+	} {
+		if f.url == "" {
+			continue
+		}
+		doc := &crawl.Document{ID: f.name, URL: f.url, Client: client, Read: check(f.apply)}
+		p.feeds = append(p.feeds, feed{source: doc, apply: f.apply})
+		p.sources = append(p.sources, doc)
+	}
+}
+
+// Health tells how every source fares.
+func (p *Publisher) Health() []crawl.Health {
+	p.working.Lock()
+	defer p.working.Unlock()
+	return p.runner.Health()
+}
+
+// Run publishes now and then at every interval, until ctx ends; then it
+// returns nil. A run that fails is logged and tried again at the next
+// interval: what was published before stays good until it expires. done, which
+// may be nil, is told of every run.
+func (p *Publisher) Run(ctx context.Context, progress Progress, done func(Report, error)) error {
+	for {
+		start := p.now()
+		report, err := p.Once(ctx, progress)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			p.log.Error("publishing failed", "error", err, "hint", fault.HintOf(err))
+		} else {
+			p.log.Info("published", "version", report.Version, "changed", report.Changed, "took", report.Took)
+		}
+		if done != nil {
+			done(report, err)
+		}
+		wait := time.NewTimer(p.cfg.Interval - p.now().Sub(start))
+		select {
+		case <-ctx.Done():
+			wait.Stop()
+			return nil
+		case <-wait.C:
+		}
+	}
+}
