@@ -14,7 +14,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)"
 LINTER  := $(or $(FETTLE_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fettle-tools)/golangci-lint
 
 # The product's packages; what needs root and a machine of its own has its own stage.
-UNIT = $(shell go list ./... | grep -v -e '^$(MODULE)/test/')
+UNIT = $(shell go list ./... | grep -v -e '^$(MODULE)/test/' -e '^$(MODULE)$$')
 FUZZTIME ?= 3
 ARGS ?=
 
@@ -89,6 +89,7 @@ fmt: ## format all Go code
 
 .PHONY: unit
 unit: ## unit tests and the rules of the house (arch_test.go)
+	go test -count=1 .
 	go test $(UNIT)
 
 .PHONY: race
