@@ -69,7 +69,7 @@ func (m *matcher) newest(i int) bool {
 		if m.snap.OS.EffectiveArch(q.Arch) != arch {
 			continue
 		}
-		c := comparer(p.Kind)(q.Version, p.Version)
+		c := Comparer(p.Kind)(q.Version, p.Version)
 		if c > 0 || (c == 0 && m.before(p, j, i)) {
 			return false
 		}
@@ -88,7 +88,7 @@ func (m *matcher) before(p inventory.Package, j, i int) bool {
 
 // assess adds the findings of one package.
 func (m *matcher) assess(p inventory.Package) error {
-	compare := comparer(p.Kind)
+	compare := Comparer(p.Kind)
 	arch := m.snap.OS.EffectiveArch(p.Arch)
 	offers := m.offers(p, arch, compare)
 	if offers == nil {

@@ -63,7 +63,7 @@ func TestAgreesWithRules(t *testing.T) {
 			byMatch := false
 			for _, it := range p.Items {
 				offered, found := newest[it.Name+" amd64"]
-				byMatch = byMatch || found && older(snap, it) && comparer("dpkg")(offered, it.Version) >= 0
+				byMatch = byMatch || found && older(snap, it) && Comparer("dpkg")(offered, it.Version) >= 0
 			}
 			if byRules != byMatch {
 				t.Fatalf("%s: rules say missing=%v, match says %v\nmachine %+v\nfindings %+v", p.ID, byRules, byMatch, snap.Packages, findings)
@@ -97,7 +97,7 @@ func shardOf(t *rapid.T, c Contents) *Shard {
 // older reports whether the machine has the item's package in an older version.
 func older(snap *inventory.Snapshot, it patch.Item) bool {
 	for _, p := range snap.Find(it.Kind, it.Name) {
-		if snap.OS.EffectiveArch(p.Arch) == "amd64" && comparer("dpkg")(p.Version, it.Version) < 0 {
+		if snap.OS.EffectiveArch(p.Arch) == "amd64" && Comparer("dpkg")(p.Version, it.Version) < 0 {
 			return true
 		}
 	}

@@ -42,8 +42,9 @@ func (o offer) phased() int {
 	return 0
 }
 
-// comparer is the version order of a kind of package.
-func comparer(kind string) func(a, b string) int {
+// Comparer is the version order of a kind of package (dpkg, rpm, apk, pkgutil,
+// otherwise Windows products): -1, 0 or +1 as a is below, equal to or above b.
+func Comparer(kind string) func(a, b string) int {
 	switch kind {
 	case "dpkg":
 		return vercmp.Dpkg

@@ -35,7 +35,7 @@ type brief struct {
 // between it and what is installed. Binary packages of one source share the
 // answer.
 func (m *matcher) outstanding(p inventory.Package, offers []offer, at int) (*outstanding, error) {
-	compare := comparer(p.Kind)
+	compare := Comparer(p.Kind)
 	source := cmp.Or(p.SourceVersion, p.Version)
 	var steps []ref
 	key := []byte(p.Kind + " " + source)
