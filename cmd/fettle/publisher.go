@@ -1,0 +1,229 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/publisher"
+)
+
+// programs are the commands that run parts of Fettle in this process.
+func programs() []*cobra.Command { return []*cobra.Command{publisherCmd(), serverCmd(), upCmd()} }
+
+// logger writes structured lines for the journal to w.
+func logger(w io.Writer, verbose bool) *slog.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// publisherFlags choose a configuration file, or a publisher of this
+// machine's own apt sources below the data folder.
+type publisherFlags struct {
+	config  string
+	verbose bool
+}
+
+func (f *publisherFlags) open(cmd *cobra.Command) (*publisher.Publisher, error) {
+	cfg, err := f.load(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return publisher.New(cmd.Context(), cfg, publisher.Options{Log: logger(cmd.ErrOrStderr(), f.verbose)})
+}
+
+func (f *publisherFlags) load(cmd *cobra.Command) (publisher.Config, error) {
+	if f.config != "" {
+		return publisher.Load(f.config)
+	}
+	return machinePublisher(dataFlag(cmd)), nil
+}
+
+func dataFlag(cmd *cobra.Command) string {
+	data, err := cmd.Flags().GetString("data")
+	if err != nil {
+		return ""
+	}
+	return data
+}
+
+// machinePublisher publishes what this machine's own apt sources offer.
+func machinePublisher(data string) publisher.Config {
+	dir := filepath.Join(data, "publisher")
+	return publisher.Config{
+		Data: filepath.Join(dir, "state"), Repository: filepath.Join(data, "repository"), Keys: filepath.Join(dir, "keys"),
+		Machine: true, Feeds: publisher.DefaultFeeds(),
+	}
+}
+
+func publisherCmd() *cobra.Command {
+	f := &publisherFlags{}
+	cmd := &cobra.Command{
+		Use: "publisher", Short: "Crawl vendors and publish a signed Central Patch Repository",
+		Long: `Crawls the vendors, adds risk, proves where each patch is from, and publishes
+one signed catalog. Without --config it publishes what this machine's own apt
+sources offer, below the data folder.`,
+	}
+	cmd.PersistentFlags().StringVar(&f.config, "config", "", "YAML file; see docs/publisher.md")
+	cmd.PersistentFlags().BoolVarP(&f.verbose, "verbose", "v", false, "log details")
+	cmd.AddCommand(publishOnceCmd(f), publishRunCmd(f), publishStageCmd(f), publishProveCmd(f), publishFingerprintCmd(f))
+	return cmd
+}
+
+func publishOnceCmd(f *publisherFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "once", Short: "Crawl and publish one time", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := f.open(cmd)
+			if err != nil {
+				return err
+			}
+			defer p.Close()
+			report, err := p.Once(cmd.Context(), tell(cmd.ErrOrStderr()))
+			if err != nil {
+				return err
+			}
+			return printReport(cmd, report)
+		},
+	}
+}
+
+func publishRunCmd(f *publisherFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "run", Short: "Crawl and publish again and again", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := f.open(cmd)
+			if err != nil {
+				return err
+			}
+			defer p.Close()
+			log := logger(cmd.ErrOrStderr(), f.verbose)
+			return p.Run(cmd.Context(), nil, func(r publisher.Report, err error) { logRun(log, r, err) })
+		},
+	}
+}
+
+// logRun notes one run of the publisher.
+func logRun(log *slog.Logger, r publisher.Report, err error) {
+	if err != nil {
+		log.Error("publishing failed; the repository is as it was", "error", err)
+		return
+	}
+	log.Info("published", "version", r.Version, "changed", r.Changed, "took", r.Took.Round(time.Millisecond))
+}
+
+func publishStageCmd(f *publisherFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "stage PATCH...", Short: "Bring the files of patches into the repository, for servers that only mirror it", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := f.open(cmd)
+			if err != nil {
+				return err
+			}
+			defer p.Close()
+			return p.Stage(cmd.Context(), ids(args), tell(cmd.ErrOrStderr()))
+		},
+	}
+}
+
+func publishProveCmd(f *publisherFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "prove PATCH...", Short: "Fetch patches and check that they are what the vendor signed", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := f.open(cmd)
+			if err != nil {
+				return err
+			}
+			defer p.Close()
+			proven, err := p.Prove(cmd.Context(), ids(args), tell(cmd.ErrOrStderr()))
+			if err != nil {
+				return err
+			}
+			return json.NewEncoder(cmd.OutOrStdout()).Encode(proven)
+		},
+	}
+}
+
+func publishFingerprintCmd(f *publisherFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "fingerprint", Short: "Print the fingerprint of the root keys, which servers and agents pin", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := f.open(cmd)
+			if err != nil {
+				return err
+			}
+			defer p.Close()
+			fp, err := p.RootFingerprint()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), fp)
+			return nil
+		},
+	}
+}
+
+func ids(args []string) []patch.ID {
+	out := make([]patch.ID, 0, len(args))
+	for _, a := range args {
+		out = append(out, patch.ID(a))
+	}
+	return out
+}
+
+// tell prints the publisher's stages as they come.
+func tell(w io.Writer) publisher.Progress {
+	last := ""
+	return func(e publisher.Event) {
+		line := e.Stage
+		if e.Source != "" {
+			line += " " + e.Source
+		}
+		line += ": " + e.Doing
+		if line != last {
+			fmt.Fprintln(w, "  "+line)
+			last = line
+		}
+	}
+}
+
+func printReport(cmd *cobra.Command, r publisher.Report) error {
+	if asJSON, err := cmd.Flags().GetBool("json"); err == nil && asJSON {
+		enc := json.NewEncoder(cmd.OutOrStdout())
+		enc.SetIndent("", "  ")
+		return enc.Encode(r)
+	}
+	out := cmd.OutOrStdout()
+	state := "unchanged"
+	if r.Changed {
+		state = "new"
+	}
+	fmt.Fprintf(out, "catalog version %d (%s), %s\n", r.Version, state, r.Took.Round(time.Millisecond))
+	for _, s := range r.Shards {
+		fmt.Fprintf(out, "  %s: %d patches, %d packages, %d advisories, %d CVEs, %.1f MiB packed, delta %d bytes\n",
+			s.Platform, s.Patches, s.Items, s.Advisories, s.Vulnerabilities, float64(s.Packed)/(1<<20), s.Delta)
+	}
+	for _, s := range r.Sources {
+		if !s.OK() {
+			fmt.Fprintf(out, "  source %s: %s\n", s.Source, s.LastError)
+		}
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(out, "  note: %s\n", n)
+	}
+	if len(r.Rejected) > 0 {
+		return fault.New(fault.Untrusted, "%d things were not published because a check refused them", len(r.Rejected)).
+			WithHint("run with --json to see each with its reason")
+	}
+	return nil
+}
