@@ -84,6 +84,16 @@ func report(snap inventory.Snapshot, problems []error, now time.Time) ScanReport
 	return r
 }
 
+// Inventory takes stock of the machine whose root folder is given. problems are
+// sentences about what could not be learned.
+func Inventory(ctx context.Context, root string) (s inventory.Snapshot, problems []string, err error) {
+	s, errs, err := takeInventory(ctx, root)
+	for _, e := range errs {
+		problems = append(problems, fault.Public(e))
+	}
+	return s, problems, err
+}
+
 func takeInventory(ctx context.Context, root string) (inventory.Snapshot, []error, error) {
 	t, err := collect.Open(root)
 	if err != nil {

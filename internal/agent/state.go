@@ -24,16 +24,17 @@ func (d Dir) path(parts ...string) string {
 }
 
 func (d Dir) settings() string  { return d.path("agent.json") }
-func (d Dir) key() string       { return d.path("identity", "key.pem") }
-func (d Dir) cert() string      { return d.path("identity", "cert.pem") }
+func (d Dir) key() string       { return d.path("identity", "agent.pem") } // certificate and key
 func (d Dir) ca() string        { return d.path("identity", "ca.pem") }
 func (d Dir) root() string      { return d.path("root.json") }
 func (d Dir) repo() string      { return d.path("repo") }
 func (d Dir) inventory() string { return d.path("inventory.json") }
+func (d Dir) summary() string   { return d.path("summary.json") }
 func (d Dir) journal() string   { return d.path("journal.log") }
 func (d Dir) payloads() string  { return d.path("payloads") }
 func (d Dir) runLock() string   { return d.path("run.lock") }
 func (d Dir) stepLock() string  { return d.path("step.lock") }
+func (d Dir) syncLock() string  { return d.path("sync.lock") }
 func (d Dir) status() string    { return d.path("status.json") }
 
 // Shard is where the verified shard of a platform lies, uncompressed.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/agent"
 	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/inventory"
 )
 
 func scanCommand(io streams) *cobra.Command {
@@ -24,6 +25,7 @@ func scanCommand(io streams) *cobra.Command {
 			"with --catalog any shard file will do, without it the agent's own verified catalog is used.",
 		Args: exactly(0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
+			relaxGC()
 			o.State = stateDir(c)
 			r, err := agent.Scan(c.Context(), o, time.Now())
 			if err != nil {
@@ -39,6 +41,40 @@ func scanCommand(io streams) *cobra.Command {
 	c.Flags().StringVar(&o.Root, "root", "/", "folder of the system to look at")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+func inventoryCommand(io streams) *cobra.Command {
+	var root string
+	var packages bool
+	c := &cobra.Command{
+		Use: "inventory", Short: "Show what this machine has, as the server gets it (JSON)", Args: exactly(0, ""),
+		RunE: func(c *cobra.Command, _ []string) error {
+			relaxGC()
+			s, problems, err := agent.Inventory(c.Context(), root)
+			if err != nil {
+				return err
+			}
+			for _, p := range problems {
+				_, _ = fmt.Fprintf(io.err, "could not be learned: %s\n", p) // a warning beside the answer
+			}
+			if packages {
+				return packageLines(io.out, s.Packages)
+			}
+			return writeJSON(io.out, s)
+		},
+	}
+	c.Flags().StringVar(&root, "root", "/", "folder of the system to look at")
+	c.Flags().BoolVar(&packages, "packages", false, "print name:architecture and version of each package instead")
+	return c
+}
+
+func packageLines(out io.Writer, all []inventory.Package) error {
+	var b strings.Builder
+	for _, p := range all {
+		b.WriteString(p.Name + ":" + p.Arch + "\t" + p.Version + "\n")
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
 }
 
 func writeJSON(w io.Writer, v any) error {

@@ -54,6 +54,9 @@ type Entry struct {
 	// BootID is the boot in which the step was begun.
 	BootID string    `json:"boot_id,omitempty"`
 	Since  time.Time `json:"since"`
+	// Resumed counts how often an installation that was cut off before it
+	// changed anything was begun again.
+	Resumed int `json:"resumed,omitempty"`
 	// Result of the attempt so far.
 	Result *deploy.Result `json:"result,omitempty"`
 	// Done holds the event that ended each action of this attempt, to answer
@@ -130,6 +133,19 @@ func Open(path string) (j *Journal, damaged bool, err error) {
 		return nil, damaged, errors.Join(err, j.file.Close())
 	}
 	return j, damaged, atomicfile.SyncDir(filepath.Dir(path))
+}
+
+// Read returns what stands in a journal that another process may be writing:
+// the tasks, oldest first, and the events that are not acknowledged. A journal
+// that does not exist is empty.
+func Read(path string) ([]Entry, []wire.Event, error) {
+	data, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fault.Wrap(err, fault.Unavailable, "journal: can't read %s", path)
+	}
+	j := &Journal{state: state{entries: map[deploy.TaskID]Entry{}}}
+	j.state.replay(data)
+	return j.Entries(), j.state.events, nil
 }
 
 // Close closes the file; everything is on the disk already.

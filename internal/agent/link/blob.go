@@ -52,8 +52,8 @@ func (s *Store) Fetch(ctx context.Context, c *Client, sum string, size int64, pr
 		return "", err
 	}
 	path := s.Path(sum)
-	if info, err := os.Stat(path); err == nil && (size < 0 || info.Size() == size) {
-		return path, s.recheck(path, sum)
+	if good, err := s.recheck(path, sum); good || err != nil {
+		return path, err
 	}
 	if size > MaxBlob {
 		return "", fault.New(fault.Exhausted, "link: payload %s has %d bytes, at most %d are taken", sum, size, int64(MaxBlob))
@@ -85,25 +85,27 @@ func unjoin(err error) error {
 }
 
 // recheck hashes a payload that is there: a damaged disk or a meddler must not
-// get its bytes to an installer.
-func (s *Store) recheck(path, sum string) error {
+// get its bytes to an installer. A bad one is removed, to be fetched again.
+func (s *Store) recheck(path, sum string) (good bool, err error) {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
 	if err != nil {
-		return diskFault(err, sum)
+		return false, diskFault(err, sum)
 	}
 	defer func() { _ = f.Close() }() // read only
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
-		return diskFault(err, sum)
+		return false, diskFault(err, sum)
 	}
 	if hex.EncodeToString(h.Sum(nil)) == sum {
-		return nil
+		return true, nil
 	}
 	if err := os.Remove(path); err != nil {
-		return diskFault(err, sum)
+		return false, diskFault(err, sum)
 	}
-	return fault.New(fault.Untrusted, "link: the stored payload %s has other bytes than its name says; it was removed", sum).
-		WithHint("it is downloaded again with the next attempt; check the disk if this returns")
+	return false, nil
 }
 
 // fill completes part and verifies it.
@@ -113,7 +115,8 @@ func (s *Store) fill(ctx context.Context, c *Client, part *os.File, sum string, 
 	if err != nil {
 		return diskFault(err, sum)
 	}
-	if size >= 0 && have > size {
+	// Without a size nothing tells whether the rest of a part is missing.
+	if have > 0 && (size < 0 || have > size) {
 		if have, err = restart(part, h); err != nil {
 			return diskFault(err, sum)
 		}

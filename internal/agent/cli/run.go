@@ -1,0 +1,191 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fettlehq/fettle/internal/agent"
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+func enrollCommand(io streams) *cobra.Command {
+	var o agent.EnrollOptions
+	c := &cobra.Command{
+		Use:   "enroll URL --token TOKEN --ca FINGERPRINT --root FINGERPRINT",
+		Short: "Give this machine an identity with a server",
+		Long: "Give this machine an identity with a server. The fingerprints say which server and which signed repository\n" +
+			"are meant; `fettle enroll-token` prints the whole line. Nothing is kept unless both are proven.\n" +
+			"The token may also stand in the environment as FETTLE_TOKEN, where other users can't see it.",
+		Example: "  fettle-agent enroll https://fettle.example:8443 --token fet-... --ca sha256:... --root sha256:...",
+		Args:    exactly(1, "the server's address"),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.State, o.Server, o.Root = stateDir(c), args[0], "/"
+			if o.Token == "" {
+				o.Token = os.Getenv("FETTLE_TOKEN")
+			}
+			for _, need := range []struct{ flag, value string }{{"token", o.Token}, {"ca", o.CA}, {"root", o.Repo}} {
+				if need.value == "" {
+					return usageError{fmt.Errorf("--%s is missing", need.flag)}
+				}
+			}
+			s, err := agent.Enroll(c.Context(), o)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(io.out, "enrolled as %s (tenant %s, site %s) with %s\nnext: systemctl enable --now fettle-agent\n", s.Endpoint, s.Tenant, s.Site, s.Server)
+			return err
+		},
+	}
+	c.Flags().StringVar(&o.Token, "token", "", "enrolment token")
+	c.Flags().StringVar(&o.CA, "ca", "", "fingerprint of the server's CA (sha256:...)")
+	c.Flags().StringVar(&o.Repo, "root", "", "fingerprint of the repository's root keys (sha256:...)")
+	c.Flags().StringVar(&o.Proxy, "proxy", "", "address of an HTTP proxy; empty takes https_proxy and no_proxy")
+	c.Flags().BoolVar(&o.Force, "force", false, "replace the identity that this machine has")
+	return c
+}
+
+// relaxGC spares short processes most collections: they end before the garbage
+// is worth collecting. The limit keeps large machines' work bounded.
+func relaxGC() {
+	debug.SetGCPercent(shortGC)
+	debug.SetMemoryLimit(shortLimit)
+}
+
+const (
+	shortGC    = 400
+	shortLimit = 128 << 20
+)
+
+// The memory of the process that stays: it holds a connection and a journal.
+const (
+	stayGC    = 30       // percent of growth before a collection
+	stayLimit = 24 << 20 // bytes at which collections become eager
+)
+
+func runCommand(io streams) *cobra.Command {
+	var policy string
+	var verbose bool
+	c := &cobra.Command{
+		Use: "run", Short: "Work for the server until stopped", Args: exactly(0, ""),
+		RunE: func(c *cobra.Command, _ []string) error {
+			debug.SetGCPercent(stayGC)
+			debug.SetMemoryLimit(stayLimit)
+			cfg, err := config(c, policy)
+			if err != nil {
+				return err
+			}
+			level := slog.LevelInfo
+			if verbose {
+				level = slog.LevelDebug
+			}
+			cfg.Log = slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: level}))
+			a, err := agent.New(c.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			err = a.Run(c.Context())
+			if closing := a.Close(); err == nil {
+				err = closing
+			}
+			return err
+		},
+	}
+	c.Flags().StringVar(&policy, "policy", agent.DefaultPolicyFile, "file with this machine's own limits; it wins over the server")
+	c.Flags().BoolVar(&verbose, "verbose", false, "log more")
+	return c
+}
+
+// config is the same for the agent and for its children.
+func config(c *cobra.Command, policy string) (agent.Config, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return agent.Config{}, fault.Wrap(err, fault.Unavailable, "can't find the agent's own program")
+	}
+	cfg := agent.DefaultConfig(stateDir(c))
+	cfg.PolicyFile = policy
+	cfg.Child = []string{self, "step", "--state", string(cfg.State), "--policy", policy}
+	return cfg, nil
+}
+
+// stepCommand is what the agent starts for each piece of work; people have no
+// use for it.
+func stepCommand(io streams) *cobra.Command {
+	var policy string
+	c := &cobra.Command{
+		Use: "step", Hidden: true, Args: exactly(0, ""),
+		RunE: func(c *cobra.Command, _ []string) error {
+			// The agent may die while its child works on: writing to it
+			// must not end the child in the middle of an installation.
+			if len(brokenPipe) > 0 {
+				signal.Ignore(brokenPipe...)
+			}
+			relaxGC()
+			cfg, err := config(c, policy)
+			if err != nil {
+				return err
+			}
+			return agent.Step(c.Context(), cfg, io.in, io.out)
+		},
+	}
+	c.Flags().StringVar(&policy, "policy", agent.DefaultPolicyFile, "file with this machine's own limits")
+	return c
+}
+
+func statusCommand(io streams) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "status", Short: "Show the agent's server, last contact and tasks", Args: exactly(0, ""),
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := agent.ReadStatus(stateDir(c))
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(io.out, s)
+			}
+			return statusTable(io.out, s)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func statusTable(out io.Writer, s agent.Status) error {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	row := func(name, value string) {
+		if value != "" {
+			_, _ = fmt.Fprintf(w, "%s\t%s\n", name, value) // a strings.Builder does not fail
+		}
+	}
+	row("server", s.Server)
+	row("endpoint", fmt.Sprintf("%s (tenant %s, site %s)", s.Endpoint, s.Tenant, s.Site))
+	row("last contact", moment(s.Contact))
+	row("last error", s.Error)
+	row("last scan", moment(s.Scanned))
+	row("catalog", fmt.Sprint(s.Catalog))
+	row("problem", s.Problem)
+	row("events waiting", fmt.Sprint(s.Waiting))
+	for _, t := range s.Tasks {
+		row("task "+string(t.Task), fmt.Sprintf("%s, attempt %d, since %s", t.Step, t.Attempt, moment(t.Since)))
+	}
+	_ = w.Flush()
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05 UTC")
+}

@@ -1,0 +1,294 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fettlehq/fettle/internal/agent/journal"
+	"github.com/fettlehq/fettle/internal/agent/schedule"
+	"github.com/fettlehq/fettle/internal/buildinfo"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/wire"
+)
+
+// scanEvery is the longest time between two scans. In between, a change of
+// the package manager's database or the server's wish brings one about.
+const scanEvery = 8 * time.Hour
+
+// hurryPause stands between two check-ins at least.
+const hurryPause = 500 * time.Millisecond
+
+// contact checks in for ever: when the time has come, or in a hurry.
+func (a *Agent) contact(ctx context.Context) error {
+	var back schedule.Backoff
+	for {
+		next, err := a.checkIn(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		wait := schedule.CheckIn(next)
+		if err != nil {
+			wait = back.Next()
+			a.log.Warn("check-in failed", "error", err, "again_in", wait.Round(time.Second))
+		} else {
+			back.Reset()
+		}
+		a.note(err)
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-a.hurry:
+			if !pause(ctx, hurryPause) { // however often somebody calls
+				return nil
+			}
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// checkIn scans when due, reports, and takes what the server answers. It
+// returns the seconds until the next one.
+func (a *Agent) checkIn(ctx context.Context) (next int, err error) {
+	if err := a.scanIfDue(ctx); err != nil {
+		return 0, err
+	}
+	if err := a.renewIfDue(ctx); err != nil {
+		a.log.Warn("certificate not renewed", "error", err) // a third of its life is left to try again
+	}
+	reply, err := a.exchange(ctx, false)
+	if err == nil && reply.WantHashes {
+		reply, err = a.exchange(ctx, true)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if len(reply.Want) > 0 {
+		if _, err := a.steps.step(ctx, stepRequest{Step: stepUpload, Want: reply.Want}, nil); err != nil {
+			return 0, err
+		}
+	}
+	a.mu.Lock()
+	a.accepted = a.summary.Root
+	behind := reply.Catalog > a.catalog
+	a.rescan = a.rescan || reply.Scan
+	a.mu.Unlock()
+	if err := a.take(reply.Orders, time.Now()); err != nil {
+		return 0, err
+	}
+	if behind {
+		a.sync(ctx)
+	}
+	if reply.Scan {
+		poke(a.hurry)
+	}
+	poke(a.post)
+	return reply.Next, nil
+}
+
+// exchange is one check-in. Hashes go along when asked for, or when they
+// changed since the server last took them.
+func (a *Agent) exchange(ctx context.Context, hashes bool) (wire.CheckInReply, error) {
+	a.mu.Lock()
+	in := wire.CheckIn{
+		Protocol: wire.Protocol, Root: a.summary.Root, Scanned: a.summary.Scanned, Catalog: a.catalog,
+		AgentVersion: buildinfo.Read().Version, BootID: a.bootID, Problem: a.problems(), Now: time.Now().UTC(),
+	}
+	if hashes || (a.summary.Root != a.accepted && a.accepted != "") {
+		in.Sections = a.summary.Sections
+	}
+	gate := a.gate
+	a.mu.Unlock()
+	return gate.CheckIn(ctx, in)
+}
+
+// maxProblem bounds the text in a check-in, in bytes.
+const maxProblem = 2 << 10
+
+// problems joins what is wrong; the caller holds the lock.
+func (a *Agent) problems() string {
+	var all []string
+	for _, p := range append([]string{a.journalProblem, a.catalogProblem, a.scanProblem}, a.summary.Problems...) {
+		if p != "" {
+			all = append(all, p)
+		}
+	}
+	text := strings.Join(all, "; ")
+	return strings.ToValidUTF8(text[:min(len(text), maxProblem)], "")
+}
+
+// sync follows the repository in a child; a refusal becomes the problem that
+// the server is told, and the last good catalog stays.
+func (a *Agent) sync(ctx context.Context) {
+	reply, err := a.steps.step(ctx, stepRequest{Step: stepSync}, nil)
+	if ctx.Err() != nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.catalogProblem = ""
+	if err != nil {
+		a.catalogProblem = "catalog: " + fault.Public(err)
+		a.log.Warn("catalog not brought up to date", "error", err)
+	}
+	if reply.Catalog > a.catalog {
+		a.catalog = reply.Catalog
+		poke(a.hurry) // the server waits to hear it
+	}
+}
+
+// scanIfDue takes stock when nothing is known, after a reboot, when the package
+// database has changed, on request, and after scanEvery.
+func (a *Agent) scanIfDue(ctx context.Context) error {
+	a.mu.Lock()
+	s := a.summary
+	due := s.Root == "" || a.rescan || s.BootID != a.bootID || time.Since(s.Scanned) > scanEvery || a.databaseChanged(s.Scanned)
+	a.mu.Unlock()
+	if !due {
+		return nil
+	}
+	reply, err := a.steps.step(ctx, stepRequest{Step: stepScan}, nil)
+	if err == nil && reply.Summary == nil {
+		err = fault.New(fault.Internal, "agent: the scan gave no summary")
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil {
+		if s.Root == "" {
+			return err
+		}
+		a.scanProblem = "scan: " + fault.Public(err)
+		a.log.Warn("scan failed", "error", err)
+		return nil // the last one still counts
+	}
+	a.summary, a.rescan, a.scanProblem = *reply.Summary, false, ""
+	return nil
+}
+
+// databaseChanged looks at one time stamp, which costs nothing.
+func (a *Agent) databaseChanged(since time.Time) bool {
+	info, err := os.Stat(filepath.Join(a.cfg.Root, "var/lib/dpkg/status"))
+	return err == nil && info.ModTime().After(since)
+}
+
+func (a *Agent) renewIfDue(ctx context.Context) error {
+	a.mu.Lock()
+	renew := a.renewal
+	a.mu.Unlock()
+	if renew == nil {
+		return nil
+	}
+	return renew(ctx, time.Now())
+}
+
+// listen holds the wake channel open.
+func (a *Agent) listen(ctx context.Context) error {
+	var back schedule.Backoff
+	for ctx.Err() == nil {
+		err := a.server().Wake(ctx, func(w wire.Wake) {
+			back.Reset()
+			if w.Kind != "check" {
+				return
+			}
+			after := min(max(w.After, 0), int(schedule.MaxCheckIn/time.Second))
+			if after == 0 {
+				poke(a.hurry)
+				return
+			}
+			time.AfterFunc(schedule.Spread(time.Duration(after)*time.Second), func() { poke(a.hurry) })
+		})
+		wait := back.Next()
+		a.log.Debug("wake channel ended", "error", err, "again_in", wait)
+		if !pause(ctx, wait) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// The bounds of one batch of events.
+const (
+	batchEvents = 50
+	batchBytes  = wire.MaxEvents * 3 / 4
+)
+
+// send brings events to the server until all are acknowledged.
+func (a *Agent) send(ctx context.Context) error {
+	var back schedule.Backoff
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.post:
+		}
+		for batchSize := batchEvents; ctx.Err() == nil; {
+			events := fit(a.journal.Events(batchSize))
+			if len(events) == 0 {
+				break
+			}
+			err := a.sendBatch(ctx, events)
+			switch {
+			case err == nil:
+				back.Reset()
+				batchSize = batchEvents
+			case fault.Is(err, fault.Invalid) && len(events) > 1:
+				batchSize = 1 // find the one that the server can't take
+			case fault.Is(err, fault.Invalid):
+				a.log.Error("event dropped: the server does not understand it", "task", events[0].Task, "state", events[0].State, "error", err)
+				if err := a.journal.Apply(journal.Change{Ack: events[0].Seq}, time.Now()); err != nil {
+					return err
+				}
+			default:
+				a.log.Warn("events not sent", "error", err)
+				if !pause(ctx, back.Next()) {
+					return nil
+				}
+			}
+		}
+	}
+}
+
+func (a *Agent) sendBatch(ctx context.Context, events []wire.Event) error {
+	seq, err := a.server().PostEvents(ctx, events)
+	if err != nil {
+		return err
+	}
+	last := events[len(events)-1].Seq
+	if seq < events[0].Seq {
+		return fault.New(fault.Unavailable, "agent: the server acknowledged none of the events")
+	}
+	return a.journal.Apply(journal.Change{Ack: min(seq, last)}, time.Now())
+}
+
+// fit cuts a batch to the bytes that a message may have; the first event goes
+// in any case.
+func fit(events []wire.Event) []wire.Event {
+	total := 0
+	for i, e := range events {
+		total += eventSize(e)
+		if i > 0 && total > batchBytes {
+			return events[:i]
+		}
+	}
+	return events
+}
+
+// eventSize estimates the JSON of an event from its large parts.
+func eventSize(e wire.Event) int {
+	n := 1024 + len(e.Reason)
+	if e.Plan != nil {
+		n += 160*len(e.Plan.Changes) + 400*len(e.Plan.Payloads) + 200*len(e.Plan.Refused)
+	}
+	if e.Result != nil {
+		n += 2*len(e.Result.Output) + 160*len(e.Result.Changes) + 400*len(e.Result.Failures)
+	}
+	for _, v := range e.Verdicts {
+		n += 100 + len(v.Patch) + len(v.Reason)
+	}
+	return n
+}

@@ -1,0 +1,121 @@
+package agent
+
+import (
+	"slices"
+	"time"
+
+	"github.com/fettlehq/fettle/internal/agent/journal"
+	"github.com/fettlehq/fettle/internal/deploy"
+	"github.com/fettlehq/fettle/internal/wire"
+)
+
+// keepEnded is how many tasks that ended are remembered, so that an order that
+// comes again is known.
+const keepEnded = 64
+
+// maxOrder bounds what an order may name.
+const (
+	maxTaskID  = 128
+	maxPatches = 5000
+)
+
+// take writes new orders to the journal and wakes the worker. Orders that are
+// known are answered from the journal and not done again.
+func (a *Agent) take(orders []wire.Order, now time.Time) error {
+	var c journal.Change
+	for _, o := range orders {
+		if o.Task == "" || len(o.Task) > maxTaskID || o.Attempt < 1 || len(o.Patches) > maxPatches {
+			a.log.Warn("order refused: it is malformed", "task", o.Task, "attempt", o.Attempt)
+			continue
+		}
+		e, known := a.journal.Entry(o.Task)
+		switch {
+		case known && o.Attempt < e.Attempt:
+		case o.Action == wire.ActCancel:
+			a.cancelOrder(&c, e, known, o, now)
+		case known && e.Open(): // at work, on this order or on the one before
+		case known && o.Attempt == e.Attempt && o.Action != wire.ActVerify && e.Done[o.Action].Task != "":
+			a.answerAgain(&c, e, o, now)
+		default:
+			c.Put = append(c.Put, accept(e, o, a.bootID, now))
+		}
+	}
+	c.Drop = a.forget()
+	if len(c.Put)+len(c.Drop)+len(c.Emit) == 0 {
+		return nil
+	}
+	if err := a.journal.Apply(c, now); err != nil {
+		return err
+	}
+	for _, e := range c.Put {
+		if e.Step == journal.Ended { // after the journal says so: the worker must not begin it again
+			a.stop(e.Task)
+		}
+	}
+	poke(a.work)
+	poke(a.post)
+	return nil
+}
+
+func accept(e journal.Entry, o wire.Order, boot string, now time.Time) journal.Entry {
+	if o.Attempt != e.Attempt {
+		e = journal.Entry{Task: o.Task, Attempt: o.Attempt}
+	}
+	e.Order, e.Step, e.BootID, e.Since = o, journal.Accepted, boot, now
+	return e
+}
+
+// answerAgain repeats the event that ended an action, unless it still waits to
+// be sent.
+func (a *Agent) answerAgain(c *journal.Change, e journal.Entry, o wire.Order, now time.Time) {
+	done := e.Done[o.Action]
+	waiting := slices.ContainsFunc(a.journal.Events(1<<20), func(ev wire.Event) bool {
+		return ev.Task == e.Task && ev.Attempt == e.Attempt && ev.State == done.State
+	})
+	if waiting {
+		return
+	}
+	done.At = now
+	c.Emit = append(c.Emit, done)
+}
+
+// cancelOrder stops a task as long as nothing irreversible has begun.
+func (a *Agent) cancelOrder(c *journal.Change, e journal.Entry, known bool, o wire.Order, now time.Time) {
+	if !known {
+		e = journal.Entry{Task: o.Task, Attempt: o.Attempt, Order: o}
+	}
+	switch e.Step {
+	case journal.Installing, journal.Installed, journal.Rebooting, journal.Verifying:
+		a.log.Info("order to cancel comes too late", "task", o.Task, "step", e.Step)
+		return
+	case journal.Ended:
+		return
+	}
+	e.Step, e.Since = journal.Ended, now
+	c.Put = append(c.Put, e)
+	c.Emit = append(c.Emit, event(e, deploy.TaskCancelled, "cancelled before anything was changed", now))
+}
+
+// stop ends the step that runs for a task.
+func (a *Agent) stop(id deploy.TaskID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.running == id && a.cancel != nil {
+		a.cancel()
+	}
+}
+
+// forget names the oldest ended tasks beyond those to keep.
+func (a *Agent) forget() []deploy.TaskID {
+	var ended []deploy.TaskID
+	for _, e := range a.journal.Entries() {
+		if e.Step == journal.Ended {
+			ended = append(ended, e.Task)
+		}
+	}
+	return ended[:max(0, len(ended)-keepEnded)]
+}
+
+func event(e journal.Entry, state deploy.State, reason string, now time.Time) wire.Event {
+	return wire.Event{Task: e.Task, Attempt: e.Attempt, At: now.UTC(), State: state, Reason: reason}
+}

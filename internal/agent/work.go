@@ -1,0 +1,370 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"github.com/fettlehq/fettle/internal/agent/collect"
+	"github.com/fettlehq/fettle/internal/agent/journal"
+	"github.com/fettlehq/fettle/internal/agent/link"
+	"github.com/fettlehq/fettle/internal/agent/schedule"
+	"github.com/fettlehq/fettle/internal/deploy"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/run"
+	"github.com/fettlehq/fettle/internal/wire"
+)
+
+// workLoop does what stands in the journal, one order after the other.
+func (a *Agent) workLoop(ctx context.Context) error {
+	for {
+		for {
+			e, ok := a.nextOpen()
+			if !ok || ctx.Err() != nil {
+				break
+			}
+			if err := a.do(ctx, e); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.work:
+		}
+	}
+}
+
+func (a *Agent) nextOpen() (journal.Entry, bool) {
+	for _, e := range a.journal.Entries() {
+		if e.Open() && e.Step != journal.Rebooting {
+			return e, true
+		}
+	}
+	return journal.Entry{}, false
+}
+
+// do works on one order. The returned error is about the journal alone.
+func (a *Agent) do(ctx context.Context, e journal.Entry) error {
+	if e.Step == journal.Installing {
+		return a.recover(ctx, e)
+	}
+	switch e.Order.Action {
+	case wire.ActPlan:
+		return a.plan(ctx, e)
+	case wire.ActDownload:
+		return a.download(ctx, e)
+	case wire.ActInstall:
+		return a.install(ctx, e)
+	case wire.ActReboot:
+		return a.reboot(ctx, e)
+	case wire.ActVerify:
+		return a.verify(ctx, e)
+	}
+	return a.fail(e, fault.New(fault.Unsupported, "this agent does not know the action %q", e.Order.Action))
+}
+
+// begin records the step before it is done.
+func (a *Agent) begin(e *journal.Entry, s journal.Step, state deploy.State) error {
+	now := time.Now()
+	e.Step, e.BootID, e.Since = s, a.bootID, now
+	err := a.journal.Apply(journal.Change{Put: []journal.Entry{*e}, Emit: []wire.Event{event(*e, state, "", now)}}, now)
+	poke(a.post)
+	return err
+}
+
+// finish records the outcome and the event that tells it, as one change.
+func (a *Agent) finish(e journal.Entry, s journal.Step, ev wire.Event) error {
+	now := time.Now()
+	e.Step, e.Since, e.BootID = s, now, a.bootID
+	e.Done = maps.Clone(e.Done)
+	if e.Done == nil {
+		e.Done = map[wire.Action]wire.Event{}
+	}
+	e.Done[e.Order.Action] = ev
+	err := a.journal.Apply(journal.Change{Put: []journal.Entry{e}, Emit: []wire.Event{ev}}, now)
+	poke(a.post)
+	return err
+}
+
+// fail ends the attempt with the true reason. What the agent refuses by itself
+// (an untrusted patch, the machine's policy) is marked as such.
+func (a *Agent) fail(e journal.Entry, err error) error {
+	ev := event(e, deploy.Failed, reason(err), time.Now())
+	ev.Refused = fault.Is(err, fault.Untrusted) || fault.Is(err, fault.Denied)
+	a.log.Warn("order failed", "task", e.Task, "attempt", e.Attempt, "action", e.Order.Action, "refused", ev.Refused, "error", err)
+	ev.Result = e.Result
+	return a.finish(e, journal.Ended, ev)
+}
+
+// reason is what people read: message and hint.
+func reason(err error) string {
+	text := fault.Public(err)
+	if fault.CodeOf(err) == fault.Internal {
+		text = err.Error() // better too much than "internal error"
+	}
+	if hint := fault.HintOf(err); hint != "" {
+		text += " (" + hint + ")"
+	}
+	return text
+}
+
+// child runs a step that may be stopped: by a cancel order or by the agent's
+// own end. stopped is set then, and the entry is left as it is.
+func (a *Agent) child(ctx context.Context, e journal.Entry, req stepRequest, state deploy.State) (reply stepReply, stopped bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.mu.Lock()
+	a.running, a.cancel = e.Task, cancel
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		a.running, a.cancel = "", nil
+		a.mu.Unlock()
+	}()
+	req.Order = &e.Order
+	reply, err = a.steps.step(ctx, req, a.progress(e, state))
+	return reply, err != nil && ctx.Err() != nil, err
+}
+
+func (a *Agent) plan(ctx context.Context, e journal.Entry) error {
+	if err := a.begin(&e, journal.Planning, deploy.Planning); err != nil {
+		return err
+	}
+	reply, stopped, err := a.child(ctx, e, stepRequest{Step: stepPlan}, deploy.Planning)
+	switch {
+	case stopped:
+		return nil
+	case err != nil:
+		return a.fail(e, err)
+	case reply.Plan == nil:
+		return a.fail(e, fault.New(fault.Internal, "the plan is missing"))
+	}
+	ev := event(e, deploy.Planned, "", time.Now())
+	ev.Plan = reply.Plan
+	return a.finish(e, journal.Planned, ev)
+}
+
+func (a *Agent) download(ctx context.Context, e journal.Entry) error {
+	if err := a.begin(&e, journal.Downloading, deploy.Downloading); err != nil {
+		return err
+	}
+	_, stopped, err := a.child(ctx, e, stepRequest{Step: stepDownload}, deploy.Downloading)
+	switch {
+	case stopped:
+		return nil
+	case err != nil:
+		return a.fail(e, err)
+	}
+	return a.finish(e, journal.Staged, event(e, deploy.Staged, "", time.Now()))
+}
+
+// install changes the machine. Its child is not stopped with the agent: it
+// goes on alone, and the agent that comes next takes up its result.
+func (a *Agent) install(ctx context.Context, e journal.Entry) error {
+	if err := schedule.WindowOpen(e.Order.Until, time.Now()); err != nil {
+		return a.fail(e, err)
+	}
+	if err := a.begin(&e, journal.Installing, deploy.Installing); err != nil {
+		return err
+	}
+	return a.change(ctx, e, stepInstall)
+}
+
+// change runs install or recover to its end, unless the agent ends first.
+func (a *Agent) change(ctx context.Context, e journal.Entry, s stepName) error {
+	type outcome struct {
+		reply stepReply
+		err   error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		reply, err := a.steps.step(context.WithoutCancel(ctx), stepRequest{Step: s, Order: &e.Order}, a.progress(e, deploy.Installing))
+		done <- outcome{reply, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil // the entry says "installing": the next agent looks at the machine first
+	case o := <-done:
+		switch {
+		case o.err != nil:
+			return a.fail(e, o.err)
+		case s == stepRecover && !o.reply.Done:
+			return a.again(ctx, e)
+		case o.reply.Result == nil:
+			return a.fail(e, fault.New(fault.Internal, "the installation gave no result"))
+		}
+		return a.installed(e, *o.reply.Result)
+	}
+}
+
+// recover looks at what an installation that was cut off has done.
+func (a *Agent) recover(ctx context.Context, e journal.Entry) error {
+	a.log.Info("an installation was cut off: looking at the machine", "task", e.Task, "attempt", e.Attempt, "since", e.Since)
+	return a.change(ctx, e, stepRecover)
+}
+
+// maxResumed is how often an installation that had changed nothing when it was
+// cut off is begun again within one attempt.
+const maxResumed = 3
+
+// again begins an installation of which recovery says that it changed nothing.
+func (a *Agent) again(ctx context.Context, e journal.Entry) error {
+	if e.Resumed++; e.Resumed > maxResumed {
+		return a.fail(e, fault.New(fault.Unavailable, "the installation was cut off %d times before it changed anything", e.Resumed))
+	}
+	return a.install(ctx, e)
+}
+
+// installed tells the result. Whether it counts is for a fresh scan to say.
+func (a *Agent) installed(e journal.Entry, r deploy.Result) error {
+	a.mu.Lock()
+	a.rescan = true
+	a.mu.Unlock()
+	e.Result = &r
+	ev := event(e, deploy.Verifying, "", time.Now())
+	if r.RebootDue {
+		ev.State, ev.Reason = deploy.WaitingReboot, "installed; a reboot is due"
+	}
+	ev.Result = &r
+	return a.finish(e, journal.Installed, ev)
+}
+
+// rebootGrace is how long the machine may take to go down before the order
+// counts as failed, and how long events get to reach the server before.
+const (
+	rebootGrace = 10 * time.Minute
+	flushGrace  = 10 * time.Second
+)
+
+// reboot restarts the machine, at most so often a day, whatever the server says.
+func (a *Agent) reboot(ctx context.Context, e journal.Entry) error {
+	now := time.Now()
+	p, err := loadPolicy(a.cfg.PolicyFile)
+	if err == nil {
+		err = errors.Join(p.mayReboot(), schedule.MayReboot(a.journal.Reboots(), now, p.MaxReboots))
+	}
+	if err != nil {
+		return a.fail(e, unjoin(err))
+	}
+	e.Step, e.BootID, e.Since = journal.Rebooting, a.bootID, now
+	c := journal.Change{
+		Put: []journal.Entry{e}, Reboots: []time.Time{now.UTC()},
+		Emit: []wire.Event{event(e, deploy.Rebooting, "the machine restarts", now)},
+	}
+	if err := a.journal.Apply(c, now); err != nil {
+		return err
+	}
+	poke(a.post)
+	a.flush(ctx)
+	a.log.Info("restarting the machine", "task", e.Task)
+	res, err := a.runner.Run(ctx, run.Cmd{Argv: a.cfg.Reboot, Timeout: time.Minute})
+	if err == nil {
+		err = res.Err()
+	}
+	if ctx.Err() != nil {
+		return nil // the machine goes down, and the agent with it
+	}
+	if err != nil {
+		return a.fail(e, fault.Wrap(err, fault.Unavailable, "the machine could not be restarted: %s", fault.Public(err)))
+	}
+	if pause(ctx, rebootGrace) {
+		return a.fail(e, fault.New(fault.Unavailable, "the machine was told to restart and did not within %s", rebootGrace))
+	}
+	return nil
+}
+
+func unjoin(err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return f
+	}
+	return err
+}
+
+// flush gives the events a moment to reach the server.
+func (a *Agent) flush(ctx context.Context) {
+	for end := time.Now().Add(flushGrace); time.Now().Before(end) && len(a.journal.Events(1)) > 0; {
+		if !pause(ctx, 100*time.Millisecond) {
+			return
+		}
+	}
+}
+
+func (a *Agent) verify(ctx context.Context, e journal.Entry) error {
+	if err := a.begin(&e, journal.Verifying, deploy.Verifying); err != nil {
+		return err
+	}
+	reply, stopped, err := a.child(ctx, e, stepRequest{Step: stepVerify}, deploy.Verifying)
+	switch {
+	case stopped:
+		return nil
+	case err != nil:
+		return a.fail(e, err)
+	}
+	if reply.Summary != nil {
+		a.mu.Lock()
+		a.summary = *reply.Summary
+		a.mu.Unlock()
+	}
+	if err := a.tidy(e.Task); err != nil {
+		a.log.Warn("work files stay", "task", e.Task, "error", err)
+	}
+	poke(a.hurry) // the new inventory is news
+	ev := event(e, deploy.Verifying, "", time.Now())
+	ev.Verdicts = reply.Verdicts
+	return a.finish(e, journal.Ended, ev)
+}
+
+// tidy removes what a task has left on the disk. Payloads stay while another
+// task may need them.
+func (a *Agent) tidy(id deploy.TaskID) error {
+	err := a.cfg.State.removeWork(id)
+	for _, e := range a.journal.Entries() {
+		if e.Task != id && e.Step != journal.Ended {
+			return err
+		}
+	}
+	store, errStore := link.OpenStore(a.cfg.State.payloads())
+	if errStore == nil {
+		errStore = store.Sweep(nil)
+	}
+	return errors.Join(err, errStore)
+}
+
+// resume puts right what stands in the journal from before this start.
+func (a *Agent) resume(now time.Time) error {
+	for _, e := range a.journal.Entries() {
+		rebooted := e.BootID != "" && a.bootID != "" && e.BootID != a.bootID
+		waits := e.Step == journal.Rebooting || (e.Step == journal.Installed && e.Result != nil && e.Result.RebootDue)
+		switch {
+		case waits && rebooted:
+			if err := a.finish(e, journal.Installed, event(e, deploy.Verifying, "the machine has restarted", now)); err != nil {
+				return err
+			}
+		case e.Step == journal.Rebooting && now.Sub(e.Since) > rebootGrace:
+			if err := a.fail(e, fault.New(fault.Unavailable, "the machine was told to restart and did not")); err != nil {
+				return err
+			}
+		case e.Step == journal.Rebooting: // the order is done again
+			e.Step = journal.Accepted
+			if err := a.journal.Apply(journal.Change{Put: []journal.Entry{e}}, now); err != nil {
+				return err
+			}
+		}
+	}
+	poke(a.work)
+	poke(a.post)
+	return nil
+}
+
+// bootID is the kernel's name for this boot.
+func bootID(root string) string {
+	t, err := collect.Open(root)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = t.Close() }() // read only
+	return t.Line("proc/sys/kernel/random/boot_id")
+}
