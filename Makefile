@@ -105,8 +105,9 @@ endpoint: build ## real throw-away machines; needs root
 	go test -count=1 -timeout 20m ./test/lab/... ./test/demo/... ./test/endpoint/...
 
 .PHONY: console
-console: web/node_modules/.package-lock.json ## the console's own checks and tests
-	cd web && npm run --if-present check && npm test --if-present
+console: build ## the console's own checks and tests, then the whole of it in a browser
+	cd web && npm run check --if-present && npm test
+	cd test/console && npm ci --no-audit --no-fund && npm test
 
 .PHONY: bench
 bench: build ## measure what docs/performance.md says
