@@ -14,7 +14,7 @@ const (
 	priorityBackports = 100 // NotAutomatic and ButAutomaticUpgrades
 	priorityManual    = 1   // NotAutomatic
 	priorityNormal    = 500
-	priorityTarget    = 90 // APT::Default-Release
+	priorityTarget    = 990 // APT::Default-Release
 	priorityDowngrade = 1000
 )
 
