@@ -224,6 +224,7 @@ func (a *Archive) wanted(dir string, rel Release) []indexSource {
 // openIndex fetches the smallest form of an index that the archive signs and
 // unpacks it. The packed form is checked by its own hash on the way in.
 func (a *Archive) openIndex(ctx context.Context, dir string, rel Release, name string) (io.ReadCloser, error) {
+	var missing error
 	for _, ext := range []string{".xz", ".gz", ""} {
 		file, ok := rel.Files[name+ext]
 		if !ok {
@@ -238,10 +239,18 @@ func (a *Archive) openIndex(ctx context.Context, dir string, rel Release, name s
 		if file.Size > maxIndex {
 			return nil, fault.New(fault.Exhausted, "debian: index %s of %s has %d bytes, at most %d are taken", name, a.cfg.Suite, file.Size, maxIndex)
 		}
-		if err := a.client.Download(ctx, fetch.Request{URL: at}, to, file.SHA256, file.Size); err != nil {
+		err := a.client.Download(ctx, fetch.Request{URL: at}, to, file.SHA256, file.Size)
+		if fault.Is(err, fault.NotFound) {
+			missing = err // some archives sign forms that they do not offer
+			continue
+		}
+		if err != nil {
 			return nil, fault.Wrap(err, fault.CodeOf(err), "debian: index %s of %s can't be fetched", name, a.cfg.Suite)
 		}
 		return unpackFile(to, ext, file)
+	}
+	if missing != nil {
+		return nil, fault.Wrap(missing, fault.NotFound, "debian: index %s of %s can't be fetched", name, a.cfg.Suite)
 	}
 	return nil, fault.New(fault.Unsupported, "debian: %s offers the index %s in no form that is understood (xz, gz, plain)", a.cfg.Suite, name)
 }

@@ -42,9 +42,8 @@ func ParseDSA(r io.Reader) (crawl.Output, error) {
 			out.Advisories = append(out.Advisories, newDSA(m))
 			continue
 		}
-		body, indented := strings.CutPrefix(line, "\t")
-		if indented && len(out.Advisories) > 0 {
-			dsaBody(&out.Advisories[len(out.Advisories)-1], strings.TrimSpace(body))
+		if body := strings.TrimLeft(line, " \t"); body != line && len(out.Advisories) > 0 {
+			dsaBody(&out.Advisories[len(out.Advisories)-1], body)
 		}
 	}
 	if err := lines.Err(); err != nil {

@@ -14,8 +14,19 @@ import (
 
 // trackerCVE is one CVE of one source package in the tracker's JSON.
 type trackerCVE struct {
-	Description string                    `json:"description"`
-	Releases    map[string]trackerRelease `json:"releases"`
+	Description string          `json:"description"`
+	Releases    trackerReleases `json:"releases"`
+}
+
+// trackerReleases is an object of releases, or an empty list for none.
+type trackerReleases map[string]trackerRelease
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (r *trackerReleases) UnmarshalJSON(data []byte) error {
+	if string(data) == "[]" {
+		return nil
+	}
+	return json.Unmarshal(data, (*map[string]trackerRelease)(r))
 }
 
 type trackerRelease struct {
