@@ -224,9 +224,12 @@ func evalPackage(t Package, f Facts) Evidence {
 		if t.Op == "" {
 			return e.found(p.Version, true)
 		}
-		out = e.compare(scheme(t.Scheme, packageScheme(t.Kind)), p.Version, t.Op, t.Version)
-		if out.Value == True {
-			return out
+		one := e.compare(scheme(t.Scheme, packageScheme(t.Kind)), p.Version, t.Op, t.Version)
+		if one.Value == True {
+			return one
+		}
+		if out.Value != Undetermined { // one that can't be compared outlasts those that do not match
+			out = one
 		}
 	}
 	return out
