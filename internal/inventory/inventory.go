@@ -40,6 +40,15 @@ type OS struct {
 	Hostname string `json:"hostname"`
 }
 
+// ParseOS decodes the body of section "os".
+func ParseOS(body []byte) (OS, error) {
+	var o OS
+	if err := json.Unmarshal(body, &o); err != nil {
+		return o, fault.Wrap(err, fault.Invalid, "inventory: section os is not well-formed")
+	}
+	return o, nil
+}
+
 // Platform is the catalog slice that serves the machine, such as
 // "debian-12-amd64".
 func (o OS) Platform() string { return o.PlatformFor(o.Arch) }
@@ -206,7 +215,7 @@ func Split(s Snapshot) ([]Section, error) {
 
 // Join rebuilds a snapshot from all its sections. It refuses (Invalid) a
 // body whose hash differs, an unknown, double or missing section, and a body
-// over MaxSection.
+// over MaxSection, which is neither hashed nor parsed.
 func Join(sections []Section) (Snapshot, error) {
 	var s Snapshot
 	parts := s.parts()
@@ -231,6 +240,9 @@ func Join(sections []Section) (Snapshot, error) {
 		if !seen[name] {
 			return Snapshot{}, fault.New(fault.Invalid, "inventory: section %s is missing", name)
 		}
+	}
+	if !slices.IsSortedFunc(s.Packages, ComparePackages) { // Find needs the order, whoever sent it
+		slices.SortFunc(s.Packages, ComparePackages)
 	}
 	return s, nil
 }
