@@ -149,3 +149,15 @@ func reply(w http.ResponseWriter, v any) error {
 	_, _ = w.Write(body) // a peer that left learns nothing
 	return nil
 }
+
+// Line is one line of the table of routes, for audits and tests.
+type Line struct{ Method, Path, Needs string }
+
+// Table lists every route with the authorisation that it needs.
+func (g *Gateway) Table() []Line {
+	var all []Line
+	for _, rt := range g.routes() {
+		all = append(all, Line{rt.method, rt.path, string(rt.needs)})
+	}
+	return all
+}
