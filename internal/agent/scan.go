@@ -84,10 +84,15 @@ func report(snap inventory.Snapshot, problems []error, now time.Time) ScanReport
 	return r
 }
 
-// Inventory takes stock of the machine whose root folder is given. problems are
-// sentences about what could not be learned.
-func Inventory(ctx context.Context, root string) (s inventory.Snapshot, problems []string, err error) {
-	s, errs, err := takeInventory(ctx, root)
+// Inventory takes stock of the machine whose root folder is given, or, when
+// basics is set, of its system and packages alone. problems are sentences about
+// what could not be learned.
+func Inventory(ctx context.Context, root string, basics bool) (s inventory.Snapshot, problems []string, err error) {
+	list := all.List()
+	if basics {
+		list = all.Basics()
+	}
+	s, errs, err := gather(ctx, root, list)
 	for _, e := range errs {
 		problems = append(problems, fault.Public(e))
 	}
@@ -95,11 +100,15 @@ func Inventory(ctx context.Context, root string) (s inventory.Snapshot, problems
 }
 
 func takeInventory(ctx context.Context, root string) (inventory.Snapshot, []error, error) {
+	return gather(ctx, root, all.List())
+}
+
+func gather(ctx context.Context, root string, list []collect.Collector) (inventory.Snapshot, []error, error) {
 	t, err := collect.Open(root)
 	if err != nil {
 		return inventory.Snapshot{}, nil, err
 	}
-	s, problems, err := all.Collect(ctx, t)
+	s, problems, err := all.Collect(ctx, t, list)
 	return s, flatten(problems), errors.Join(err, t.Close())
 }
 

@@ -50,7 +50,7 @@ func inventoryCommand(io streams) *cobra.Command {
 		Use: "inventory", Short: "Show what this machine has, as the server gets it (JSON)", Args: exactly(0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			relaxGC()
-			s, problems, err := agent.Inventory(c.Context(), root)
+			s, problems, err := agent.Inventory(c.Context(), root, packages)
 			if err != nil {
 				return err
 			}

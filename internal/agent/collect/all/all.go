@@ -4,6 +4,7 @@ package all
 import (
 	"context"
 	"runtime"
+	"slices"
 
 	"github.com/fettlehq/fettle/internal/agent/collect"
 	"github.com/fettlehq/fettle/internal/agent/collect/apt"
@@ -26,14 +27,21 @@ func List() []collect.Collector {
 	}
 }
 
-// Collect builds the inventory of the tree. problems are what single
-// collectors could not learn; err is set when the snapshot is worth nothing,
-// with fault.Unsupported where this build knows no way to look at the machine.
-func Collect(ctx context.Context, t *collect.Tree) (s inventory.Snapshot, problems []error, err error) {
+// Basics returns the collectors without which there is no inventory: the
+// operating system and its packages.
+func Basics() []collect.Collector {
+	return slices.DeleteFunc(List(), func(c collect.Collector) bool { return !c.Essential })
+}
+
+// Collect builds the inventory of the tree with the collectors of a list.
+// problems are what single ones could not learn; err is set when the snapshot
+// is worth nothing, with fault.Unsupported where this build knows no way to
+// look at the machine.
+func Collect(ctx context.Context, t *collect.Tree, list []collect.Collector) (s inventory.Snapshot, problems []error, err error) {
 	if t.Live() && runtime.GOOS != "linux" {
 		return s, nil, fault.New(fault.Unsupported, "collect: the inventory of %s machines is not built yet", runtime.GOOS)
 	}
-	for _, c := range List() {
+	for _, c := range list {
 		err := c.Collect(ctx, t, &s)
 		switch {
 		case err == nil:

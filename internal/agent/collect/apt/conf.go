@@ -23,32 +23,31 @@ func defaultRelease(t *collect.Tree) (string, error) {
 		if err != nil {
 			return found, err
 		}
-		if !bytes.Contains(bytes.ToLower(data), []byte("default-release")) {
+		lower := bytes.ToLower(data)
+		if !bytes.Contains(lower, []byte("default-release")) && !bytes.Contains(lower, []byte("#clear")) {
 			continue
 		}
-		v, ok, err := confValue(string(data), releaseKey)
+		v, err := confValue(string(data), releaseKey, found)
 		if err != nil {
 			return found, fault.Wrap(err, fault.Invalid, "collect/apt: /%s is damaged", name)
 		}
-		if ok {
-			found = v
-		}
+		found = v
 	}
 	return found, nil
 }
 
 const maxDepth = 64
 
-// confValue returns the last value of a key (lower case, parts joined by "::")
-// in apt.conf(5) syntax: scopes in braces or by "::", values in quotes or bare,
+// confValue returns the value that a key (lower case, parts joined by "::") has
+// after a file, given the one before it, in apt.conf(5) syntax: scopes in braces or by "::", values in quotes or bare,
 // #clear. Includes and list items do not matter for a single value.
-func confValue(text, key string) (value string, found bool, err error) {
+func confValue(text, key, value string) (string, error) {
 	s := confScanner{text: text}
 	var scopes []string
 	for {
 		words, end, err := s.statement()
 		if err != nil {
-			return value, found, err
+			return value, err
 		}
 		name := ""
 		if len(words) > 0 {
@@ -57,24 +56,24 @@ func confValue(text, key string) (value string, found bool, err error) {
 		switch {
 		case len(words) > 1 && strings.EqualFold(words[0], "#clear"):
 			if strings.EqualFold(words[1], key) || strings.HasPrefix(key, strings.ToLower(words[1])+"::") {
-				value, found = "", false
+				value = ""
 			}
 		case len(words) > 1 && name == key:
-			value, found = words[1], true
+			value = words[1]
 		}
 		switch end {
 		case '{':
 			if len(scopes) == maxDepth || len(words) == 0 {
-				return value, found, fault.New(fault.Invalid, "a scope has no name, or scopes are nested too deeply")
+				return value, fault.New(fault.Invalid, "a scope has no name, or scopes are nested too deeply")
 			}
 			scopes = append(scopes, words[0])
 		case '}':
 			if len(scopes) == 0 {
-				return value, found, fault.New(fault.Invalid, "a scope is closed that was not opened")
+				return value, fault.New(fault.Invalid, "a scope is closed that was not opened")
 			}
 			scopes = scopes[:len(scopes)-1]
 		case 0:
-			return value, found, nil
+			return value, nil
 		}
 	}
 }
