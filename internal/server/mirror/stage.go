@@ -74,7 +74,9 @@ func (f *folder) Get(ctx context.Context, path string) (io.ReadCloser, int64, er
 func (f *folder) GetFrom(ctx context.Context, path string, offset int64) (io.ReadCloser, int64, error) {
 	dir, err := client.OpenDir(f.path)
 	if err != nil {
-		return nil, 0, fault.Wrap(err, fault.Unavailable, "mirror: the repository's folder can't be reached")
+		// Not wrapped: a missing folder is not a missing file.
+		return nil, 0, fault.New(fault.Unavailable, "mirror: the repository's folder %s can't be opened", f.path).
+			WithHint("check that it is mounted and readable by this user")
 	}
 	body, size, err := dir.GetFrom(ctx, path, offset)
 	if err != nil {
