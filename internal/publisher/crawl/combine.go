@@ -94,9 +94,9 @@ func mergePatches(a, b patch.Patch) (patch.Patch, []Rejection) {
 	if b.Classification == patch.Security {
 		a.Classification = patch.Security
 	}
+	items := spelledOut(a.Items, a)
 	a.Archives = union(a.Archives, b.Archives)
 	var rejected []Rejection
-	items := spelledOut(a.Items, a)
 	for _, it := range spelledOut(b.Items, b) {
 		i := slices.IndexFunc(items, func(h patch.Item) bool {
 			return h.Kind == it.Kind && h.Name == it.Name && h.Arch == it.Arch && h.Version == it.Version
