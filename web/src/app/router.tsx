@@ -1,0 +1,73 @@
+import { createRootRoute, createRoute, createRouter, Link, Outlet, redirect } from "@tanstack/react-router";
+import { DeploymentPage } from "../deployments/DeploymentPage";
+import { DeploymentsPage } from "../deployments/DeploymentsPage";
+import { HostPage } from "../hosts/HostPage";
+import { HostsPage } from "../hosts/HostsPage";
+import { Empty, Failure, Waiting } from "../look/Notice";
+import { MissingPage, tidy } from "../missing/MissingPage";
+import type { Filter } from "../missing/missing";
+import { Door } from "../session/Door";
+import { Setup } from "../session/Setup";
+import { SignIn } from "../session/SignIn";
+import { useMe } from "../session/session";
+import { Shell } from "./Shell";
+
+/** Whoever is not signed in sees the sign-in page at any address, and then the page that was asked for. */
+function Gate() {
+  const me = useMe();
+  if (me.data) return <Shell />;
+  if (me.error) {
+    return (
+      <Door title="Fettle does not answer">
+        <Failure error={me.error} again={() => me.refetch()} />
+      </Door>
+    );
+  }
+  return me.data === null ? <SignIn /> : <Waiting what="Fettle" />;
+}
+
+function Nowhere() {
+  return (
+    <Empty title="There is no such page">
+      <Link to="/machines">Go to the machines</Link>
+    </Empty>
+  );
+}
+
+const root = createRootRoute({ component: Outlet, notFoundComponent: Nowhere });
+const setup = createRoute({ getParentRoute: () => root, path: "/setup", component: Setup });
+const inside = createRoute({ getParentRoute: () => root, id: "inside", component: Gate });
+const home = createRoute({
+  getParentRoute: () => inside,
+  path: "/",
+  beforeLoad: () => {
+    throw redirect({ to: "/machines" });
+  },
+});
+const hosts = createRoute({ getParentRoute: () => inside, path: "/machines", component: HostsPage });
+const host = createRoute({ getParentRoute: () => inside, path: "/machines/$id", component: HostPage });
+const missing = createRoute({
+  getParentRoute: () => inside,
+  path: "/missing",
+  component: MissingPage,
+  validateSearch: (s: Record<string, unknown>): Filter =>
+    tidy({
+      q: s.q === undefined ? "" : String(s.q),
+      severity: typeof s.severity === "string" ? s.severity : "",
+      security: s.security === true,
+      exploited: s.exploited === true,
+    }),
+});
+const deployments = createRoute({ getParentRoute: () => inside, path: "/deployments", component: DeploymentsPage });
+const deployment = createRoute({ getParentRoute: () => inside, path: "/deployments/$id", component: DeploymentPage });
+
+export const router = createRouter({
+  routeTree: root.addChildren([setup, inside.addChildren([home, hosts, host, missing, deployments, deployment])]),
+  defaultErrorComponent: ({ error }) => <Failure error={error} />,
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}

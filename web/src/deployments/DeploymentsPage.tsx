@@ -1,0 +1,86 @@
+import { Button } from "@mantine/core";
+import { Link } from "@tanstack/react-router";
+import { Empty, Show } from "../look/Notice";
+import { Page, Sheet } from "../look/Page";
+import { Progress, Tag } from "../look/Tag";
+import { ago, count, moment } from "../look/words";
+import { type Deployment, tally, useDeployments } from "./deployments";
+
+export function DeploymentsPage() {
+  const deployments = useDeployments();
+  return (
+    <Page title="Deployments" about="What was and is being installed, newest first.">
+      <Show of={deployments} what="deployments">
+        {(data) => {
+          const list = data.pages.flatMap((p) => p.items);
+          if (list.length === 0) return <None />;
+          return (
+            <>
+              <Table list={list} />
+              {deployments.hasNextPage && (
+                <Button variant="default" onClick={() => deployments.fetchNextPage()}>
+                  Show older ones
+                </Button>
+              )}
+            </>
+          );
+        }}
+      </Show>
+    </Page>
+  );
+}
+
+function Table({ list }: { list: Deployment[] }) {
+  const now = new Date();
+  return (
+    <Sheet label="Deployments">
+      <thead>
+        <tr>
+          <th scope="col">Deployment</th>
+          <th scope="col">Status</th>
+          <th scope="col">Size</th>
+          <th scope="col">Machines by state</th>
+          <th scope="col">Started</th>
+        </tr>
+      </thead>
+      <tbody>
+        {list.map((d) => (
+          <tr key={d.id} className="row">
+            <td>
+              <Link to="/deployments/$id" params={{ id: d.id }} className="link">
+                {d.name || d.id}
+              </Link>{" "}
+              {d.dry_run && <Tag tone="info">Dry run</Tag>} {d.emergency && <Tag tone="warn">Emergency</Tag>}
+            </td>
+            <td>
+              <Progress of={d.status} />
+              {d.reason && <div className="reason">{d.reason}</div>}
+            </td>
+            <td>
+              {count(d.patches.length, "patch", "patches")}, {count(machines(d), "machine")}
+            </td>
+            <td>{tally(d.counts) || <span className="quiet">no task yet</span>}</td>
+            <td title={moment(d.created)}>
+              {ago(d.created, now)} <span className="quiet">by {d.created_by}</span>
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </Sheet>
+  );
+}
+
+export function machines(d: Deployment): number {
+  return new Set(d.rings.flatMap((r) => r.endpoints ?? [])).size;
+}
+
+function None() {
+  return (
+    <Empty title="Nothing has been deployed yet">
+      <p>
+        Approve patches on the page <Link to="/missing">Missing patches</Link>, then run <code>fettle deploy</code>.
+        With <code>--dry-run</code> it shows what would be installed and installs nothing.
+      </p>
+    </Empty>
+  );
+}

@@ -1,0 +1,66 @@
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { answer, api, type Schemas } from "../api/client";
+import { useTenant } from "../session/session";
+
+export type Deployment = Schemas["Deployment"];
+export type Task = Schemas["Task"];
+
+/** While something runs it is asked every 2 seconds, else rarely. */
+const pace = (live: boolean) => (live ? 2_000 : 30_000);
+
+const ended = ["planned", "verified", "failed", "no_longer_applicable", "cancelled", "expired"];
+
+/** Whether a task can still change. */
+export function live(state: string): boolean {
+  return !ended.includes(state);
+}
+
+export function useDeployments() {
+  const t = useTenant();
+  return useInfiniteQuery({
+    queryKey: ["deployments", t],
+    queryFn: ({ pageParam }) =>
+      answer(
+        api.GET("/api/v1/tenants/{t}/deployments", {
+          params: { path: { t }, query: { limit: 100, after: pageParam || undefined } },
+        }),
+      ),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.next || undefined,
+    refetchInterval: (q) => pace(q.state.data?.pages.some((p) => p.items.some((d) => d.status === "running")) ?? false),
+  });
+}
+
+export function useDeployment(id: string) {
+  const t = useTenant();
+  return useQuery({
+    queryKey: ["deployment", t, id],
+    queryFn: () => answer(api.GET("/api/v1/tenants/{t}/deployments/{id}", { params: { path: { t, id } } })),
+    refetchInterval: (q) => pace(q.state.data?.status === "running"),
+  });
+}
+
+export function useTasks(id: string) {
+  const t = useTenant();
+  return useInfiniteQuery({
+    queryKey: ["tasks", t, id],
+    queryFn: ({ pageParam }) =>
+      answer(
+        api.GET("/api/v1/tenants/{t}/deployments/{id}/tasks", {
+          params: { path: { t, id }, query: { limit: 200, after: pageParam || undefined } },
+        }),
+      ),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.next || undefined,
+    refetchInterval: (q) => pace(q.state.data?.pages.some((p) => p.items.some((task) => live(task.state))) ?? false),
+  });
+}
+
+/** "3 verified, 1 failed" in the order of a task's life; empty when nothing is counted. */
+export function tally(counts: Record<string, number> | undefined): string {
+  return Object.entries(counts ?? {})
+    .filter(([, n]) => n > 0)
+    .sort(([a], [b]) => Number(live(a)) - Number(live(b)) || a.localeCompare(b))
+    .map(([state, n]) => `${n.toLocaleString()} ${state.replaceAll("_", " ")}`)
+    .join(", ");
+}

@@ -1,0 +1,47 @@
+import { Box, Group, Stack, Text, Title } from "@mantine/core";
+import { type ReactNode, useEffect } from "react";
+
+/** A page: its title in the window, its heading, what can be done, its content. */
+export function Page({
+  title,
+  about,
+  actions,
+  children,
+}: {
+  title: string;
+  about?: ReactNode;
+  actions?: ReactNode;
+  children: ReactNode;
+}) {
+  useEffect(() => {
+    document.title = `${title} · Fettle`;
+  }, [title]);
+  return (
+    <Stack gap="md">
+      <Group justify="space-between" align="flex-start">
+        <Box>
+          <Title order={1} size="h2">
+            {title}
+          </Title>
+          {about && (
+            <Text className="quiet" size="sm">
+              {about}
+            </Text>
+          )}
+        </Box>
+        {actions}
+      </Group>
+      {children}
+    </Stack>
+  );
+}
+
+/** A wide table scrolls in a region of its own that the keyboard reaches. */
+export function Sheet({ label, children }: { label: string; children: ReactNode }) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard (WCAG 2.1.1).
+    <section className="panel scroll" aria-label={label} tabIndex={0}>
+      <table className="grid">{children}</table>
+    </section>
+  );
+}

@@ -1,0 +1,120 @@
+import { Group, Stack, Text } from "@mantine/core";
+import { Fragment, useId, useState } from "react";
+import { DecideBar } from "../approvals/DecideBar";
+import { SelectAll, SelectBox } from "../approvals/SelectBox";
+import { type Selection, useSelection } from "../approvals/selection";
+import { ChevronIcon } from "../look/icons";
+import { Sheet } from "../look/Page";
+import { Approval, Exploited, Severity, Standing, Tag } from "../look/Tag";
+import { count } from "../look/words";
+import { byUrgency, type Finding } from "./missing";
+import { Evidence, Risk } from "./Proof";
+
+const choice = (f: Finding) => ({ patch: f.patch, label: `${f.product || f.package} ${f.available}` });
+
+/** What one machine lacks, package by package, with the reason for each. */
+export function MachineMissing({ findings }: { findings: Finding[] }) {
+  const selection = useSelection();
+  const sorted = [...findings].sort(byUrgency);
+  const choices = [...new Map(sorted.map((f) => [f.patch, choice(f)])).values()];
+  return (
+    <Stack gap="sm">
+      <Sheet label="Missing patches of this machine">
+        <thead>
+          <tr>
+            <th scope="col">
+              <SelectAll all={choices} selection={selection} />
+            </th>
+            <th scope="col">Package, and why it counts as missing</th>
+            <th scope="col">Severity</th>
+            <th scope="col">Installed</th>
+            <th scope="col">Available</th>
+            <th scope="col">CVEs</th>
+            <th scope="col">Approval</th>
+          </tr>
+        </thead>
+        <tbody>
+          {sorted.map((f) => (
+            <Row key={`${f.package} ${f.arch} ${f.available} ${f.state}`} of={f} selection={selection} />
+          ))}
+        </tbody>
+      </Sheet>
+      <DecideBar choices={selection.choices} clear={selection.clear} />
+    </Stack>
+  );
+}
+
+function Row({ of: f, selection }: { of: Finding; selection: Selection }) {
+  const [open, setOpen] = useState(false);
+  const id = useId();
+  return (
+    <Fragment>
+      <tr className={`row ${selection.has(f.patch) ? "chosen" : ""}`}>
+        <td>
+          <SelectBox choice={choice(f)} selection={selection} />
+        </td>
+        <td>
+          <button
+            type="button"
+            className="toggle"
+            aria-expanded={open}
+            aria-controls={open ? id : undefined}
+            onClick={() => setOpen(!open)}
+          >
+            <ChevronIcon open={open} />
+            {f.package}
+            {f.arch && f.arch !== "all" ? <span className="quiet">:{f.arch}</span> : null}
+          </button>
+          <div className="reason">{f.reason}</div>
+        </td>
+        <td>
+          <Marks of={f} />
+        </td>
+        <td className="version">{f.installed}</td>
+        <td className="version">{f.available}</td>
+        <td className={f.cves.length ? "" : "zero"}>{f.cves.length ? count(f.cves.length, "CVE") : "none known"}</td>
+        <td>
+          <Approval of={f.approval} />
+        </td>
+      </tr>
+      {open && (
+        <tr>
+          <td />
+          <td colSpan={6} className="detail" id={id}>
+            <Detail of={f} />
+          </td>
+        </tr>
+      )}
+    </Fragment>
+  );
+}
+
+/** Severity, and what else makes a finding urgent or not. */
+export function Marks({ of: f }: { of: { severity: string; security: boolean; exploited?: boolean; state?: string } }) {
+  return (
+    <Group gap={6}>
+      <Severity of={f.severity} />
+      {f.security ? <Tag tone="info">Security</Tag> : <Tag tone="plain">Not security</Tag>}
+      {f.exploited && <Exploited />}
+      {f.state && <Standing of={f.state} />}
+    </Group>
+  );
+}
+
+function Detail({ of: f }: { of: Finding }) {
+  return (
+    <Stack gap="md">
+      <Evidence of={f} />
+      <Risk advisories={f.advisories} cves={f.cves} epss={f.epss} />
+      <Text size="sm">
+        <span className="quiet">Patch</span> <span className="version">{f.patch}</span>
+        {f.archive && (
+          <>
+            {" "}
+            <span className="quiet">from</span> {f.archive}
+          </>
+        )}
+      </Text>
+    </Stack>
+  );
+}

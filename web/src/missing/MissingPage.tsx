@@ -1,0 +1,134 @@
+import { Button, Checkbox, Group, Select, Stack, Text, TextInput } from "@mantine/core";
+import { useDebouncedCallback } from "@mantine/hooks";
+import { useNavigate, useSearch } from "@tanstack/react-router";
+import { type ReactNode, useState } from "react";
+import { DecideBar } from "../approvals/DecideBar";
+import { useSelection } from "../approvals/selection";
+import { CatalogTrouble } from "../catalog/CatalogBar";
+import { useStatus } from "../catalog/catalog";
+import { SearchIcon } from "../look/icons";
+import { Empty, Show } from "../look/Notice";
+import { Page } from "../look/Page";
+import { count, sentence } from "../look/words";
+import { byPatch, type Filter, severities, useMissing } from "./missing";
+import { PatchTable } from "./PatchTable";
+
+export function MissingPage() {
+  const filter = useSearch({ strict: false }) as Filter;
+  const missing = useMissing(filter);
+  const selection = useSelection();
+  const narrowed = Boolean(filter.q || filter.severity || filter.security || filter.exploited);
+  return (
+    <Page title="Missing patches" about="What the fleet lacks, patch by patch; the most urgent first.">
+      <CatalogTrouble />
+      <Filters filter={filter} />
+      <Show of={missing} what="missing patches">
+        {(data) => {
+          const findings = data.pages.flatMap((p) => p.items);
+          if (findings.length === 0) return narrowed ? <NoMatch /> : <NothingMissing />;
+          const list = byPatch(findings);
+          const machines = new Set(findings.map((f) => f.endpoint)).size;
+          return (
+            <Stack gap="sm">
+              <PatchTable list={list} selection={selection} whole={!missing.hasNextPage} />
+              <Group justify="space-between">
+                <Text size="sm" className="quiet">
+                  {count(list.length, "patch", "patches")} for {count(findings.length, "installed package")} on{" "}
+                  {count(machines, "machine")}
+                  {missing.hasNextPage ? " so far; there are more machines" : ""}
+                </Text>
+                {missing.hasNextPage && (
+                  <Button
+                    variant="default"
+                    loading={missing.isFetchingNextPage}
+                    onClick={() => missing.fetchNextPage()}
+                  >
+                    Load more machines
+                  </Button>
+                )}
+              </Group>
+            </Stack>
+          );
+        }}
+      </Show>
+      <DecideBar choices={selection.choices} clear={selection.clear} />
+    </Page>
+  );
+}
+
+/** The filters live in the address, so that a view can be shared and the back button works. */
+function Filters({ filter }: { filter: Filter }) {
+  const navigate = useNavigate();
+  const [typed, setTyped] = useState(filter.q ?? "");
+  const set = (more: Filter) =>
+    navigate({ to: "/missing", search: (old: Filter) => tidy({ ...old, ...more }), replace: true });
+  const search = useDebouncedCallback((q: string) => set({ q: q.trim() }), 250);
+  return (
+    <Group gap="md">
+      <TextInput
+        aria-label="Search by package, CVE or advisory"
+        placeholder="Package, CVE or advisory"
+        leftSection={<SearchIcon />}
+        value={typed}
+        onChange={(e) => {
+          setTyped(e.currentTarget.value);
+          search(e.currentTarget.value);
+        }}
+        w={280}
+      />
+      <Select
+        aria-label="Severity"
+        placeholder="Any severity"
+        data={severities.map((s) => ({ value: s, label: sentence(s) }))}
+        value={filter.severity ?? null}
+        onChange={(severity) => set({ severity: severity ?? "" })}
+        clearable
+        clearButtonProps={{ "aria-label": "Any severity" }}
+        w={170}
+      />
+      <Checkbox
+        label="Security only"
+        checked={filter.security ?? false}
+        onChange={(e) => set({ security: e.currentTarget.checked })}
+      />
+      <Checkbox
+        label="Exploited only"
+        checked={filter.exploited ?? false}
+        onChange={(e) => set({ exploited: e.currentTarget.checked })}
+      />
+    </Group>
+  );
+}
+
+/** Keeps only what narrows, so that the address stays short. */
+export function tidy(f: Filter): Filter {
+  return Object.fromEntries(Object.entries(f).filter(([, v]) => v)) as Filter;
+}
+
+function NoMatch(): ReactNode {
+  const navigate = useNavigate();
+  return (
+    <Empty title="No missing patch fits these filters">
+      <Button mt="sm" variant="default" onClick={() => navigate({ to: "/missing", search: {}, reloadDocument: false })}>
+        Show everything that is missing
+      </Button>
+    </Empty>
+  );
+}
+
+/** "Nothing is missing" is said only when somebody looked. */
+function NothingMissing(): ReactNode {
+  const { data } = useStatus();
+  if (!data?.catalog.version || !data.counts.endpoints) {
+    return (
+      <Empty title="Nobody has looked yet">
+        Patches are found missing once the catalog is here and a machine has enrolled and was scanned.
+      </Empty>
+    );
+  }
+  return (
+    <Empty title="No patch is missing">
+      Every machine that was scanned has all that catalog {data.catalog.version} offers for it.
+    </Empty>
+  );
+}

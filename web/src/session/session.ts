@@ -1,0 +1,75 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { answer, api, asProblem, type Schemas } from "../api/client";
+
+export type Me = Schemas["Me"];
+
+const key = ["me"];
+
+/** Who is signed in; null for nobody. */
+export function useMe() {
+  return useQuery({
+    queryKey: key,
+    queryFn: async (): Promise<Me | null> => {
+      try {
+        return await answer(api.GET("/api/v1/me"));
+      } catch (error) {
+        if (asProblem(error).status === 401) return null;
+        throw error;
+      }
+    },
+    staleTime: 60_000,
+  });
+}
+
+/** After anything that changes who is signed in, all that was known is forgotten. */
+function useForget() {
+  const client = useQueryClient();
+  return async () => {
+    client.removeQueries({ predicate: (q) => q.queryKey[0] !== key[0] });
+    await client.invalidateQueries({ queryKey: key });
+  };
+}
+
+export function useSignIn() {
+  const forget = useForget();
+  return useMutation({
+    mutationFn: (body: { name: string; password: string }) => answer(api.POST("/api/v1/session", { body })),
+    onSuccess: forget,
+  });
+}
+
+export function useSignOut() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: () => answer(api.DELETE("/api/v1/session")),
+    onSuccess: () => {
+      client.clear();
+      client.setQueryData(key, null);
+    },
+  });
+}
+
+export function useSetup() {
+  const forget = useForget();
+  return useMutation({
+    mutationFn: (body: { token: string; name: string; password: string }) =>
+      answer(api.POST("/api/v1/setup", { body })),
+    onSuccess: forget,
+  });
+}
+
+/** The tenant that the person works in: the first that they may enter, else the one that every server has. */
+export function tenantOf(me: Me | null | undefined): string {
+  return me?.tenants[0]?.id ?? "main";
+}
+
+export function useTenant(): string {
+  return tenantOf(useMe().data);
+}
+
+/** Whether the person may approve and decline in the tenant. The server
+ * decides; this only keeps buttons away that it would refuse. */
+export function mayDecide(me: Me | null | undefined): boolean {
+  const within = ["*", tenantOf(me)];
+  return within.some((scope) => me?.permissions[scope]?.includes("approve_patch"));
+}
