@@ -5,21 +5,41 @@
 // package indexes as the catalog pins them, and the .deb files. They are laid
 // out as local archives, and apt-get works on those with its own signature and
 // hash checks switched on, in private list and cache folders, so that the
-// machine's sources are neither used nor changed. Its keyrings, pins and holds
-// count as they are set up.
+// machine's sources are neither used nor changed. Its keyrings, pins, holds,
+// hooks and dpkg options count as they are set up. An archive that this
+// machine's keyrings do not vouch for is left out, and with it the patches
+// that only it holds.
 //
 // Only the exact approved versions are asked for, together with the new
-// dependencies that they bring; nothing is ever removed.
+// dependencies that they bring (Depends, not Recommends); nothing is ever
+// removed or downgraded. Held packages stay, and so do those whose newer
+// version the machine's apt preferences keep away, even when a patch for them
+// is ordered outright: the administrator of the machine has the last word, and
+// the refusal says so.
+//
+// # When the agent dies
+//
+// apt-get is a child of the process that calls Install, and it survives that
+// process: apt gives dpkg a terminal of its own (Dpkg::Use-Pty), reads it and
+// ignores that nobody takes its output any more. So nothing in the agent's
+// unit may kill it: KillMode=process in systemd (with the default,
+// control-group, a restart of the agent kills dpkg in mid-work), and no
+// memory limit that counts dpkg's work as the agent's. Recover waits for an
+// apt that still runs, by dpkg's lock, before it looks at the outcome. When
+// apt-get itself dies, its terminal goes, dpkg and the maintainer scripts get
+// SIGHUP and end, and Recover lets dpkg finish what is half done.
 package apt
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
-	"strings"
+	"reflect"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/agent/install"
+	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/run"
@@ -33,6 +53,10 @@ const (
 	defaultTimeout  = time.Hour
 	// lockTimeout is how long one apt-get waits for another package manager.
 	lockTimeout = 30 * time.Minute
+	// grace is what apt-get gets to end when it is asked to.
+	grace = 20 * time.Second
+	// maxOutput bounds what is captured of a command, in bytes.
+	maxOutput = 16 << 20
 )
 
 // Installer plans and installs with apt-get.
@@ -47,7 +71,7 @@ func New(runner run.Runner) *Installer { return &Installer{runner: runner} }
 // asked. ucf, apt-listchanges and needrestart have switches of their own.
 func env(conffile deploy.Conffile) []string {
 	out := []string{
-		"DEBIAN_FRONTEND=noninteractive", "DEBCONF_NONINTERACTIVE_SEEN=true",
+		"TERM=dumb", "DEBIAN_FRONTEND=noninteractive", "DEBCONF_NONINTERACTIVE_SEEN=true",
 		"APT_LISTCHANGES_FRONTEND=none", "APT_LISTBUGS_FRONTEND=none",
 		"NEEDRESTART_SUSPEND=1",
 	}
@@ -62,6 +86,17 @@ type workspace struct {
 	in  *Installer
 	job install.Job
 	dir string // absolute
+	// refused are archives that this machine's apt does not accept, by id,
+	// with its reason.
+	refused map[string]string
+}
+
+// ready says for which archives and in which boot the workspace was laid out;
+// what was written before a power cut is not relied on.
+type ready struct {
+	Boot     string            `json:"boot"`
+	Archives []catalog.Archive `json:"archives"`
+	Refused  map[string]string `json:"refused,omitempty"`
 }
 
 // open lays out the archives and brings apt's private lists up to date. What
@@ -72,88 +107,53 @@ func (in *Installer) open(ctx context.Context, job install.Job) (*workspace, err
 		return nil, fault.Wrap(err, fault.Internal, "apt: work folder")
 	}
 	w := &workspace{in: in, job: job, dir: dir}
-	archives := w.archives()
-	mark := "v1 " + strings.Join(archiveIDs(archives), " ")
-	if was, err := os.ReadFile(w.path("ready")); err == nil && string(was) == mark {
-		return w, nil
+	now := ready{Boot: job.Snapshot.State.BootID, Archives: w.archives()}
+	if was, ok := w.readReady(); ok && was.Boot == now.Boot && reflect.DeepEqual(archiveIDs(was.Archives), archiveIDs(now.Archives)) {
+		w.refused = was.Refused
+		return w, w.writeConfig() // the order of another attempt may differ
 	}
-	if err := w.layOut(ctx, archives); err != nil {
+	if err := w.layOut(ctx, now.Archives); err != nil {
 		return nil, err
 	}
-	if err := w.update(ctx); err != nil {
+	if err := w.update(ctx, now.Archives); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(w.path("ready"), []byte(mark), 0o600); err != nil {
+	now.Refused = w.refused
+	body, err := json.Marshal(now)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "apt: keep the work folder's mark")
+	}
+	if err := os.WriteFile(w.path("ready"), body, 0o600); err != nil {
 		return nil, fault.Wrap(err, diskCode(err), "apt: keep the work folder's mark")
 	}
 	return w, nil
+}
+
+func (w *workspace) readReady() (r ready, ok bool) {
+	body, err := os.ReadFile(w.path("ready"))
+	return r, err == nil && json.Unmarshal(body, &r) == nil
 }
 
 func (w *workspace) path(parts ...string) string {
 	return filepath.Join(append([]string{w.dir}, parts...)...)
 }
 
-// update lets apt-get read the local archives: it verifies InRelease against
-// the machine's own keyrings and every index by hash.
-func (w *workspace) update(ctx context.Context) error {
-	res, err := w.aptGet(ctx, updateTimeout, nil, "update")
-	if err != nil {
-		return err
-	}
-	text := string(res.Stdout) + "\n" + string(res.Stderr)
-	if problem := updateProblem(text); problem != "" || res.ExitCode != 0 {
-		if problem == "" {
-			problem = lastError(text)
-		}
-		return fault.New(fault.Untrusted, "apt refused the archive snapshot: %s", problem).
-			WithHint("nothing was changed; the machine's keyring must trust the archive's key, and the catalog must pin what the vendor signed")
-	}
-	return nil
-}
-
 // aptGet runs apt-get with the private configuration.
 func (w *workspace) aptGet(ctx context.Context, timeout time.Duration, onLine func(run.Stream, string), args ...string) (run.Result, error) {
-	argv := append([]string{"apt-get", "-c", w.path("apt.conf"), "-q", "-y"}, args...)
+	return w.aptTool(ctx, "apt-get", timeout, onLine, append([]string{"-q", "-y"}, args...)...)
+}
+
+// aptTool runs one of apt's programs with the private configuration.
+func (w *workspace) aptTool(ctx context.Context, tool string, timeout time.Duration, onLine func(run.Stream, string), args ...string) (run.Result, error) {
 	res, err := w.in.runner.Run(ctx, run.Cmd{
-		Argv: argv, Env: env(w.job.Conffile), Timeout: timeout, OnLine: onLine, MaxOutput: 4 << 20,
-		Grace: time.Minute,
+		Argv: append([]string{tool, "-c", w.path("apt.conf")}, args...), Env: env(w.job.Conffile), Timeout: timeout,
+		OnLine: onLine, MaxOutput: maxOutput, Grace: grace,
 	})
 	if err != nil {
-		return res, fault.Wrap(err, fault.CodeOf(err), "apt: %s", args[0])
+		return res, fault.Wrap(err, fault.CodeOf(err), "apt: %s", tool)
+	}
+	if res.Truncated && onLine == nil {
+		return res, fault.New(fault.Internal, "apt: %s wrote more than %d bytes", tool, maxOutput)
 	}
 	return res, nil
-}
-
-// lastError returns apt's own sentence for what went wrong.
-func lastError(text string) string {
-	last := ""
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if rest, ok := strings.CutPrefix(line, "E: "); ok {
-			if last != "" && !strings.Contains(last, rest) {
-				last += "; "
-			} else if last != "" {
-				continue
-			}
-			last += rest
-		}
-	}
-	if last == "" {
-		return "apt-get gave no reason"
-	}
-	return last
-}
-
-// updateProblem finds what apt-get update says without failing for it:
-// signatures and hashes that it would rather ignore.
-func updateProblem(text string) string {
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		for _, sign := range []string{"NO_PUBKEY", "BADSIG", "EXPKEYSIG", "is not signed", "Hash Sum mismatch", "couldn't be verified", "were invalid"} {
-			if strings.Contains(line, sign) {
-				return line
-			}
-		}
-	}
-	return ""
 }

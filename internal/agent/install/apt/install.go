@@ -2,77 +2,88 @@ package apt
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/agent/install"
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/fault"
-	"github.com/fettlehq/fettle/internal/run"
 )
 
 // diskMargin is left free on the disk beyond what apt says it needs.
 const diskMargin = 64 << 20
 
-// begun is kept before anything is changed, for Recover.
-type begun struct {
-	Started time.Time       `json:"started"`
-	Changes []deploy.Change `json:"changes"`
-	// Auto are packages that were marked as automatically installed; asking
-	// apt for an exact version would lose the mark.
-	Auto    []string         `json:"auto,omitempty"`
-	Refused []deploy.Refusal `json:"refused,omitempty"`
-}
+// bootMargin is asked of /boot before a kernel comes: its image, and its
+// initramfs twice while it is written.
+const bootMargin = 160 << 20
 
 // Install makes the transaction. It returns an error when nothing was changed
-// (Exhausted for a full disk, Unavailable for a lock that was not released);
-// what went wrong on the way is in the result's Failures. What counts is what
-// dpkg says afterwards, never an exit code alone.
+// (Exhausted for a full disk, Unavailable for a lock that was not released,
+// Untrusted for a file that apt refuses), and Cancelled when the time was up
+// or ctx ended. What went wrong on the way is in the result's Failures. What
+// counts is what dpkg says afterwards, never an exit code alone.
 func (in *Installer) Install(ctx context.Context, job install.Job, report func(install.Progress)) (deploy.Result, error) {
 	res := deploy.Result{Attempt: job.Attempt, Started: time.Now().UTC()}
+	timeout := job.Timeout
+	if timeout == 0 {
+		timeout = defaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	w, err := in.open(ctx, job)
 	if err != nil {
 		return res, err
 	}
-	if err := w.waitForLock(ctx, report); err != nil {
-		return res, err
-	}
-	if _, err := w.repair(ctx); err != nil {
+	if err := w.repair(ctx, report, nil); err != nil {
 		return res, err
 	}
 	plan, specs, err := w.plan(ctx)
 	if err != nil {
 		return res, err
 	}
-	res.Refused = plan.Refused
+	b := w.begin(ctx, plan, specs, res.Started)
+	res.Started, res.Refused = b.Started, b.Refused
 	if len(specs) == 0 {
+		w.judge(ctx, b, newOutput(0, report), &res)
 		res.Ended = time.Now().UTC()
 		return res, nil
 	}
 	if err := w.ready(ctx, plan); err != nil {
 		return res, err
 	}
-	b := begun{Started: res.Started, Changes: plan.Changes, Refused: plan.Refused, Auto: w.autoMarks(ctx, specs)}
 	if err := w.keepBegun(b); err != nil {
 		return res, err
 	}
 	return w.transact(ctx, b, specs, res, report)
 }
 
-// ready checks the disk and puts every file of the plan into its place.
-func (w *workspace) ready(ctx context.Context, plan deploy.Plan) error {
-	need := plan.DiskBytes + diskMargin
-	for _, dir := range []string{"/usr", "/var"} {
+// room checks the disk for the transaction.
+func (w *workspace) room(plan deploy.Plan) error {
+	needs := map[string]int64{"/usr": plan.DiskBytes + diskMargin, "/var": plan.DiskBytes + diskMargin}
+	if slices.ContainsFunc(plan.Changes, func(c deploy.Change) bool { return strings.HasPrefix(c.Package, "linux-image-") && c.From == "" }) {
+		needs["/boot"] = bootMargin
+	}
+	for _, dir := range slices.Sorted(maps.Keys(needs)) {
 		free, err := freeBytes(dir)
-		if err == nil && free < need {
-			return fault.New(fault.Exhausted, "%s has %d MiB free, the installation needs %d MiB with a margin; nothing was changed", dir, free>>20, need>>20).
+		if err == nil && free < needs[dir] {
+			return fault.New(fault.Exhausted, "%s has %d MiB free, the installation needs %d MiB with a margin; nothing was changed", dir, free>>20, needs[dir]>>20).
 				WithHint("free some space on the endpoint; the next attempt goes on by itself")
 		}
+	}
+	return nil
+}
+
+// ready checks the disk, before and after it brings what is not here yet, and
+// puts every file of the plan into its place.
+func (w *workspace) ready(ctx context.Context, plan deploy.Plan) error {
+	if err := w.room(plan); err != nil {
+		return err
 	}
 	root, err := os.OpenRoot(w.dir)
 	if err != nil {
@@ -92,54 +103,107 @@ func (w *workspace) ready(ctx context.Context, plan deploy.Plan) error {
 			return fault.Wrap(err, diskCode(err), "apt: place %s", name)
 		}
 	}
-	return nil
+	return w.room(plan)
 }
 
 // transact runs apt-get, and once more for what a failing package kept back.
 func (w *workspace) transact(ctx context.Context, b begun, specs []spec, res deploy.Result, report func(install.Progress)) (deploy.Result, error) {
-	timeout := w.job.Timeout
-	if timeout == 0 {
-		timeout = defaultTimeout
-	}
 	log := newOutput(len(b.Changes), report)
-	r, err := w.aptGet(ctx, timeout, log.line, append([]string{"install"}, argsOf(specs)...)...)
+	r, err := w.aptGet(ctx, 0, log.line, append([]string{"install"}, argsOf(specs)...)...)
 	res.ExitCode = r.ExitCode
-	if err == nil && r.ExitCode != 0 {
-		w.finishOthers(ctx, b, specs, log)
+	switch {
+	case ctx.Err() != nil:
+		w.letGo(ctx)
+	case (err != nil || r.ExitCode != 0) && log.touched:
+		w.finishOthers(ctx, b, specs, log, err != nil)
 	}
 	w.restoreMarks(ctx, b.Auto)
 	res.Output = log.tail()
 	w.judge(ctx, b, log, &res)
 	res.Ended = time.Now().UTC()
-	if err != nil {
-		return res, w.interrupted(err, res)
+	if len(res.Failures) > 0 && ctx.Err() != nil {
+		return res, stopped(ctx, b, log, res)
 	}
 	w.dropBegun()
+	if len(res.Changes) == 0 && !log.touched && (err != nil || r.ExitCode != 0) {
+		return res, refusal(err, log)
+	}
+	report(install.Progress{Percent: 100, Package: log.current})
 	return res, nil
 }
 
-func (w *workspace) interrupted(err error, res deploy.Result) error {
-	if len(res.Failures) == 0 {
-		return nil // everything is at its version although apt was stopped
+// refusal is why apt-get did not even begin.
+func refusal(err error, log *output) error {
+	text := strings.Join(log.errors, "; ")
+	code := fault.Unavailable
+	switch {
+	case err != nil:
+		return fault.Wrap(err, fault.CodeOf(err), "apt-get ended before it changed anything")
+	case strings.Contains(text, "Hash Sum mismatch"), strings.Contains(text, "unauthenticated"), strings.Contains(text, "unexpected size"):
+		code = fault.Untrusted
+	case strings.Contains(text, "enough free space"), strings.Contains(text, "No space left"):
+		code = fault.Exhausted
 	}
-	return fault.Wrap(err, fault.CodeOf(err), "apt: the installation was stopped before its end; %d packages are not done", len(res.Failures))
+	if text == "" {
+		text = "it gave no reason"
+	}
+	return fault.New(code, "apt-get refused to install, nothing was changed: %s", text)
+}
+
+// stopped is the error for a transaction that ran out of time.
+func stopped(ctx context.Context, b begun, log *output, res deploy.Result) error {
+	at := ""
+	if log.current != "" {
+		at = " at package " + log.current
+	}
+	return fault.Wrap(ctx.Err(), fault.Cancelled, "the installation was stopped%s before its end: %d of %d packages are done", at, len(res.Changes), len(b.Changes)).
+		WithHint("the next attempt repairs what was left half done and goes on")
+}
+
+// letGo waits a little until what apt-get has left behind has ended too.
+func (w *workspace) letGo(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	_ = w.waitForLock(ctx, func(install.Progress) {}) // whoever holds it then is not ours
 }
 
 // finishOthers configures what a failing package left behind it and installs
 // the packages that apt did not reach.
-func (w *workspace) finishOthers(ctx context.Context, b begun, specs []spec, log *output) {
-	_, _ = w.in.runner.Run(ctx, w.dpkg(repairTimeout, log.line, "--configure", "-a"))
-	have := w.versions(ctx, b.Changes)
+func (w *workspace) finishOthers(ctx context.Context, b begun, specs []spec, log *output, died bool) {
+	if died {
+		w.letGo(ctx)
+	}
+	if left := w.undone(ctx, b, log); len(left) == 0 {
+		return
+	}
+	if err := w.repair(ctx, log.report, log.line); err != nil {
+		log.errors = append(log.errors, fault.Public(err))
+		return
+	}
+	left := w.undone(ctx, b, log)
 	var rest []spec
 	for _, s := range specs {
-		st := have[s.key()]
-		if st.version != s.version && log.reasons[s.name] == "" {
+		if left[s.key()] {
 			rest = append(rest, s)
 		}
 	}
-	if len(rest) > 0 && len(rest) < len(specs) {
-		_, _ = w.aptGet(ctx, defaultTimeout, log.line, append([]string{"install"}, argsOf(rest)...)...)
+	if len(rest) > 0 {
+		_, _ = w.aptGet(ctx, 0, log.line, append([]string{"install"}, argsOf(rest)...)...) // dpkg says what came of it
 	}
+}
+
+// undone names, as name:arch, the changes that are not made and for which no
+// package's own failure is the reason.
+func (w *workspace) undone(ctx context.Context, b begun, log *output) map[string]bool {
+	out := map[string]bool{}
+	have := w.versions(ctx, b.Changes)
+	for _, c := range b.Changes {
+		key := c.Package + ":" + w.effective(c.Arch)
+		if st := have[key]; (st.version != c.To || !st.ok()) && log.reason(c.Package, key) == "" {
+			out[key] = true
+		}
+	}
+	return out
 }
 
 // judge asks dpkg what is installed and sorts the plan's changes into done and
@@ -147,18 +211,21 @@ func (w *workspace) finishOthers(ctx context.Context, b begun, specs []spec, log
 func (w *workspace) judge(ctx context.Context, b begun, log *output, res *deploy.Result) {
 	have := w.versions(ctx, b.Changes)
 	for _, c := range b.Changes {
-		st := have[c.Package+":"+w.effective(c.Arch)]
+		key := c.Package + ":" + w.effective(c.Arch)
+		st := have[key]
 		if st.version == c.To && st.ok() {
 			res.Changes = append(res.Changes, c)
 			continue
 		}
-		reason := log.reasons[c.Package]
+		reason := log.reason(c.Package, key)
 		switch {
 		case reason != "":
+		case log.full != "":
+			reason = log.full
 		case st.version == c.To:
 			reason = "dpkg left it " + st.word()
-		case log.general != "":
-			reason = log.general
+		case len(log.errors) > 0:
+			reason = strings.Join(log.errors, "; ")
 		default:
 			reason = "dpkg still has version " + orNone(st.version)
 		}
@@ -175,34 +242,14 @@ func orNone(v string) string {
 
 func (w *workspace) effective(arch string) string { return w.job.Snapshot.OS.EffectiveArch(arch) }
 
-func (w *workspace) keepBegun(b begun) error {
-	body, err := json.Marshal(b)
-	if err != nil {
-		return fault.Wrap(err, fault.Internal, "apt: keep the transaction")
-	}
-	f, err := os.OpenFile(w.begunPath(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err == nil {
-		_, err = f.Write(body)
-		err = errors.Join(err, f.Sync(), f.Close())
-	}
-	if err != nil {
-		return fault.Wrap(err, diskCode(err), "apt: keep the transaction")
-	}
-	return nil
-}
-
-func (w *workspace) begunPath() string { return filepath.Join(w.job.Dir, "begun.json") }
-
-func (w *workspace) dropBegun() { _ = os.Remove(w.begunPath()) }
-
 // autoMarks returns which of the packages are marked as automatically
 // installed.
 func (w *workspace) autoMarks(ctx context.Context, specs []spec) []string {
-	argv := []string{"apt-mark", "showauto"}
+	args := []string{"showauto"}
 	for _, s := range specs {
-		argv = append(argv, s.key())
+		args = append(args, s.key())
 	}
-	res, err := w.in.runner.Run(ctx, run.Cmd{Argv: argv, Timeout: simulateTimeout})
+	res, err := w.aptTool(ctx, "apt-mark", simulateTimeout, nil, args...)
 	if err != nil || res.ExitCode != 0 {
 		return nil
 	}
@@ -210,8 +257,7 @@ func (w *workspace) autoMarks(ctx context.Context, specs []spec) []string {
 }
 
 func (w *workspace) restoreMarks(ctx context.Context, auto []string) {
-	if len(auto) == 0 {
-		return
+	if len(auto) > 0 {
+		_, _ = w.aptTool(context.WithoutCancel(ctx), "apt-mark", simulateTimeout, nil, append([]string{"auto"}, auto...)...)
 	}
-	_, _ = w.in.runner.Run(context.WithoutCancel(ctx), run.Cmd{Argv: append([]string{"apt-mark", "auto"}, auto...), Timeout: simulateTimeout})
 }

@@ -19,12 +19,25 @@ import (
 )
 
 // archives returns the snapshots that the task needs: all current ones, and
-// superseded ones that hold one of its patches.
+// superseded ones that hold one of its patches. Shards of several
+// architectures name a snapshot each with their own indexes; here they are
+// one.
 func (w *workspace) archives() []catalog.Archive {
 	var out []catalog.Archive
 	for _, a := range w.job.Archives {
-		if !a.Superseded || slices.ContainsFunc(w.job.Patches, func(p patch.Patch) bool { return holds(p, a.ID) }) {
+		if a.Superseded && !slices.ContainsFunc(w.job.Patches, func(p patch.Patch) bool { return holds(p, a.ID) }) {
+			continue
+		}
+		at := slices.IndexFunc(out, func(o catalog.Archive) bool { return o.ID == a.ID })
+		if at < 0 {
+			a.Indexes = slices.Clone(a.Indexes)
 			out = append(out, a)
+			continue
+		}
+		for _, ix := range a.Indexes {
+			if !slices.ContainsFunc(out[at].Indexes, func(o catalog.Index) bool { return o.Name == ix.Name }) {
+				out[at].Indexes = append(out[at].Indexes, ix)
+			}
 		}
 	}
 	return out
@@ -35,10 +48,14 @@ func holds(p patch.Patch, archive string) bool {
 		slices.ContainsFunc(p.Items, func(it patch.Item) bool { return slices.Contains(it.Archives, archive) })
 }
 
+// archiveIDs names the archives and their indexes, sorted.
 func archiveIDs(all []catalog.Archive) []string {
-	ids := make([]string, 0, len(all))
+	var ids []string
 	for _, a := range all {
 		ids = append(ids, a.ID)
+		for _, ix := range a.Indexes {
+			ids = append(ids, a.ID+" "+ix.Name)
+		}
 	}
 	slices.Sort(ids)
 	return ids
@@ -59,20 +76,17 @@ func (w *workspace) layOut(ctx context.Context, archives []catalog.Archive) erro
 			return err
 		}
 	}
-	if err := os.WriteFile(w.path("apt.conf"), []byte(w.config()), 0o644); err != nil {
-		return fault.Wrap(err, diskCode(err), "apt: write the configuration")
-	}
-	return nil
+	return w.writeConfig()
 }
 
 func (w *workspace) layOutArchive(ctx context.Context, a catalog.Archive) error {
 	base := filepath.Join("archives", a.ID)
-	if err := w.place(ctx, a.InRelease, filepath.Join(base, "dists", filepath.FromSlash(a.Path), "InRelease")); err != nil {
+	if err := w.place(ctx, a.InRelease, a.InRelease.Size, filepath.Join(base, "dists", filepath.FromSlash(a.Path), "InRelease")); err != nil {
 		return err
 	}
 	for _, ix := range a.Indexes {
 		name := filepath.Join(base, "dists", filepath.FromSlash(a.Path), filepath.FromSlash(ix.Name))
-		if err := w.place(ctx, ix.Blob, name); err != nil {
+		if err := w.place(ctx, ix.Blob, ix.Size, name); err != nil {
 			return err
 		}
 	}
@@ -91,7 +105,7 @@ func (w *workspace) source(a catalog.Archive) string {
 	for _, ix := range a.Indexes {
 		components, archs = append(components, ix.Component), append(archs, ix.Arch)
 	}
-	text := fmt.Sprintf("Types: deb\nURIs: file:%s\nSuites: %s\n", w.path("archives", a.ID), a.Path)
+	text := fmt.Sprintf("Types: deb\nTargets: Packages\nURIs: file:%s\nSuites: %s\n", w.path("archives", a.ID), a.Path)
 	if !strings.HasSuffix(a.Path, "/") {
 		text += "Components: " + strings.Join(unique(components), " ") + "\n"
 	}
@@ -110,58 +124,10 @@ func unique(in []string) []string {
 	return slices.Compact(in)
 }
 
-// config is read by apt after the machine's own configuration ("-c"), so that
-// it wins. Freshness is the signed repository's business (its timestamp role),
-// so Valid-Until is not looked at: a deployment may come a week after its
-// approval. The sandbox user is off because everything is a local file that
-// was verified by hash, in a folder that others can't enter.
-func (w *workspace) config() string {
-	return fmt.Sprintf(`Dir::State::lists "%[1]s/lists";
-Dir::Cache "%[1]s/cache";
-Dir::Cache::archives "archives";
-Dir::Cache::pkgcache "pkgcache.bin";
-Dir::Cache::srcpkgcache "";
-Dir::Etc::sourcelist "/dev/null";
-Dir::Etc::sourceparts "%[1]s/sources";
-Acquire::Languages "none";
-Acquire::Check-Valid-Until "false";
-Acquire::ForceHash "SHA256";
-Acquire::AllowInsecureRepositories "false";
-Acquire::AllowWeakRepositories "false";
-Acquire::AllowDowngradeToInsecureRepositories "false";
-Acquire::IndexTargets::deb::Packages::CompressionTypes "uncompressed";
-Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
-Acquire::IndexTargets::deb::DEP-11-icons-small::DefaultEnabled "false";
-Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";
-APT::Sandbox::User "root";
-APT::Get::AllowUnauthenticated "false";
-APT::Get::Remove "false";
-APT::Get::AutomaticRemove "false";
-APT::Install-Recommends "false";
-APT::Install-Suggests "false";
-APT::Color "0";
-Binary::apt-get::APT::Keep-Downloaded-Packages "true";
-Dpkg::Use-Pty "0";
-Dpkg::Progress-Fancy "0";
-DPkg::Lock::Timeout "%[2]d";
-Dpkg::Options { %[3]s };
-#clear APT::Update::Pre-Invoke;
-#clear APT::Update::Post-Invoke;
-#clear APT::Update::Post-Invoke-Success;
-`, w.dir, int(lockTimeout.Seconds()), conffileOptions(w.job.Conffile == "replace"))
-}
-
-func conffileOptions(replace bool) string {
-	if replace {
-		return `"--force-confnew";`
-	}
-	return `"--force-confdef"; "--force-confold";`
-}
-
 // place puts a payload's bytes, decompressed where needed, at a name below the
 // work folder. Names come from the signed catalog; os.Root keeps them inside
 // all the same.
-func (w *workspace) place(ctx context.Context, b catalog.Blob, name string) error {
+func (w *workspace) place(ctx context.Context, b catalog.Blob, size int64, name string) error {
 	from, err := w.job.Payload(ctx, b.SHA256)
 	if err != nil {
 		return fault.Wrap(err, fault.CodeOf(err), "apt: payload for %s", filepath.Base(name))
@@ -174,10 +140,12 @@ func (w *workspace) place(ctx context.Context, b catalog.Blob, name string) erro
 	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return fault.Wrap(err, diskCode(err), "apt: make a folder for %s", name)
 	}
-	return copyInto(root, name, from, b.Encoding)
+	return copyInto(root, name, from, b.Encoding, size)
 }
 
-func copyInto(root *os.Root, name, from, encoding string) error {
+// copyInto writes size bytes, and one more if there are: apt then refuses the
+// file by its hash, and a bomb fills no disk.
+func copyInto(root *os.Root, name, from, encoding string, size int64) error {
 	src, err := os.Open(from)
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, "apt: open payload")
@@ -196,7 +164,7 @@ func copyInto(root *os.Root, name, from, encoding string) error {
 	if err != nil {
 		return fault.Wrap(err, diskCode(err), "apt: create %s", name)
 	}
-	_, err = io.Copy(dst, in)
+	_, err = io.Copy(dst, io.LimitReader(in, size+1))
 	if cerr := dst.Close(); err == nil {
 		err = cerr
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/fettlehq/fettle/internal/agent/install"
 	"github.com/fettlehq/fettle/internal/deploy"
@@ -46,22 +45,20 @@ func (in *Installer) Plan(ctx context.Context, job install.Job) (deploy.Plan, er
 	return plan, err
 }
 
+// candidate is a patch of the job, or several that are builds of one source
+// for different architectures: dpkg keeps those level, so they go together.
+type candidate struct {
+	ids   []patch.ID
+	specs []spec
+}
+
 func (w *workspace) plan(ctx context.Context) (deploy.Plan, []spec, error) {
 	var plan deploy.Plan
-	perPatch := map[patch.ID][]spec{}
-	var ids []patch.ID
-	for _, p := range w.job.Patches {
-		specs, held := wanted(p, w.job.Snapshot)
-		if held != "" {
-			plan.Refused = append(plan.Refused, deploy.Refusal{Patch: p.ID, Reason: held + " is held by the machine's administrator (apt-mark hold)"})
-			continue
-		}
-		if len(specs) > 0 {
-			perPatch[p.ID] = specs
-			ids = append(ids, p.ID)
-		}
+	all, err := w.candidates(ctx, &plan)
+	if err != nil {
+		return plan, nil, err
 	}
-	specs, out, refused, err := w.solve(ctx, ids, perPatch)
+	specs, out, refused, err := w.solve(ctx, all)
 	if err != nil {
 		return plan, nil, err
 	}
@@ -70,15 +67,87 @@ func (w *workspace) plan(ctx context.Context) (deploy.Plan, []spec, error) {
 		return plan, nil, nil
 	}
 	plan.Changes = changes(out, specs)
-	plan.DiskBytes = parseDisk(out)
-	plan.Payloads, err = w.payloads(ctx, specs)
-	if err != nil {
+	if plan.Payloads, err = w.payloads(ctx, specs); err != nil {
 		return plan, nil, err
 	}
 	for _, p := range plan.Payloads {
 		plan.DownloadBytes += p.Size
 	}
-	return plan, specs, nil
+	plan.DiskBytes, err = w.diskNeed(ctx, plan)
+	return plan, specs, err
+}
+
+// candidates sorts out what may not be installed whatever apt says, and puts
+// together what belongs together.
+func (w *workspace) candidates(ctx context.Context, plan *deploy.Plan) ([]candidate, error) {
+	perPatch, names := map[patch.ID][]spec{}, []string(nil)
+	for _, p := range w.job.Patches {
+		specs, held := wanted(p, w.job.Snapshot)
+		reason := ""
+		if len(specs) > 0 {
+			reason = w.untrusted(p)
+		}
+		if reason != "" {
+			reason = "apt of this machine refused the archive snapshot of " + reason
+		} else if held != "" {
+			reason = held + " is held by the machine's administrator (apt-mark hold)"
+		}
+		if reason != "" {
+			plan.Refused = append(plan.Refused, deploy.Refusal{Patch: p.ID, Reason: reason})
+			continue
+		}
+		perPatch[p.ID] = specs
+		for _, s := range specs {
+			names = append(names, s.key())
+		}
+	}
+	choice, err := w.aptChoice(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	var out []candidate
+	at := map[string]int{}
+	for _, p := range w.job.Patches {
+		specs := perPatch[p.ID]
+		if len(specs) == 0 {
+			continue
+		}
+		if reason := pinnedAway(specs, choice); reason != "" {
+			plan.Refused = append(plan.Refused, deploy.Refusal{Patch: p.ID, Reason: reason})
+			continue
+		}
+		key := p.Vendor + " " + p.Product + " " + p.Version
+		i, known := at[key]
+		if !known {
+			i = len(out)
+			at[key], out = i, append(out, candidate{})
+		}
+		out[i].ids, out[i].specs = append(out[i].ids, p.ID), append(out[i].specs, specs...)
+	}
+	return out, nil
+}
+
+// pinnedAway says which package apt would not bring that far by itself, with
+// the machine's preferences over the very same archives.
+func pinnedAway(specs []spec, choice map[string]string) string {
+	for _, s := range specs {
+		if c, ok := choice[s.key()]; ok && !s.repair && vercmp.Dpkg(c, s.version) < 0 {
+			return fmt.Sprintf("%s is kept at %s by the machine's apt preferences (apt_preferences(5))", s.name, c)
+		}
+	}
+	return ""
+}
+
+// aptChoice returns the version that apt would choose, by name:arch.
+func (w *workspace) aptChoice(ctx context.Context, names []string) (map[string]string, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	res, err := w.aptTool(ctx, "apt-cache", simulateTimeout, nil, append([]string{"policy"}, names...)...)
+	if err != nil {
+		return nil, err
+	}
+	return parsePolicy(string(res.Stdout), w.job.Snapshot.OS.Arch), nil
 }
 
 func changes(out string, specs []spec) []deploy.Change {
@@ -120,68 +189,6 @@ func wanted(p patch.Patch, snap *inventory.Snapshot) (specs []spec, held string)
 	return specs, held
 }
 
-// solve finds the largest set of the patches that apt can install together:
-// all of them, or those that can be added one after the other.
-func (w *workspace) solve(ctx context.Context, ids []patch.ID, per map[patch.ID][]spec) (specs []spec, out string, refused []deploy.Refusal, err error) {
-	for _, id := range ids {
-		specs = append(specs, per[id]...)
-	}
-	if len(specs) == 0 {
-		return nil, "", nil, nil
-	}
-	out, problem, err := w.simulate(ctx, specs)
-	if err != nil || problem == "" {
-		return specs, out, nil, err
-	}
-	specs, out = nil, ""
-	for _, id := range ids {
-		try := append(slices.Clone(specs), per[id]...)
-		tried, problem, err := w.simulate(ctx, try)
-		if err != nil {
-			return nil, "", nil, err
-		}
-		if problem != "" {
-			refused = append(refused, deploy.Refusal{Patch: id, Reason: problem})
-			continue
-		}
-		specs, out = try, tried
-	}
-	return specs, out, refused, nil
-}
-
-// simulate runs apt-get -s. problem is apt's reason when it can't be done.
-func (w *workspace) simulate(ctx context.Context, specs []spec) (out, problem string, err error) {
-	// The lock is not needed to simulate; another package manager may work.
-	args := append([]string{"-s", "-o", "Debug::NoLocking=true", "install"}, argsOf(specs)...)
-	res, err := w.aptGet(ctx, simulateTimeout, nil, args...)
-	if err != nil {
-		return "", "", err
-	}
-	if res.ExitCode != 0 {
-		return "", unmet(string(res.Stdout)) + lastError(string(res.Stderr)+"\n"+string(res.Stdout)), nil
-	}
-	return string(res.Stdout), "", nil
-}
-
-// unmet collects the lines in which apt says whose dependency is missing.
-func unmet(out string) string {
-	_, rest, found := strings.Cut(out, "The following packages have unmet dependencies:")
-	if !found {
-		return ""
-	}
-	var parts []string
-	for line := range strings.Lines(rest) {
-		if !strings.HasPrefix(line, " ") {
-			if len(parts) > 0 {
-				break
-			}
-			continue
-		}
-		parts = append(parts, strings.Join(strings.Fields(line), " "))
-	}
-	return strings.Join(parts, ", ") + "; "
-}
-
 func argsOf(specs []spec) []string {
 	args := make([]string, 0, len(specs))
 	for _, s := range specs {
@@ -194,15 +201,39 @@ func argsOf(specs []spec) []string {
 // payloads names the transaction's files with the hashes that the vendor's
 // signed index gives.
 func (w *workspace) payloads(ctx context.Context, specs []spec) ([]patch.Payload, error) {
-	args := append([]string{"-q", "-o", "Debug::NoLocking=true", "--print-uris", "install"}, argsOf(specs)...)
+	args := append([]string{"-o", "Debug::NoLocking=true", "--print-uris", "install"}, argsOf(specs)...)
 	res, err := w.aptGet(ctx, simulateTimeout, nil, args...)
 	if err != nil {
 		return nil, err
 	}
 	if res.ExitCode != 0 {
-		return nil, fault.New(fault.Internal, "apt: the transaction that was just simulated can't be listed: %s", lastError(string(res.Stderr)))
+		return nil, fault.New(fault.Internal, "apt: the transaction that was just simulated can't be listed: %s", lastError(string(res.Stderr)+"\n"+string(res.Stdout)))
 	}
 	return parseURIs(string(res.Stdout), w.path("archives"))
+}
+
+// diskNeed is what the transaction takes on the disk at its worst moment, with
+// the packages' files counted as their vendor declares them: all that grows,
+// and the largest package once more, as dpkg lays its new files beside the old
+// ones.
+func (w *workspace) diskNeed(ctx context.Context, plan deploy.Plan) (int64, error) {
+	var args []string
+	for _, c := range plan.Changes {
+		args = append(args, c.Package+":"+w.effective(c.Arch)+"="+c.To)
+	}
+	res, err := w.aptTool(ctx, "apt-cache", simulateTimeout, nil, append([]string{"show", "--no-all-versions"}, args...)...)
+	if err != nil {
+		return 0, err
+	}
+	sizes := parseSizes(string(res.Stdout))
+	have := w.versions(ctx, plan.Changes)
+	var grows, largest int64
+	for _, c := range plan.Changes {
+		size := sizes[c.Package+" "+c.Arch+" "+c.To]
+		largest = max(largest, size)
+		grows += max(0, size-have[c.Package+":"+w.effective(c.Arch)].size)
+	}
+	return grows + largest, nil
 }
 
 // poolName is the payload's place below the work folder, and its name as the

@@ -19,7 +19,6 @@ var (
 	instLine = regexp.MustCompile(`^Inst (\S+?)(?::(\S+?))?(?: \[([^\]]+)\])? \((\S+) .*?\[([a-z0-9-]+)\]\)`)
 	remvLine = regexp.MustCompile(`^Remv (\S+?)(?::(\S+?))?(?: \[([^\]]+)\])?`)
 	uriLine  = regexp.MustCompile(`^'([^']+)' (\S+) (\d+)(?: SHA256:([0-9a-f]{64}))?\s*$`)
-	diskLine = regexp.MustCompile(`After this operation, ([\d.,]+) (B|kB|MB|GB) of additional disk space will be used`)
 )
 
 // parseSimulation reads the transaction that apt-get -s would make. asked
@@ -82,17 +81,95 @@ func parseURIs(out, archives string) ([]patch.Payload, error) {
 	return payloads, nil
 }
 
-// parseDisk returns the bytes that the transaction needs on disk, 0 when it
-// frees some or apt does not say.
-func parseDisk(out string) int64 {
-	m := diskLine.FindStringSubmatch(out)
-	if m == nil {
+// parsePolicy reads apt-cache policy: the candidate version by name:arch.
+// Packages of the native architecture are named without it.
+func parsePolicy(out, native string) map[string]string {
+	choice, name := map[string]string{}, ""
+	for line := range strings.Lines(out) {
+		if head, ok := strings.CutSuffix(strings.TrimRight(line, "\n"), ":"); ok && !strings.HasPrefix(head, " ") {
+			if name = head; !strings.Contains(name, ":") {
+				name += ":" + native
+			}
+			continue
+		}
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "Candidate: "); ok && name != "" && v != "(none)" {
+			choice[name] = v
+		}
+	}
+	return choice
+}
+
+// parseSizes reads apt-cache show: the bytes that a package's files take on
+// the disk, by "name arch version". Installed-Size is in KiB (Debian Policy
+// 5.6.20); where it is missing or beyond reason, the packed size stands in.
+func parseSizes(out string) map[string]int64 {
+	sizes := map[string]int64{}
+	for stanza := range strings.SplitSeq(out, "\n\n") {
+		field := map[string]string{}
+		for line := range strings.Lines(stanza) {
+			if name, value, ok := strings.Cut(line, ":"); ok && !strings.HasPrefix(line, " ") {
+				field[name] = strings.TrimSpace(value)
+			}
+		}
+		if field["Package"] == "" {
+			continue
+		}
+		size := max(number(field["Size"]), number(field["Installed-Size"])*1024)
+		sizes[field["Package"]+" "+field["Architecture"]+" "+field["Version"]] = size
+	}
+	return sizes
+}
+
+// number is a decimal number of at most a terabyte, 0 for anything else.
+func number(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 || n > 1<<40 {
 		return 0
 	}
-	n, err := strconv.ParseFloat(strings.ReplaceAll(m[1], ",", ""), 64)
-	if err != nil {
-		return 0
+	return n
+}
+
+// unmet collects the lines in which apt says whose dependency is missing.
+func unmet(out string) string {
+	_, rest, found := strings.Cut(out, "The following packages have unmet dependencies:")
+	if !found {
+		return ""
 	}
-	unit := map[string]float64{"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}[m[2]]
-	return int64(n * unit)
+	var parts []string
+	for line := range strings.Lines(rest) {
+		if !strings.HasPrefix(line, " ") {
+			if len(parts) > 0 {
+				break
+			}
+			continue
+		}
+		parts = append(parts, strings.Join(strings.Fields(line), " "))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return strings.Join(parts, ", ") + "; "
+}
+
+// removals says what apt would remove.
+func removals(out string) string {
+	var names []string
+	for line := range strings.Lines(out) {
+		if m := remvLine.FindStringSubmatch(line); m != nil {
+			names = append(names, m[1])
+		}
+	}
+	if _, rest, found := strings.Cut(out, "The following packages will be REMOVED:"); found && len(names) == 0 {
+		for line := range strings.Lines(rest) {
+			if fields := strings.Fields(line); strings.HasPrefix(line, " ") {
+				names = append(names, fields...)
+			} else if len(names) > 0 {
+				break
+			}
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "it would remove " + strings.Join(names, ", ") + "; "
 }
