@@ -53,6 +53,8 @@ func (s Scoped) CheckIn(ctx context.Context, c Contact) error {
 const (
 	batchRows  = 1000
 	batchQueue = 20000
+	// Rows of one statement: more make SQLite parse longer than it saves.
+	batchStatement = 10
 )
 
 // batcher is the one writer of contacts in this process.
@@ -151,7 +153,7 @@ func (b *batcher) flush(batch []waiting) error {
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
 	return b.db.write(ctx, "keep check-ins", func(tx *sql.Tx) error {
-		for part := range slices.Chunk(ids, 100) {
+		for part := range slices.Chunk(ids, batchStatement) {
 			if err := upsertContacts(ctx, tx, part, latest); err != nil {
 				return err
 			}

@@ -29,7 +29,7 @@ type Identity struct {
 func (s Scoped) Identity(ctx context.Context, id estate.EndpointID) (Identity, error) {
 	var who Identity
 	stmt, err := s.db.prepared(ctx, `select e.tenant, e.site, e.state, coalesce(i.root, '')
-		from endpoints e left join inventories i on i.endpoint = e.id where e.id = $1`)
+		from endpoints e left join inventories i on i.endpoint = e.id where e.id = $1`) //nolint:sqlclosecheck // DB.Close closes it
 	if err == nil {
 		err = stmt.QueryRowContext(ctx, string(id)).Scan((*string)(&who.Tenant), (*string)(&who.Site), (*string)(&who.State), &who.Root)
 	}
@@ -122,7 +122,7 @@ func (s Scoped) sectionBody(ctx context.Context, id estate.EndpointID, name inve
 	if err := row.Scan(&packed); err != nil {
 		return nil, s.db.wrap(err, "section "+string(name)+" of "+string(id))
 	}
-	return unpack(packed)
+	return s.db.unpack(packed)
 }
 
 // Section returns the body of one section of the tenant's dictionary.
@@ -138,7 +138,7 @@ func (s Scoped) Section(ctx context.Context, tenant estate.TenantID, hash string
 	if err := row.Scan(&packed); err != nil {
 		return nil, s.db.wrap(err, "section "+hash)
 	}
-	return unpack(packed)
+	return s.db.unpack(packed)
 }
 
 // Changed is one endpoint whose inventory was accepted.
@@ -209,13 +209,12 @@ func (s Scoped) PutInventory(ctx context.Context, r Report) error {
 	if err := s.reads(r.Tenant); err != nil {
 		return err
 	}
-	packed := map[string][]byte{}
-	sizes := map[string]int{}
+	bodies := map[string][]byte{}
 	hashes := make([]string, 0, len(r.Sections))
 	for _, sec := range r.Sections {
 		hashes = append(hashes, sec.Hash)
 		if len(sec.Body) > 0 {
-			packed[sec.Hash], sizes[sec.Hash] = pack(sec.Body), len(sec.Body)
+			bodies[sec.Hash] = sec.Body
 		}
 	}
 	return s.db.write(ctx, "keep the inventory of "+string(r.Endpoint), func(tx *sql.Tx) error {
@@ -224,11 +223,12 @@ func (s Scoped) PutInventory(ctx context.Context, r Report) error {
 			return err
 		}
 		for _, h := range lack {
-			if packed[h] == nil {
+			body := bodies[h]
+			if body == nil {
 				return fault.New(fault.Conflict, "store: section %s is not known here", h)
 			}
 			if _, err := tx.ExecContext(ctx, `insert into sections (tenant, hash, created, size, body) values ($1, $2, $3, $4, $5)
-				on conflict (tenant, hash) do nothing`, string(r.Tenant), h, millis(r.Now), sizes[h], packed[h]); err != nil {
+				on conflict (tenant, hash) do nothing`, string(r.Tenant), h, millis(r.Now), len(body), s.db.packer.EncodeAll(body, nil)); err != nil {
 				return err
 			}
 		}
@@ -320,25 +320,23 @@ func sortSections(all []inventory.Section) {
 	})
 }
 
-// pack compresses a body; EncodeAll is safe on a fresh encoder each time and
-// keeps no memory between the rare new sections.
-func pack(body []byte) []byte {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		panic(err) // the options are constants
-	}
-	return enc.EncodeAll(body, nil)
-}
-
-func unpack(packed []byte) ([]byte, error) {
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*inventory.MaxSection))
-	if err != nil {
-		panic(err) // the options are constants
-	}
-	defer dec.Close()
-	body, err := dec.DecodeAll(packed, nil)
+// unpack is safe for concurrent use, as is the packer's EncodeAll.
+func (db *DB) unpack(packed []byte) ([]byte, error) {
+	body, err := db.unpacker.DecodeAll(packed, nil)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "store: a stored section is damaged")
 	}
 	return body, nil
+}
+
+// openZstd makes the two that sections go through.
+func (db *DB) openZstd() error {
+	var err error
+	if db.packer, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2)); err == nil {
+		db.unpacker, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(4), zstd.WithDecoderMaxMemory(2*inventory.MaxSection))
+	}
+	if err != nil {
+		return fault.Wrap(err, fault.Internal, "store: no compressor")
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/pressly/goose/v3"
 
 	"github.com/fettlehq/fettle/internal/fault"
@@ -46,6 +47,8 @@ type DB struct {
 	e        Engine
 	tokenKey []byte
 	contacts *batcher
+	packer   *zstd.Encoder
+	unpacker *zstd.Decoder
 
 	mu    sync.Mutex
 	stmts map[string]*sql.Stmt
@@ -55,7 +58,10 @@ type DB struct {
 // It closes the pools when that fails.
 func New(ctx context.Context, e Engine) (*DB, error) {
 	db := &DB{e: e, stmts: map[string]*sql.Stmt{}}
-	err := db.migrate(ctx)
+	err := db.openZstd()
+	if err == nil {
+		err = db.migrate(ctx)
+	}
 	if err == nil {
 		db.tokenKey, err = db.loadTokenKey(ctx)
 	}
@@ -69,6 +75,7 @@ func New(ctx context.Context, e Engine) (*DB, error) {
 // Close writes what is queued and closes the database.
 func (db *DB) Close() error {
 	db.contacts.close()
+	db.unpacker.Close()
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	for _, s := range db.stmts {
@@ -161,7 +168,7 @@ func (db *DB) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 	if s := db.stmts[query]; s != nil {
 		return s, nil
 	}
-	s, err := db.e.Read.PrepareContext(context.WithoutCancel(ctx), query)
+	s, err := db.e.Read.PrepareContext(context.WithoutCancel(ctx), query) //nolint:sqlclosecheck // kept; Close closes it
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ func saveSteps(ctx context.Context, tx *sql.Tx, t deploy.Task) error {
 	var state string
 	err := tx.QueryRowContext(ctx, "select n, at, state from task_steps where task = $1 order by n desc limit 1", string(t.ID)).Scan(&n, &at, &state)
 	switch {
-	case err == sql.ErrNoRows: //nolint:errorlint // database/sql returns it bare
+	case errors.Is(err, sql.ErrNoRows):
 		n = -1
 	case err != nil:
 		return err

@@ -5,6 +5,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -58,11 +59,6 @@ func is(codes ...string) func(error) bool {
 		if !errors.As(err, &e) {
 			return false
 		}
-		for _, c := range codes {
-			if e.Code == c {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(codes, e.Code)
 	}
 }

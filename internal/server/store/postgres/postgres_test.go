@@ -19,3 +19,12 @@ func TestSuite(t *testing.T) {
 	})
 	storetest.Run(t, db)
 }
+
+func BenchmarkContact(b *testing.B) {
+	db, err := postgres.Open(b.Context(), storetest.Postgres(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	storetest.Bench(b, db)
+}

@@ -20,3 +20,12 @@ func TestSuite(t *testing.T) {
 	})
 	storetest.Run(t, db)
 }
+
+func BenchmarkContact(b *testing.B) {
+	db, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "fettle.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	storetest.Bench(b, db)
+}

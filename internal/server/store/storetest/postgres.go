@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -32,7 +33,8 @@ func Postgres(t testing.TB) string {
 	cred := unprivileged(t, dir)
 	data := filepath.Join(dir, "data")
 	command(t, cred, filepath.Join(bin, "initdb"), "-D", data, "-U", "fettle", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
-	server := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", dir,
+	always := context.WithoutCancel(t.Context()) // the server outlives the test until its clean-up
+	server := exec.CommandContext(always, filepath.Join(bin, "postgres"), "-D", data, "-k", dir,
 		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off", "-c", "max_connections=100")
 	server.Dir = dir
 	var output bytes.Buffer
@@ -45,10 +47,8 @@ func Postgres(t testing.TB) string {
 		_ = server.Process.Signal(syscall.SIGINT) // fast shutdown
 		_ = server.Wait()
 	})
-	ready := exec.Command(filepath.Join(bin, "pg_isready"), "-h", dir, "-U", "fettle", "-d", "postgres")
 	for range 300 {
-		probe := *ready
-		if probe.Run() == nil {
+		if exec.CommandContext(always, filepath.Join(bin, "pg_isready"), "-h", dir, "-U", "fettle", "-d", "postgres").Run() == nil {
 			return fmt.Sprintf("host=%s user=fettle dbname=postgres", dir)
 		}
 		<-time.After(50 * time.Millisecond) // another process comes up
@@ -98,7 +98,7 @@ func unprivileged(t testing.TB, dir string) *syscall.Credential {
 
 func command(t testing.TB, cred *syscall.Credential, argv ...string) {
 	t.Helper()
-	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
 	if out, err := cmd.CombinedOutput(); err != nil {
