@@ -194,6 +194,11 @@ func haveCatalog(ctx context.Context, cfg Config, c *link.Client, version int64)
 	if err != nil {
 		return err
 	}
+	unlock, err := lock(ctx, cfg.State.syncLock())
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	_, err = syncCatalog(ctx, cfg.State, t, s.Platforms, time.Now())
 	if again, _ := keptShard(cfg.State, s.Platforms[0]); again.Version > 0 {
 		return nil // what it holds decides; the digest is checked in any case

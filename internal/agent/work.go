@@ -188,6 +188,9 @@ func (a *Agent) change(ctx context.Context, e journal.Entry, s stepName) error {
 		return nil // the entry says "installing": the next agent looks at the machine first
 	case o := <-done:
 		switch {
+		case o.err != nil && o.reply.Fault == nil && s == stepInstall:
+			a.log.Warn("the installing process died", "task", e.Task, "error", o.err)
+			return a.recover(ctx, e) // killed, or out of memory: what it did is to be seen on the machine
 		case o.err != nil:
 			return a.fail(e, o.err)
 		case s == stepRecover && !o.reply.Done:
