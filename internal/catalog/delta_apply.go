@@ -81,6 +81,7 @@ func (a *applier) image() (*image, error) {
 		return nil, badDelta("its archive sets are not well-formed")
 	}
 	a.where = make([]int32, a.older.count(patches))
+	a.img.rows = make([]row, 0, a.older.rowCount()+256)
 	for k := range kinds {
 		if err := a.records(k); err != nil {
 			return nil, err
@@ -101,6 +102,7 @@ func (a *applier) records(k kind) error {
 		return err
 	}
 	l := loaded{n: old, index: a.older.index[k], keys: keys}
+	a.img.records[k] = make([]record, 0, old+64)
 	keep := func(until int) {
 		for ; at < until; at++ {
 			r := indexAt(l.index, at)

@@ -142,6 +142,7 @@ func (img *image) resident() (parts [sections][]byte, err error) {
 	parts[secNames], parts[secItems], parts[secPool] = img.table(d)
 	for k := range kinds {
 		var keyEnd, recEnd uint64
+		parts[k.index()] = make([]byte, 0, len(img.records[k])*indexRowSize)
 		for _, r := range img.records[k] {
 			keyEnd += uint64(len(r.key))
 			recEnd += uint64(r.length())
@@ -177,7 +178,8 @@ func (img *image) names() (kinds, archs []string) {
 func (img *image) table(d dict) (names, items, pool []byte) {
 	slices.SortFunc(img.rows, compareRows)
 	kindOf, archOf := ordinals(d.Kinds), ordinals(d.Archs)
-	at := map[string]uint32{}
+	at := make(map[string]uint32, len(img.rows))
+	items = make([]byte, 0, len(img.rows)*itemRowSize)
 	place := func(s string) uint32 {
 		off, ok := at[s]
 		if !ok {

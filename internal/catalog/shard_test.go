@@ -163,11 +163,9 @@ func TestFlippedByteNeverPanics(t *testing.T) {
 		Vulnerabilities: []patch.Vulnerability{{ID: "CVE-2026-0001"}},
 	})
 	for i := range good {
-		for _, bit := range []byte{1, 0x80, 0xff} {
-			b := bytes.Clone(good)
-			b[i] ^= bit
-			exercise(b)
-		}
+		b := bytes.Clone(good)
+		b[i] ^= []byte{1, 0x80, 0xff}[i%3]
+		exercise(b)
 	}
 }
 

@@ -1,6 +1,12 @@
 package assess
 
-import "github.com/RoaringBitmap/roaring/v2"
+import (
+	"hash/fnv"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/fettlehq/fettle/internal/inventory"
+)
 
 // places hands out numbers of profiles in blocks per family.
 type places struct {
@@ -55,4 +61,20 @@ func (p *places) giveBack(dead *roaring.Bitmap) {
 		}
 		p.spare = append(p.spare, b.start)
 	}
+}
+
+// family groups machines that resemble each other: the platform and the least
+// hash over the package names, which two machines share as often as they share
+// names (MinHash). Numbers of one family stand next to each other, so that the
+// bitmaps become runs.
+func family(snap *inventory.Snapshot) uint64 {
+	least := ^uint64(0)
+	for _, p := range snap.Packages {
+		h := fnv.New64a()
+		h.Write([]byte(p.Name))
+		least = min(least, h.Sum64())
+	}
+	h := fnv.New64a()
+	h.Write([]byte(snap.OS.Platform()))
+	return least ^ h.Sum64()
 }

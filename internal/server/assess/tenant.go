@@ -2,7 +2,6 @@ package assess
 
 import (
 	"cmp"
-	"hash/fnv"
 	"slices"
 	"sync"
 
@@ -313,20 +312,4 @@ func (t *tenant) replace(k key, r result) {
 	t.empty(p)
 	t.fill(p, r)
 	t.count(p, +n)
-}
-
-// family groups machines that resemble each other: the platform and the least
-// hash over the package names, which two machines share as often as they share
-// names (MinHash). Numbers of one family stand next to each other, so that the
-// bitmaps become runs.
-func family(snap *inventory.Snapshot) uint64 {
-	least := ^uint64(0)
-	for _, p := range snap.Packages {
-		h := fnv.New64a()
-		h.Write([]byte(p.Name))
-		least = min(least, h.Sum64())
-	}
-	h := fnv.New64a()
-	h.Write([]byte(snap.OS.Platform()))
-	return least ^ h.Sum64()
 }
