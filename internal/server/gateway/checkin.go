@@ -39,7 +39,7 @@ func (g *Gateway) checkIn(w http.ResponseWriter, r *http.Request, p peer) error 
 			return err
 		}
 	}
-	out.Scan = m.Root == "" && have == ""
+	out.Scan = m.Root == ""
 	if err := g.cfg.Store.CheckIn(r.Context(), p.tenant, p.endpoint, m, now); err != nil {
 		return err
 	}

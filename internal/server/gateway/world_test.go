@@ -256,6 +256,27 @@ func (w *world) enrol(tenant estate.TenantID) *agent {
 	return a
 }
 
+// admit makes an agent without the wire: enrolment over it is rate limited.
+func (w *world) admit(tenant estate.TenantID, id estate.EndpointID, token string) *agent {
+	w.t.Helper()
+	key, err := pki.NewIdentity()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := w.db.Enrol(context.Background(), token, estate.Endpoint{ID: id, Enrolled: time.Now()}, time.Now()); err != nil {
+		w.t.Fatal(err)
+	}
+	cert, err := w.ca.IssueAgent(key.CSR, pki.Identity{Tenant: string(tenant), Endpoint: string(id)}, time.Now())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	pair, err := pki.Pair(cert, key.Key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &agent{w: w, id: id, tenant: tenant, cert: pair, http: w.client(pki.ClientConfig(pair, pki.NewTrust(w.ca.Certificate())))}
+}
+
 func (a *agent) send(method, path string, m, into any) (int, wire.Refusal) {
 	a.w.t.Helper()
 	body, ok := m.([]byte)
