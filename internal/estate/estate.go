@@ -90,6 +90,9 @@ type Endpoint struct {
 	// Rebooting and restart facts as of the last report.
 	RebootDue   bool     `json:"reboot_due,omitempty"`
 	RestartsDue []string `json:"restarts_due,omitempty"`
+	// Problem is what kept the agent from its work at its last contact; empty
+	// when all was well.
+	Problem string `json:"problem,omitempty"`
 }
 
 // Group is a named set of endpoints; a ring of a deployment is a group.

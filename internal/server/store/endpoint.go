@@ -14,19 +14,20 @@ import (
 // its own because it changes all the time.
 const endpointColumns = `select doc, site, state,
 	coalesce((select seen from contacts c where c.endpoint = endpoints.id), 0),
-	coalesce((select agent from contacts c where c.endpoint = endpoints.id), '') from endpoints`
+	coalesce((select agent from contacts c where c.endpoint = endpoints.id), ''),
+	coalesce((select problem from contacts c where c.endpoint = endpoints.id), '') from endpoints`
 
 func scanEndpoint(scan func(...any) error) (estate.Endpoint, error) {
 	var e estate.Endpoint
-	var doc, site, state, agent string
+	var doc, site, state, agent, problem string
 	var seen int64
-	if err := scan(&doc, &site, &state, &seen, &agent); err != nil {
+	if err := scan(&doc, &site, &state, &seen, &agent, &problem); err != nil {
 		return e, err
 	}
 	if err := decode(doc, &e); err != nil {
 		return e, err
 	}
-	e.Site, e.State, e.LastSeen = estate.SiteID(site), estate.EndpointState(state), moment(seen)
+	e.Site, e.State, e.LastSeen, e.Problem = estate.SiteID(site), estate.EndpointState(state), moment(seen), problem
 	if agent != "" {
 		e.AgentVersion = agent
 	}
@@ -172,7 +173,7 @@ func (s Scoped) Move(ctx context.Context, id estate.EndpointID, to estate.SiteID
 // duplicate key, revoked or not.
 func insertEndpoint(ctx context.Context, tx *sql.Tx, e estate.Endpoint) error {
 	bare := e
-	bare.Groups, bare.LastSeen = nil, time.Time{}
+	bare.Groups, bare.LastSeen, bare.Problem = nil, time.Time{}, ""
 	doc, err := encode(bare)
 	if err != nil {
 		return err

@@ -1,0 +1,154 @@
+package api
+
+import (
+	"context"
+
+	"github.com/fettlehq/fettle/internal/deploy"
+	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+// Deployment is a deployment with how many of its tasks are in which state.
+type Deployment struct {
+	deploy.Deployment
+	Counts map[deploy.State]int `json:"counts,omitempty"`
+}
+
+// Task is a task with its machine's name.
+type Task struct {
+	deploy.Task
+	Hostname string `json:"hostname"`
+}
+
+func (a *API) deployments(ctx context.Context, in *struct {
+	inT
+	paging
+},
+) (*listed[Deployment], error) {
+	data := a.Data(of(ctx).scope)
+	list, next, err := data.Deployments(ctx, in.After, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]deploy.ID, len(list))
+	for i, d := range list {
+		ids[i] = d.ID
+	}
+	counts, err := data.TaskCounts(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Deployment, len(list))
+	for i, d := range list {
+		out[i] = Deployment{Deployment: d, Counts: counts[d.ID]}
+	}
+	return pageOf(out, next), nil
+}
+
+// withCounts reads one deployment of the request's scope.
+func (a *API) withCounts(ctx context.Context, id deploy.ID) (Deployment, error) {
+	data := a.Data(of(ctx).scope)
+	d, err := data.Deployment(ctx, id)
+	if fault.Is(err, fault.NotFound) {
+		return Deployment{}, fault.Wrap(err, fault.NotFound, "no deployment has the id %q", id).WithHint("'fettle deployments' lists them")
+	}
+	if err != nil {
+		return Deployment{}, err
+	}
+	counts, err := data.TaskCounts(ctx, []deploy.ID{id})
+	return Deployment{Deployment: d, Counts: counts[id]}, err
+}
+
+func (a *API) deployment(ctx context.Context, in *byID) (*answered[Deployment], error) {
+	d, err := a.withCounts(ctx, deploy.ID(in.ID))
+	return &answered[Deployment]{Body: d}, err
+}
+
+type tasksIn struct {
+	byID
+	paging
+	State []deploy.State `query:"state" maxItems:"30" doc:"Tasks in these states alone"`
+}
+
+func (a *API) tasks(ctx context.Context, in *tasksIn) (*listed[Task], error) {
+	if _, err := a.withCounts(ctx, deploy.ID(in.ID)); err != nil {
+		return nil, err
+	}
+	list, next, err := a.Data(of(ctx).scope).Tasks(ctx, deploy.TaskFilter{
+		Deployment: deploy.ID(in.ID), States: in.State, History: true, After: in.After, Limit: in.Limit,
+	})
+	if err != nil {
+		return nil, err
+	}
+	out, err := a.named(ctx, list, map[estate.EndpointID]string{})
+	return pageOf(out, next), err
+}
+
+// named adds host names to tasks; known keeps them from one call to the next.
+func (a *API) named(ctx context.Context, list []deploy.Task, known map[estate.EndpointID]string) ([]Task, error) {
+	out := make([]Task, 0, len(list))
+	data := a.Data(of(ctx).scope)
+	for _, t := range list {
+		name, ok := known[t.Endpoint]
+		if !ok {
+			e, err := data.Endpoint(ctx, t.Endpoint)
+			if err != nil && !fault.Is(err, fault.NotFound) {
+				return nil, err
+			}
+			name = e.Hostname
+			known[t.Endpoint] = name
+		}
+		out = append(out, Task{Task: t, Hostname: name})
+	}
+	return out, nil
+}
+
+// verbIn is a person's word on a deployment.
+type verbIn struct {
+	byID
+	Body struct {
+		Reason string `json:"reason,omitempty" maxLength:"4096"`
+	} `required:"false"`
+}
+
+func (a *API) halt(ctx context.Context, in *verbIn) (*answered[Deployment], error) {
+	return a.steer(ctx, in, deploy.Halted, deploy.Running)
+}
+
+func (a *API) resume(ctx context.Context, in *verbIn) (*answered[Deployment], error) {
+	return a.steer(ctx, in, deploy.Running, deploy.Halted)
+}
+
+func (a *API) cancel(ctx context.Context, in *verbIn) (*answered[Deployment], error) {
+	return a.steer(ctx, in, deploy.Cancelled, deploy.Running, deploy.Halted)
+}
+
+// steer moves a deployment to a status from one of those that may precede it.
+func (a *API) steer(ctx context.Context, in *verbIn, to deploy.Status, from ...deploy.Status) (*answered[Deployment], error) {
+	q, id := of(ctx), deploy.ID(in.ID)
+	if _, err := a.withCounts(ctx, id); err != nil { // before the loop, which knows all tenants, is asked
+		return nil, err
+	}
+	note(ctx, in.ID, in.Body.Reason)
+	_, err := a.Deployments.Update(ctx, q.scope.Tenant, id, func(d deploy.Deployment) (deploy.Deployment, error) {
+		for _, s := range from {
+			if d.Status != s {
+				continue
+			}
+			d.Status, d.Reason = to, ""
+			if to != deploy.Running {
+				d.Reason = "by " + q.actor.Name
+				if in.Body.Reason != "" {
+					d.Reason += ": " + in.Body.Reason
+				}
+			}
+			return d, nil
+		}
+		return d, fault.New(fault.Conflict, "deployment %s is %s and can't become %s", id, d.Status, to)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out, err := a.withCounts(ctx, id)
+	return &answered[Deployment]{Body: out}, err
+}

@@ -1,0 +1,114 @@
+package api
+
+import (
+	"context"
+	"strings"
+
+	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/patch"
+)
+
+type missingIn struct {
+	inT
+	paging
+	Host      string         `query:"host" maxLength:"63" doc:"One machine alone, by id"`
+	Severity  patch.Severity `query:"severity" enum:"critical,important,moderate,low,unknown"`
+	Security  bool           `query:"security"`
+	Exploited bool           `query:"exploited"`
+	Q         string         `query:"q" maxLength:"253" doc:"Part of a package's name, a CVE or an advisory"`
+}
+
+func (in *missingIn) fits(f catalog.Finding) bool {
+	if in.Severity != "" && f.Severity != in.Severity || in.Security && !f.Security || in.Exploited && !f.Exploited {
+		return false
+	}
+	if in.Q == "" {
+		return true
+	}
+	words := strings.Join([]string{f.Package, f.Product, strings.Join(f.CVEs, " "), strings.Join(f.Advisories, " ")}, " ")
+	return strings.Contains(strings.ToLower(words), strings.ToLower(in.Q))
+}
+
+// missing lists findings machine by machine. Its cursor is the store's cursor
+// of the page of machines, the machine and the finding where the page ended.
+func (a *API) missing(ctx context.Context, in *missingIn) (*listed[Finding], error) {
+	keys, err := openCursor(in.After, 3)
+	if err != nil {
+		return nil, err
+	}
+	book, err := a.decisions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := missingWalk{a: a, in: in, book: book, endpoint: estate.EndpointID(keys[1]), finding: keys[2]}
+	if in.Host != "" {
+		e, err := a.endpoint(ctx, in.Host)
+		if err != nil {
+			return nil, err
+		}
+		next := w.machine(e, "")
+		return pageOf(w.out, next), nil
+	}
+	for after := keys[0]; ; {
+		list, next, err := a.Data(of(ctx).scope).Endpoints(ctx, estate.EndpointFilter{State: estate.Active, After: after, Limit: 100})
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range list {
+			if cursor := w.machine(e, after); cursor != "" {
+				return pageOf(w.out, cursor), nil
+			}
+		}
+		if next == "" {
+			return pageOf(w.out, ""), nil
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, fault.Wrap(err, fault.Cancelled, "the list was not wanted any more")
+		}
+		after = next
+	}
+}
+
+// missingWalk gathers one page.
+type missingWalk struct {
+	a        *API
+	in       *missingIn
+	book     book
+	endpoint estate.EndpointID // where the page before ended
+	finding  string
+	out      []Finding
+}
+
+// machine adds a machine's findings and returns a cursor when the page is full.
+func (w *missingWalk) machine(e estate.Endpoint, after string) string {
+	if e.ID < w.endpoint {
+		return ""
+	}
+	findings, err := w.a.Index.Findings(e.Tenant, e.ID)
+	if err != nil {
+		return "" // not scanned yet
+	}
+	for _, f := range sorted(findings) {
+		if e.ID == w.endpoint && findingKey(f) <= w.finding || !w.in.fits(f) {
+			continue
+		}
+		if len(w.out) == max(w.in.Limit, 1) {
+			last := w.out[len(w.out)-1]
+			return w.cursor(last, e, after)
+		}
+		w.out = append(w.out, w.book.finding(e, f))
+	}
+	return ""
+}
+
+// cursor says where the page ended. When that is before this machine, the next
+// page begins with the whole of it.
+func (w *missingWalk) cursor(last Finding, e estate.Endpoint, after string) string {
+	key := ""
+	if last.Endpoint == e.ID {
+		key = findingKey(last.Finding)
+	}
+	return closeCursor(after, string(e.ID), key)
+}

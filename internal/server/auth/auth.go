@@ -1,0 +1,190 @@
+// Package auth proves who asks: passwords (argon2id) with sessions of the
+// console, API keys, the one-time link for the first administrator, and the
+// key of the local operator. What an actor may do is decided by api from the
+// actor's grants.
+//
+// Secrets are kept as hashes and shown once. A person's grants are read at
+// each request, so that taking one away counts at once.
+package auth
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+
+	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+// Users keeps people of one scope.
+type Users interface {
+	PutUser(ctx context.Context, u estate.User) (estate.User, error)
+	User(ctx context.Context, id estate.UserID) (estate.User, error)
+	UserByName(ctx context.Context, name string) (estate.User, error)
+	Users(ctx context.Context) ([]estate.User, error)
+	DeleteUser(ctx context.Context, id estate.UserID) error
+}
+
+// Keys keeps API keys of one scope.
+type Keys interface {
+	PutKey(ctx context.Context, k estate.Key) (estate.Key, error)
+	KeyByHash(ctx context.Context, hash string) (estate.Key, error)
+	Keys(ctx context.Context) ([]estate.Key, error)
+	TouchKey(ctx context.Context, id string, at time.Time) error
+	DeleteKey(ctx context.Context, id string) error
+}
+
+// Settings keeps the setup link's hash.
+type Settings interface {
+	PutSetting(ctx context.Context, tenant estate.TenantID, name string, value any) error
+	Setting(ctx context.Context, tenant estate.TenantID, name string, into any) error
+}
+
+// People is what auth keeps within one scope; store.Scoped is one.
+type People interface {
+	Users
+	Keys
+	Settings
+}
+
+// Sessions keeps the console's sessions by a hash of their token; store.DB is
+// one.
+type Sessions = scs.CtxStore
+
+// Config is what the wing's root hands in.
+type Config struct {
+	People   func(estate.Scope) People
+	Sessions Sessions
+	Log      *slog.Logger
+	Now      func() time.Time
+	// TLS says that browsers reach the console over HTTPS: cookies are then
+	// sent over nothing else.
+	TLS bool
+}
+
+// Service proves who asks. It is safe for concurrent use.
+type Service struct {
+	Config
+	sessions *scs.SessionManager
+	hasher   *hasher
+	throttle *throttle
+	origin   *http.CrossOriginProtection
+	first    chan struct{} // one setup at a time
+}
+
+// Lifetimes of a session.
+const (
+	sessionLife = 12 * time.Hour
+	sessionIdle = 2 * time.Hour
+)
+
+// New returns the service.
+func New(c Config) *Service { return newService(c, defaultCost()) }
+
+func newService(c Config, spend cost) *Service {
+	m := scs.New()
+	m.Store = c.Sessions
+	m.Lifetime, m.IdleTimeout = sessionLife, sessionIdle
+	m.Cookie.Name = "fettle_session"
+	m.Cookie.HttpOnly = true
+	m.Cookie.SameSite = http.SameSiteStrictMode
+	m.Cookie.Secure = c.TLS
+	m.Cookie.Path = "/"
+	m.ErrorFunc = func(w http.ResponseWriter, r *http.Request, err error) {
+		c.Log.Error("a session could not be read or kept", "path", r.URL.Path, "error", err)
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte(`{"title":"Service Unavailable","status":503,"code":"unavailable","detail":"sessions can't be read now","hint":"try again in a moment"}` + "\n"))
+	}
+	return &Service{
+		Config: c, sessions: m, hasher: newHasher(spend, 2), throttle: newThrottle(c.Now),
+		origin: http.NewCrossOriginProtection(), first: make(chan struct{}, 1),
+	}
+}
+
+// Sessions wraps the API and carries the console's session.
+func (s *Service) Sessions(next http.Handler) http.Handler { return s.sessions.LoadAndSave(next) }
+
+// all is the handle that authentication itself needs: who asks is not known
+// yet, so no narrower scope is.
+func (s *Service) all() People { return s.People(estate.Everything()) }
+
+const sessionUser = "user"
+
+// Actor returns who sent the request: by API key, else by session. Errors:
+// Unauthenticated; Denied for a page of another site that uses a person's
+// session.
+func (s *Service) Actor(r *http.Request) (estate.Actor, error) {
+	if header := r.Header.Get("Authorization"); header != "" {
+		secret, ok := strings.CutPrefix(header, "Bearer ")
+		if !ok {
+			return estate.Actor{}, fault.New(fault.Unauthenticated, "only API keys are taken in the Authorization header").WithHint("send 'Authorization: Bearer KEY'")
+		}
+		return s.byKey(r.Context(), NewSecret(strings.TrimSpace(secret)))
+	}
+	id := s.sessions.GetString(r.Context(), sessionUser)
+	if id == "" {
+		return estate.Actor{}, fault.New(fault.Unauthenticated, "nobody is signed in").WithHint("sign in, or send an API key in $FETTLE_API_KEY")
+	}
+	if err := s.origin.Check(r); err != nil {
+		return estate.Actor{}, fault.Wrap(err, fault.Denied, "the request came from a page of another site")
+	}
+	u, err := s.all().User(r.Context(), estate.UserID(id))
+	if fault.Is(err, fault.NotFound) || err == nil && u.Disabled {
+		return estate.Actor{}, fault.New(fault.Unauthenticated, "the account does not exist any more")
+	}
+	return userActor(u), err
+}
+
+func userActor(u estate.User) estate.Actor {
+	return estate.Actor{Kind: "user", ID: string(u.ID), Name: u.Name, Grants: u.Grants}
+}
+
+// SignIn checks a password and begins a session in the request's context. One
+// text answers for unknown names and wrong passwords, after the same time.
+// Errors: Unauthenticated, Exhausted when guessing is being slowed down.
+func (s *Service) SignIn(ctx context.Context, address, name, password string) (estate.Actor, error) {
+	name = fold(name)
+	if err := s.throttle.begin(address, name); err != nil {
+		return estate.Actor{}, err
+	}
+	u, err := s.all().UserByName(ctx, name)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return estate.Actor{}, err
+	}
+	ok, err := s.hasher.matches(ctx, NewSecret(password), u.PasswordHash)
+	if err != nil {
+		return estate.Actor{}, err
+	}
+	if !ok || u.Disabled {
+		return estate.Actor{}, fault.New(fault.Unauthenticated, "the name or the password is wrong")
+	}
+	s.throttle.right(address, name)
+	return userActor(u), s.begin(ctx, u)
+}
+
+// begin gives the person a session with a token of its own.
+func (s *Service) begin(ctx context.Context, u estate.User) error {
+	if err := s.sessions.RenewToken(ctx); err != nil {
+		return fault.Wrap(err, fault.Unavailable, "auth: the session can't be kept")
+	}
+	s.sessions.Put(ctx, sessionUser, string(u.ID))
+	u.LastSignIn = s.Now().UTC()
+	_, err := s.all().PutUser(ctx, u)
+	return err
+}
+
+// SignOut ends the session of the request's context.
+func (s *Service) SignOut(ctx context.Context) error {
+	if err := s.sessions.Destroy(ctx); err != nil {
+		return fault.Wrap(err, fault.Unavailable, "auth: the session can't be ended")
+	}
+	return nil
+}
+
+// fold makes names that look the same the same.
+func fold(name string) string { return strings.ToLower(strings.TrimSpace(name)) }

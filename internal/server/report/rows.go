@@ -1,0 +1,296 @@
+package report
+
+import (
+	"time"
+
+	"github.com/fettlehq/fettle/internal/approval"
+	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/deploy"
+	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/patch"
+)
+
+// eachHost calls each for every machine of the tenant in the state ("": any).
+func (r *request) eachHost(state estate.EndpointState, each func(estate.Endpoint) error) error {
+	for after := ""; ; {
+		list, next, err := r.Endpoints(r.ctx, estate.EndpointFilter{State: state, After: after, Limit: 500})
+		if err != nil {
+			return err
+		}
+		for _, e := range list {
+			if err := each(e); err != nil {
+				return err
+			}
+		}
+		if next == "" {
+			return nil
+		}
+		after = next
+	}
+}
+
+func hostTable() table {
+	return table{
+		kind: "hosts", title: "Machines", tally: 2,
+		columns: []column{
+			{"hostname", "Machine", false}, {"id", "Id", false}, {"health", "Health", true}, {"missing_security", "Security updates missing", false},
+			{"missing", "Updates missing", false}, {"exploited", "Exploited", false}, {"os", "System", false}, {"site", "Site", false},
+			{"groups", "Groups", false}, {"state", "State", false}, {"last_seen", "Last seen", false}, {"agent", "Agent", false},
+			{"reboot_due", "Reboot due", false}, {"restarts_due", "Services to restart", false}, {"problem", "Problem", false},
+		},
+		rows: func(r *request, row func([]any) error) error {
+			return r.eachHost("", func(e estate.Endpoint) error {
+				tally, health := catalog.Tally{}, catalog.UnknownHealth
+				if findings, err := r.index.Findings(e.Tenant, e.ID); err == nil && r.index.Covered(e.Tenant, e.ID) && e.State == estate.Active {
+					tally, health = catalog.Count(findings)
+				}
+				return row([]any{
+					e.Hostname, string(e.ID), string(health), tally.Security, tally.Missing, tally.Exploited, e.OS, string(e.Site),
+					plain(e.Groups), string(e.State), e.LastSeen, e.AgentVersion, e.RebootDue, e.RestartsDue, e.Problem,
+				})
+			})
+		},
+	}
+}
+
+func missingTable() table {
+	return table{
+		kind: "missing", title: "Missing patches", tally: 6,
+		columns: []column{
+			{"hostname", "Machine", false}, {"package", "Package", false}, {"arch", "Arch", false}, {"installed", "Installed", false},
+			{"available", "Available", false}, {"security", "Security", false}, {"severity", "Severity", true}, {"exploited", "Exploited", false},
+			{"cves", "CVEs", false}, {"advisories", "Advisories", false}, {"state", "State", false}, {"approval", "Approval", true},
+			{"reason", "Why", false}, {"patch", "Patch", false}, {"endpoint", "Machine id", false},
+		},
+		rows: func(r *request, row func([]any) error) error {
+			active, err := r.ActiveApprovals(r.ctx, r.at)
+			if err != nil {
+				return err
+			}
+			by := map[patch.ID][]approval.Approval{}
+			for _, a := range active {
+				by[a.Patch] = append(by[a.Patch], a)
+			}
+			return r.eachHost(estate.Active, func(e estate.Endpoint) error {
+				findings, err := r.index.Findings(e.Tenant, e.ID)
+				if fault.Is(err, fault.NotFound) {
+					return nil // not scanned yet; the report of machines shows it
+				}
+				if err != nil {
+					return err
+				}
+				for _, f := range findings {
+					state, _ := approval.Decide(by[f.Patch], f.Patch, e.Groups, r.at)
+					if err := row([]any{
+						e.Hostname, f.Package, f.Arch, f.Installed, f.Available, f.Security, string(f.Severity), f.Exploited,
+						f.CVEs, f.Advisories, string(f.State), string(state), f.Reason, string(f.Patch), string(e.ID),
+					}); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func approvalTable() table {
+	return table{
+		kind: "approvals", title: "Decisions", tally: 1,
+		columns: []column{
+			{"at", "When", false}, {"decision", "Decision", true}, {"patch", "Patch", false}, {"group", "Group", false}, {"by", "By", false},
+			{"reason", "Reason", false}, {"expires", "Expires", false}, {"review", "Review", false}, {"withdrawn", "Withdrawn", false}, {"active", "Counts now", false},
+		},
+		rows: func(r *request, row func([]any) error) error {
+			for after := ""; ; {
+				list, next, err := r.Approvals(r.ctx, "", after, 500)
+				if err != nil {
+					return err
+				}
+				for _, a := range list {
+					if !r.covers(a.At) {
+						continue
+					}
+					if err := row([]any{a.At, string(a.Decision), string(a.Patch), string(a.Group), a.By, a.Reason, a.Expires, a.Review, a.Withdrawn, a.Active(r.at)}); err != nil {
+						return err
+					}
+				}
+				if next == "" {
+					return nil
+				}
+				after = next
+			}
+		},
+	}
+}
+
+func taskTable() table {
+	return table{
+		kind: "tasks", title: "Patch task status", tally: 3,
+		columns: []column{
+			{"hostname", "Machine", false}, {"patch", "Patch", false}, {"state", "Task", true}, {"result", "Result", true}, {"reason", "Why", false},
+			{"attempts", "Attempts", false}, {"created", "Created", false}, {"started", "Installation began", false}, {"ended", "Ended", false},
+			{"changes", "Packages changed", false}, {"reboot_due", "Reboot due", false}, {"dry_run", "Dry run", false},
+			{"deployment", "Deployment", false}, {"name", "Name", false}, {"endpoint", "Machine id", false}, {"task", "Task id", false},
+		},
+		rows: taskRows,
+	}
+}
+
+func taskRows(r *request, row func([]any) error) error {
+	hosts, names := map[estate.EndpointID]string{}, map[deploy.ID]string{}
+	for after := ""; ; {
+		list, next, err := r.Tasks(r.ctx, deploy.TaskFilter{Deployment: r.of, History: true, After: after, Limit: 200})
+		if err != nil {
+			return err
+		}
+		for _, t := range list {
+			if !r.covers(t.Created) {
+				continue
+			}
+			if err := r.names(t, hosts, names); err != nil {
+				return err
+			}
+			for _, ref := range t.Patches {
+				if err := row(r.taskRow(t, ref.ID, hosts[t.Endpoint], names[t.Deployment])); err != nil {
+					return err
+				}
+			}
+		}
+		if next == "" {
+			return nil
+		}
+		after = next
+	}
+}
+
+// names looks up once what a task's machine and deployment are called.
+func (r *request) names(t deploy.Task, hosts map[estate.EndpointID]string, names map[deploy.ID]string) error {
+	if _, known := hosts[t.Endpoint]; !known {
+		e, err := r.Endpoint(r.ctx, t.Endpoint)
+		if err != nil {
+			return err
+		}
+		hosts[t.Endpoint] = e.Hostname
+	}
+	if _, known := names[t.Deployment]; !known {
+		d, err := r.Deployment(r.ctx, t.Deployment)
+		if err != nil {
+			return err
+		}
+		names[t.Deployment] = d.Name
+	}
+	return nil
+}
+
+func (r *request) taskRow(t deploy.Task, id patch.ID, host, deployment string) []any {
+	result, reason, changed := r.outcome(t, id)
+	started, ended := time.Time{}, time.Time{}
+	for _, s := range t.History {
+		if s.State == deploy.Installing && started.IsZero() {
+			started = s.At
+		}
+	}
+	if t.State.Ended() {
+		ended = t.Since
+	}
+	return []any{
+		host, string(id), string(t.State), result, reason, t.Attempt, t.Created, started, ended, changed,
+		t.Result != nil && t.Result.RebootDue, t.DryRun, string(t.Deployment), deployment, string(t.Endpoint), string(t.ID),
+	}
+}
+
+// The results of one patch on one machine.
+const (
+	resultInstalled = "installed" // a fresh scan proved it
+	resultFailed    = "failed"
+	resultChanged   = "changed, not proven" // the task failed at another patch
+	resultLeftOut   = "left out"
+	resultPlanned   = "planned"
+	resultNotNeeded = "not needed"
+	resultCancelled = "cancelled"
+	resultExpired   = "expired"
+	resultPending   = "pending"
+)
+
+// outcome says what became of one patch of a task, why, and which packages it
+// changed.
+func (r *request) outcome(t deploy.Task, id patch.ID) (result, reason string, changed []string) {
+	own := r.packages(id)
+	if t.Result != nil {
+		for _, c := range t.Result.Changes {
+			if own[c.Package] {
+				changed = append(changed, c.Package+" "+c.From+" -> "+c.To)
+			}
+		}
+	}
+	for _, refusal := range refused(t) {
+		if refusal.Patch == id {
+			return resultLeftOut, refusal.Reason, changed
+		}
+	}
+	switch t.State {
+	case deploy.Verified:
+		return resultInstalled, t.Reason, changed
+	case deploy.Failed:
+		for _, f := range failures(t) {
+			if own[f.Package] {
+				return resultFailed, f.Package + ": " + f.Reason, changed
+			}
+		}
+		if len(changed) > 0 && len(failures(t)) > 0 {
+			return resultChanged, t.Reason, changed
+		}
+		return resultFailed, t.Reason, changed
+	case deploy.Planned:
+		return resultPlanned, t.Reason, changed
+	case deploy.NotApplicable:
+		return resultNotNeeded, t.Reason, changed
+	case deploy.TaskCancelled:
+		return resultCancelled, t.Reason, changed
+	case deploy.Expired:
+		return resultExpired, t.Reason, changed
+	}
+	return resultPending, t.Reason, changed
+}
+
+func failures(t deploy.Task) []deploy.ItemError {
+	if t.Result == nil {
+		return nil
+	}
+	return t.Result.Failures
+}
+
+func refused(t deploy.Task) []deploy.Refusal {
+	var all []deploy.Refusal
+	if t.Plan != nil {
+		all = append(all, t.Plan.Refused...)
+	}
+	if t.Result != nil {
+		all = append(all, t.Result.Refused...)
+	}
+	return all
+}
+
+// packages are the names of what a patch brings; none when the catalog does
+// not have it any more.
+func (r *request) packages(id patch.ID) map[string]bool {
+	out := map[string]bool{}
+	p, err := r.patch(id)
+	if err != nil {
+		return out
+	}
+	for _, it := range p.Items {
+		out[it.Name] = true
+	}
+	return out
+}
+
+func plain[T ~string](list []T) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = string(v)
+	}
+	return out
+}
