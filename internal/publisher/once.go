@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 	"io"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -95,6 +96,7 @@ func (p *Publisher) Once(ctx context.Context, progress Progress) (Report, error)
 	defer p.working.Unlock()
 	p.listen(progress)
 	defer p.listen(nil)
+	defer debug.FreeOSMemory() // a run needs many times what the publisher needs until the next one
 	start := time.Now()
 	b := &batch{now: p.now()}
 	for _, s := range p.stages() {
@@ -140,6 +142,9 @@ func (p *Publisher) crawl(ctx context.Context, b *batch) error {
 		}
 	}
 	b.all = crawl.Combine(b.results)
+	for i := range b.results { // only their folders are needed from here on
+		b.results[i].Output = crawl.Output{Dir: b.results[i].Output.Dir}
+	}
 	if len(b.all.Patches) == 0 {
 		return fault.New(fault.Unavailable, "publisher: no source gave a patch%s", firstReason(b.results)).
 			WithHint("See the sources' health for the reason of each.")
@@ -149,6 +154,7 @@ func (p *Publisher) crawl(ctx context.Context, b *batch) error {
 	}
 	crawl.Join(b.all.Patches, b.all.Releases, b.all.Fixes, b.all.Advisories)
 	crawl.Supersede(b.all.Patches, b.all.Archives)
+	b.all.Fixes = nil
 	return nil
 }
 
@@ -184,7 +190,7 @@ func (p *Publisher) enrich(_ context.Context, b *batch) error {
 	}
 	enrich.Rate(vulns)
 	enrich.Severities(b.all.Patches, vulns)
-	b.vulns = vulns.Sort()
+	b.vulns, b.all.Vulnerabilities = vulns.Sort(), nil
 	return nil
 }
 

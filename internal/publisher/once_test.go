@@ -352,14 +352,23 @@ func TestOnceSurvivesARestart(t *testing.T) {
 	if r := w.once(); r.Version != 1 || r.Changed {
 		t.Errorf("after a restart: version %d, changed %v", r.Version, r.Changed)
 	}
-	// Lost state costs work, never a step back of the version.
+	// Lost state costs work and nothing else.
 	w.p.Close()
 	if err := os.RemoveAll(w.cfg.Data); err != nil {
 		t.Fatal(err)
 	}
 	w.open()
-	if r := w.once(); r.Version != 2 || !r.Changed {
+	if r := w.once(); r.Version != 1 || r.Changed {
 		t.Errorf("after the loss of all state: version %d, changed %v", r.Version, r.Changed)
+	}
+	if err := w.p.Stage(t.Context(), []patch.ID{ssl2}, nil); err != nil {
+		t.Errorf("staging after the loss of all state: %v", err)
+	}
+	w.now = w.now.Add(time.Hour)
+	w.sec.Date = w.now
+	w.archive.Publish(t, w.sec)
+	if r := w.once(); r.Version != 2 || !r.Changed {
+		t.Errorf("a new snapshot after it: version %d, changed %v", r.Version, r.Changed)
 	}
 }
 

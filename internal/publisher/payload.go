@@ -1,7 +1,6 @@
 package publisher
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"os"
@@ -119,65 +118,68 @@ func wantedOf(x patch.Patch, it patch.Item) crawl.Wanted {
 	return w
 }
 
-// current opens the shards of the current catalog.
-func (p *Publisher) current() ([]*catalog.Shard, error) {
+// each calls do with every shard of the current catalog until it says that it
+// has what it wants.
+func (p *Publisher) each(do func(*catalog.Shard) (done bool, err error)) error {
 	p.filing.Lock()
 	shards, _, err := p.published()
 	p.filing.Unlock()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var out []*catalog.Shard
 	for _, info := range shards {
-		raw, err := p.readShard(info)
+		s, err := p.openShard(info)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		s, err := catalog.Open(bytes.NewReader(raw), int64(len(raw)))
-		if err != nil {
-			return nil, err
+		done, err := do(s.Shard)
+		s.Close()
+		if done || err != nil {
+			return err
 		}
-		out = append(out, s)
 	}
-	return out, nil
+	return nil
 }
 
+// patches looks patches up in the current catalog.
 func (p *Publisher) patches(ids []patch.ID) ([]patch.Patch, error) {
-	shards, err := p.current()
+	found := map[patch.ID]patch.Patch{}
+	err := p.each(func(s *catalog.Shard) (bool, error) {
+		for _, id := range ids {
+			x, _, err := s.Patch(id)
+			if err == nil {
+				found[id] = x
+			} else if !fault.Is(err, fault.NotFound) {
+				return true, err
+			}
+		}
+		return len(found) == len(ids), nil
+	})
 	if err != nil {
 		return nil, err
 	}
 	out := make([]patch.Patch, 0, len(ids))
-next:
 	for _, id := range ids {
-		for _, s := range shards {
-			if x, _, err := s.Patch(id); err == nil {
-				out = append(out, x)
-				continue next
-			} else if !fault.Is(err, fault.NotFound) {
-				return nil, err
-			}
+		x, ok := found[id]
+		if !ok {
+			return nil, fault.New(fault.NotFound, "publisher: the current catalog has no patch %s", id)
 		}
-		return nil, fault.New(fault.NotFound, "publisher: the current catalog has no patch %s", id)
+		out = append(out, x)
 	}
 	return out, nil
 }
 
 // find looks payloads up in the current catalog.
 func (p *Publisher) find(hashes []string) ([]crawl.Wanted, error) {
-	shards, err := p.current()
-	if err != nil {
-		return nil, err
-	}
 	open := map[string]bool{}
 	for _, h := range hashes {
 		open[h] = true
 	}
 	var out []crawl.Wanted
-	for _, s := range shards {
+	err := p.each(func(s *catalog.Shard) (bool, error) {
 		for x, err := range s.Patches() {
 			if err != nil {
-				return nil, err
+				return true, err
 			}
 			for _, it := range x.Items {
 				if open[it.Payload.SHA256] {
@@ -186,9 +188,13 @@ func (p *Publisher) find(hashes []string) ([]crawl.Wanted, error) {
 				}
 			}
 			if len(open) == 0 {
-				return out, nil
+				break
 			}
 		}
+		return len(open) == 0, nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	for h := range open {
 		return nil, fault.New(fault.NotFound, "publisher: the current catalog names no payload %s", h)
@@ -232,7 +238,7 @@ func (p *Publisher) bringFrom(ctx context.Context, from crawl.Payloader, at craw
 	if err != nil {
 		return fault.Wrap(err, fault.Unavailable, "publisher: no folder for payloads can be made")
 	}
-	defer os.RemoveAll(dir)                      //nolint:errcheck // the next start removes what is left
+	defer os.RemoveAll(dir)
 	if err := os.Chmod(dir, 0o755); err != nil { // apt's unprivileged user writes here
 		return fault.Wrap(err, fault.Unavailable, "publisher: no folder for payloads can be made")
 	}
@@ -254,7 +260,7 @@ func (p *Publisher) fileFrom(ctx context.Context, path string, it patch.Item) er
 	if err != nil {
 		return fault.Wrap(err, fault.Unavailable, "publisher: the fetched %s can't be read", it.Name)
 	}
-	defer f.Close() //nolint:errcheck // only read from
+	defer f.Close()
 	p.filing.Lock()
 	defer p.filing.Unlock()
 	if err := p.file(ctx, f, it.Payload.SHA256); err != nil {

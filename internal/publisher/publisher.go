@@ -81,12 +81,10 @@ func New(ctx context.Context, cfg Config, opt Options) (*Publisher, error) {
 	if p.now == nil {
 		p.now = time.Now
 	}
-	for _, dir := range []string{p.cfg.Data, p.shardDir(), p.stagingDir()} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fault.Wrap(err, fault.Unavailable, "publisher: can't make the folder %s", dir)
-		}
+	err := os.MkdirAll(p.cfg.Data, 0o755)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "publisher: can't make the folder %s", p.cfg.Data)
 	}
-	var err error
 	if p.lock, err = lockFolder(p.cfg.Data); err != nil {
 		return nil, err
 	}
@@ -104,6 +102,14 @@ func (p *Publisher) shardDir() string   { return filepath.Join(p.cfg.Data, "shar
 func (p *Publisher) stagingDir() string { return filepath.Join(p.cfg.Data, "staging") }
 
 func (p *Publisher) open(ctx context.Context, opt Options) error {
+	if err := os.RemoveAll(p.stagingDir()); err != nil { // what a crash left
+		return fault.Wrap(err, fault.Unavailable, "publisher: can't empty the staging folder")
+	}
+	for _, dir := range []string{p.shardDir(), p.stagingDir()} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fault.Wrap(err, fault.Unavailable, "publisher: can't make the folder %s", dir)
+		}
+	}
 	var err error
 	if p.lab, err = lab.Open(p.cfg.Data); err != nil {
 		return err
@@ -195,7 +201,7 @@ func (p *Publisher) Run(ctx context.Context, progress Progress, done func(Report
 		start := p.now()
 		report, err := p.Once(ctx, progress)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // asked to stop: the run that was cut off changed nothing
 		}
 		if err != nil {
 			p.log.Error("publishing failed", "error", err, "hint", fault.HintOf(err))

@@ -1,7 +1,8 @@
 package publisher
 
 import (
-	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"io"
 	"os"
 	"path/filepath"
@@ -25,29 +26,70 @@ func (p *Publisher) shardPath(platform string, version int64) string {
 	return filepath.Join(p.shardDir(), platform+"."+itoa(version)+shardSuffix)
 }
 
-func (p *Publisher) keepShard(info ShardInfo, packed []byte) error {
-	return atomicfile.Write(p.shardPath(info.Platform, info.Version), packed, 0o644)
+// keepShard encodes a shard, packs it and keeps it. It returns its size packed.
+func (p *Publisher) keepShard(c catalog.Contents) (info ShardInfo, packed int64, err error) {
+	path := p.shardPath(c.Header.Platform, c.Header.Version)
+	w, err := atomicfile.Create(path, 0o644)
+	if err != nil {
+		return info, 0, err
+	}
+	defer w.Abort()
+	n := &counter{}
+	z, err := zstd.NewWriter(io.MultiWriter(w, n), zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return info, 0, fault.Wrap(err, fault.Internal, "publisher: no zstd writer")
+	}
+	if info, err = encode(z, c); err != nil {
+		return info, 0, err
+	}
+	if err := z.Close(); err != nil {
+		return info, 0, fault.Wrap(err, fault.Unavailable, "publisher: shard %s can't be written", c.Header.Platform)
+	}
+	return info, n.bytes, w.Commit()
 }
 
-// readShard unpacks a kept shard. It returns fault.NotFound when it is not
-// kept any more.
-func (p *Publisher) readShard(info ShardInfo) ([]byte, error) {
+// openedShard is a kept shard, unpacked in a file without a name.
+type openedShard struct {
+	*catalog.Shard
+	file *os.File
+}
+
+// Close frees the file's space.
+func (s openedShard) Close() { _ = s.file.Close() } // only read from
+
+// openShard unpacks a kept shard, checks it against the hash when info has
+// one, and opens it. It returns fault.NotFound when it is not kept any more.
+func (p *Publisher) openShard(info ShardInfo) (openedShard, error) {
 	f, err := os.Open(p.shardPath(info.Platform, info.Version))
 	if err != nil {
-		return nil, fault.Wrap(err, fault.NotFound, "publisher: shard %s of version %d is not kept", info.Platform, info.Version)
+		return openedShard{}, fault.Wrap(err, fault.NotFound, "publisher: shard %s of version %d is not kept", info.Platform, info.Version)
 	}
-	defer f.Close() //nolint:errcheck // only read from
+	defer f.Close()
 	z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(catalog.MaxShard))
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "publisher: no zstd reader")
+		return openedShard{}, fault.Wrap(err, fault.Internal, "publisher: no zstd reader")
 	}
 	defer z.Close()
-	var buf bytes.Buffer
-	buf.Grow(int(info.Size) + bytes.MinRead)
-	if _, err := io.Copy(&buf, z); err != nil {
-		return nil, fault.Wrap(err, fault.Untrusted, "publisher: the kept shard %s of version %d is damaged", info.Platform, info.Version)
+	tmp, err := os.CreateTemp(p.stagingDir(), "shard-")
+	if err != nil {
+		return openedShard{}, fault.Wrap(err, fault.Unavailable, "publisher: no file to unpack a shard can be made")
 	}
-	return buf.Bytes(), nil
+	out := openedShard{file: tmp}
+	_ = os.Remove(tmp.Name()) // where an open file can't be removed, the next start does it
+	h := sha256.New()
+	n, err := io.Copy(io.MultiWriter(tmp, h), z)
+	switch {
+	case err != nil:
+		err = fault.Wrap(err, fault.Untrusted, "publisher: the kept shard %s of version %d is damaged", info.Platform, info.Version)
+	case info.SHA256 != "" && hex.EncodeToString(h.Sum(nil)) != info.SHA256:
+		err = fault.New(fault.Untrusted, "publisher: the kept shard %s of version %d is not the published one", info.Platform, info.Version)
+	default:
+		out.Shard, err = catalog.Open(tmp, n)
+	}
+	if err != nil {
+		out.Close()
+	}
+	return out, err
 }
 
 // keptVersions lists the versions of a platform that are kept, newest first.

@@ -2,6 +2,7 @@ package crawl
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,9 +23,7 @@ func Combine(results []Result) Output {
 		for _, a := range o.Archives {
 			c.archive(a)
 		}
-		for id, release := range o.Releases {
-			c.out.Releases[id] = release
-		}
+		maps.Copy(c.out.Releases, o.Releases)
 		for _, p := range o.Patches {
 			c.patch(p)
 		}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 
@@ -95,7 +96,7 @@ func (d *Document) Parse(_ context.Context, dir string, at Fingerprint) (Output,
 	if err != nil {
 		return Output{}, err
 	}
-	defer f.Close() //nolint:errcheck // only read from
+	defer f.Close()
 	out, err := d.Read(f)
 	if err != nil {
 		return Output{}, fault.Wrap(err, fault.CodeOf(err), "crawl: what %s answered is refused", d.ID)
@@ -141,7 +142,7 @@ func (r *Runner) Fingerprint(source string) Fingerprint {
 func RefuseHTML(r io.Reader) (io.Reader, error) {
 	head := make([]byte, 512)
 	n, err := io.ReadFull(r, head)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, fault.Wrap(err, fault.Unavailable, "crawl: the document can't be read")
 	}
 	head = head[:n]

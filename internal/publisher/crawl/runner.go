@@ -262,7 +262,7 @@ func (r *Runner) sweep() error {
 			return fault.Wrap(err, fault.Unavailable, "crawl: can't list the folder of source %s", s.Name())
 		}
 		for _, e := range entries {
-			if slices.Contains(keep, e.Name()) || strings.HasPrefix(e.Name(), ".") {
+			if slices.Contains(keep, e.Name()) || growing(e) {
 				continue
 			}
 			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
@@ -271,4 +271,14 @@ func (r *Runner) sweep() error {
 		}
 	}
 	return nil
+}
+
+// growing says that a file is still on its way in, or was cut off so lately
+// that the next run may go on with it.
+func growing(e fs.DirEntry) bool {
+	if !strings.HasPrefix(e.Name(), ".") {
+		return false
+	}
+	info, err := e.Info()
+	return err != nil || time.Since(info.ModTime()) < 48*time.Hour
 }

@@ -33,8 +33,13 @@ func TestRate(t *testing.T) {
 		score        float64
 		vendor, want patch.Severity
 	}{
-		{0, patch.Unknown, patch.Unknown}, {0, "", patch.Unknown}, {3.9, patch.Unknown, patch.Low}, {4, patch.Unknown, patch.Moderate}, {7, patch.Unknown, patch.Important},
-		{9, patch.Unknown, patch.Critical}, {9.8, patch.Low, patch.Low},
+		{0, patch.Unknown, patch.Unknown},
+		{0, "", patch.Unknown},
+		{3.9, patch.Unknown, patch.Low},
+		{4, patch.Unknown, patch.Moderate},
+		{7, patch.Unknown, patch.Important},
+		{9, patch.Unknown, patch.Critical},
+		{9.8, patch.Low, patch.Low},
 	} {
 		v := &patch.Vulnerability{Severity: c.vendor, CVSS: c.score}
 		enrich.Rate(enrich.Vulnerabilities{"x": v})

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,9 +69,7 @@ func Open(dir string) (*Lab, error) {
 func (l *Lab) record(proofs map[string]Proof) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for sum, p := range proofs {
-		l.proofs[sum] = p
-	}
+	maps.Copy(l.proofs, proofs)
 	data, err := json.MarshalIndent(l.proofs, "", " ")
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, "lab: the proofs can't be encoded")

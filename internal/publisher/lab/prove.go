@@ -59,7 +59,7 @@ func prove(ctx context.Context, from Payloads, p patch.Patch) (Proven, map[strin
 		if err != nil && !fault.Is(err, fault.Untrusted) {
 			return Proven{Patch: p.ID, Untried: true, Reason: fault.Public(err)}, found
 		}
-		why := ""
+		var why string
 		if err != nil {
 			why = fault.Public(err)
 		} else {
@@ -91,7 +91,7 @@ func examine(from Payloads, it patch.Item) string {
 	if r, err = from.Open(it.Payload.SHA256); err != nil {
 		return fault.Public(err)
 	}
-	defer r.Close() //nolint:errcheck // only read from
+	defer r.Close()
 	c, err := ReadDeb(r)
 	switch {
 	case err != nil:

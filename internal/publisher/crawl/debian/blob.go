@@ -102,7 +102,7 @@ func readIndex(dir string, ix catalog.Index, read func(io.Reader) error) error {
 	if err != nil {
 		return fault.Wrap(err, fault.NotFound, "debian: the stored index is gone")
 	}
-	defer f.Close() //nolint:errcheck // only read from
+	defer f.Close()
 	z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, "debian: no zstd reader")

@@ -69,7 +69,7 @@ func newDSA(m []string) patch.Advisory {
 
 func dsaBody(a *patch.Advisory, body string) {
 	if inner, ok := strings.CutPrefix(body, "{"); ok {
-		for _, id := range strings.Fields(strings.TrimSuffix(inner, "}")) {
+		for id := range strings.FieldsSeq(strings.TrimSuffix(inner, "}")) {
 			if cveID.MatchString(id) {
 				a.CVEs = append(a.CVEs, id)
 			}

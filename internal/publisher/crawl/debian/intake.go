@@ -78,6 +78,6 @@ func fetchIndex(ctx context.Context, dir string, w indexSource, file ReleaseFile
 	if err != nil {
 		return catalog.Blob{}, err
 	}
-	defer src.Close() //nolint:errcheck // only read from
+	defer src.Close()
 	return storeIndex(ctx, dir, src, file, w.name)
 }

@@ -45,7 +45,7 @@ func Apply(r io.Reader, to enrich.Vulnerabilities) (int, error) {
 	}
 	defer done()
 	b := bufio.NewReaderSize(io.LimitReader(plain, maxFeed), 64<<10)
-	n := 0
+	var n int
 	if head, _ := b.Peek(262); len(head) == 262 && string(head[257:262]) == "ustar" {
 		n, err = fromTar(b, to)
 	} else {

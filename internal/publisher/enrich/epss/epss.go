@@ -7,6 +7,7 @@ package epss
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"regexp"
 	"strconv"
@@ -66,7 +67,7 @@ func Apply(r io.Reader, to enrich.Vulnerabilities) (int, error) {
 func unpack(r io.Reader) (io.Reader, error) {
 	b := bufio.NewReader(r)
 	head, err := b.Peek(2)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fault.Wrap(err, fault.Unavailable, "epss: the scores can't be read")
 	}
 	if !bytes.Equal(head, []byte{0x1f, 0x8b}) {

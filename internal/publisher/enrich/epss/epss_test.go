@@ -56,7 +56,9 @@ func TestRefusals(t *testing.T) {
 	cut := pack(t, "cve,epss\n"+strings.Repeat("CVE-2020-5902,0.65117\n", 1000))
 	for _, bad := range [][]byte{
 		nil, []byte("<html>"), []byte("cve,epss\n"), []byte("cve;epss\nCVE-2020-5902;1\n"), []byte("cve,epss\nCVE-2020-5902,1.5\n"), []byte("cve,epss\nCVE-2020-5902,NaN\n"),
-		[]byte("cve,epss\nCVE-2020-5902\n"), []byte("cve,epss\n5902,0.1\n"), cut[:len(cut)-4], {0x1f, 0x8b, 0}, []byte("cve,epss\n" + strings.Repeat("x", 1<<17)),
+		[]byte("cve,epss\nCVE-2020-5902\n"), []byte("cve,epss\n5902,0.1\n"), cut[:len(cut)-4],
+		{0x1f, 0x8b, 0},
+		[]byte("cve,epss\n" + strings.Repeat("x", 1<<17)),
 	} {
 		if _, err := epss.Apply(bytes.NewReader(bad), one()); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%.60q: %v", bad, err)

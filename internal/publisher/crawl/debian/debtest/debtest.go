@@ -107,10 +107,7 @@ func (a *Archive) build(t testing.TB, d Deb) stanza {
 		control += "Source: " + d.Source + "\n"
 	}
 	control += "Version: " + d.Version + "\nArchitecture: " + d.Arch + "\nMaintainer: Test <test@test.example>\n"
-	for _, f := range d.Fields {
-		control += f + "\n"
-	}
-	control += "Description: made by a test\n"
+	control += strings.Join(append(slices.Clone(d.Fields), ""), "\n") + "Description: made by a test\n"
 	root := t.TempDir()
 	write(t, filepath.Join(root, "DEBIAN", "control"), []byte(control))
 	write(t, filepath.Join(root, "usr/share", d.Name, "version"), []byte(d.Version+"\n"))
