@@ -24,12 +24,14 @@ type Identity struct {
 	Root string
 }
 
+const identitySQL = `select e.tenant, e.site, e.state, coalesce(i.root, '')
+		from endpoints e left join inventories i on i.endpoint = e.id where e.id = $1`
+
 // Identity reads one small row of the endpoint; it is made to be called at
 // each contact.
 func (s Scoped) Identity(ctx context.Context, id estate.EndpointID) (Identity, error) {
 	var who Identity
-	stmt, err := s.db.prepared(ctx, `select e.tenant, e.site, e.state, coalesce(i.root, '')
-		from endpoints e left join inventories i on i.endpoint = e.id where e.id = $1`) //nolint:sqlclosecheck // DB.Close closes it
+	stmt, err := s.db.prepared(ctx, identitySQL) //nolint:sqlclosecheck // kept; DB.Close closes it
 	if err == nil {
 		err = stmt.QueryRowContext(ctx, string(id)).Scan((*string)(&who.Tenant), (*string)(&who.Site), (*string)(&who.State), &who.Root)
 	}
