@@ -1,6 +1,241 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
 
-func serverCmd() *cobra.Command { return &cobra.Command{Use: "server"} }
-func upCmd() *cobra.Command     { return &cobra.Command{Use: "up"} }
+	"github.com/spf13/cobra"
+
+	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/publisher"
+	"github.com/fettlehq/fettle/internal/server"
+	"github.com/fettlehq/fettle/web"
+)
+
+// up is the all-in-one program: a publisher of this machine's apt sources, a
+// server and this machine's agent.
+type up struct {
+	once      bool
+	asJSON    bool
+	verbose   bool
+	noAgent   bool
+	config    string
+	data      string
+	cfg       server.Config
+	out, note io.Writer
+	log       *slog.Logger
+}
+
+func upCmd() *cobra.Command {
+	u := &up{}
+	f := &serverFlags{}
+	cmd := &cobra.Command{
+		Use: "up", Short: "Run everything on this machine: publisher, server and agent", Args: cobra.NoArgs,
+		Long: `Crawls this machine's own apt sources, publishes and subscribes, enrols this
+machine's agent, scans, and shows what this machine lacks. Then it stays up for
+other machines. It installs nothing until someone approves and deploys.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			u.out, u.note = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			u.asJSON, _ = cmd.Flags().GetBool("json")
+			u.data, u.cfg = dataFlag(cmd), f.cfg
+			u.log = logger(u.logFile(), u.verbose)
+			return u.run(cmd.Context())
+		},
+	}
+	f.addListeners(cmd)
+	fl := cmd.Flags()
+	fl.BoolVar(&u.once, "once", false, "print what this machine lacks and exit")
+	fl.BoolVar(&u.noAgent, "no-agent", false, "do not enrol this machine")
+	fl.BoolVarP(&u.verbose, "verbose", "v", false, "log details")
+	fl.StringVar(&u.config, "publisher-config", "", "the publisher's YAML file instead of this machine's apt sources")
+	return cmd
+}
+
+// logFile is where up logs: a person's terminal shows what matters instead.
+func (u *up) logFile() io.Writer {
+	if u.verbose {
+		return u.note
+	}
+	if err := os.MkdirAll(u.data, 0o755); err != nil {
+		return u.note
+	}
+	f, err := os.OpenFile(filepath.Join(u.data, "fettle.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return u.note
+	}
+	return f
+}
+
+func (u *up) say(format string, args ...any) { fmt.Fprintf(u.note, format+"\n", args...) }
+
+func (u *up) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p, err := u.publish(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	s, err := u.serve(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	failed := make(chan error, 3)
+	go func() { failed <- s.Run(ctx) }()
+	if err := s.Sync(ctx); err != nil {
+		return err
+	}
+	var own *ownAgent
+	if !u.noAgent {
+		if own, err = u.enrol(ctx, s); err != nil {
+			return err
+		}
+		go func() { failed <- own.run(ctx) }()
+		if err := u.report(ctx, s, own, failed); err != nil {
+			return err
+		}
+	}
+	if u.once {
+		cancel()
+		own.wait()
+		return nil
+	}
+	u.welcome(s)
+	go func() { failed <- p.Run(ctx, nil, func(r publisher.Report, err error) { u.published(ctx, s, r, err) }) }()
+	err = <-failed
+	cancel()
+	own.wait()
+	if ctx.Err() != nil && (err == nil || fault.Is(err, fault.Cancelled)) {
+		u.say("stopped")
+		return nil
+	}
+	return err
+}
+
+// publish runs the publisher once, showing its stages.
+func (u *up) publish(ctx context.Context) (*publisher.Publisher, error) {
+	cfg := machinePublisher(u.data)
+	if u.config != "" {
+		var err error
+		if cfg, err = publisher.Load(u.config); err != nil {
+			return nil, err
+		}
+	}
+	p, err := publisher.New(ctx, cfg, publisher.Options{Log: u.log})
+	if err != nil {
+		return nil, err
+	}
+	u.cfg.Repository = cfg.Repository
+	u.cfg.RootFile = filepath.Join(cfg.Repository, "metadata", "1.root.json")
+	show := tell(u.note)
+	if u.asJSON {
+		show = nil
+	}
+	report, err := p.Once(ctx, show)
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	if !u.asJSON {
+		u.say("catalog version %d is published (%s)", report.Version, report.Took.Round(time.Millisecond))
+	}
+	return p, nil
+}
+
+func (u *up) serve(ctx context.Context, p *publisher.Publisher) (*server.Server, error) {
+	cfg := u.cfg
+	cfg.Data, cfg.Log, cfg.Console = u.data, u.log, web.Handler()
+	cfg.Bring = func(ctx context.Context, hashes []string) error { return p.Payloads(ctx, hashes, nil) }
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return server.New(ctx, cfg)
+}
+
+// published lets the server take up what the publisher's loop has brought.
+func (u *up) published(ctx context.Context, s *server.Server, r publisher.Report, err error) {
+	logRun(u.log, r, err)
+	if err != nil || !r.Changed {
+		return
+	}
+	if err := s.Sync(ctx); err != nil {
+		u.log.Error("the new catalog can't be taken up", "error", err)
+	}
+}
+
+// report waits for the first scan of this machine and prints it.
+func (u *up) report(ctx context.Context, s *server.Server, own *ownAgent, failed <-chan error) error {
+	wait, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for {
+		found, err := s.Findings(own.endpoint)
+		if err == nil {
+			return u.print(s, found)
+		}
+		select {
+		case err := <-failed:
+			if err == nil {
+				err = fault.New(fault.Unavailable, "a part of fettle ended before the first scan")
+			}
+			return err
+		case <-wait.Done():
+			return fault.Wrap(err, fault.Unavailable, "this machine's agent has not reported within two minutes").
+				WithHint("see %s and %s", filepath.Join(u.data, "fettle.log"), filepath.Join(u.data, "agent", "agent.log"))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// upReport is what `fettle up --once --json` prints.
+type upReport struct {
+	Hostname string            `json:"hostname"`
+	Catalog  int64             `json:"catalog"`
+	Console  string            `json:"console"`
+	Notes    []string          `json:"notes,omitempty"`
+	Missing  []catalog.Finding `json:"missing"`
+	// Pinned and held updates are not missing: the administrator of this
+	// machine keeps them away.
+	KeptAway []catalog.Finding `json:"kept_away,omitempty"`
+}
+
+func (u *up) print(s *server.Server, found []catalog.Finding) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "this machine"
+	}
+	st := s.Status()
+	r := upReport{Hostname: host, Catalog: st.Version, Console: s.ConsoleURL(), Notes: st.Notes, Missing: []catalog.Finding{}}
+	for _, f := range found {
+		if f.State == catalog.Missing || f.State == catalog.Held {
+			r.Missing = append(r.Missing, f)
+		} else {
+			r.KeptAway = append(r.KeptAway, f)
+		}
+	}
+	if u.asJSON {
+		enc := json.NewEncoder(u.out)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		return enc.Encode(r)
+	}
+	r.show(u.out)
+	return nil
+}
+
+func (u *up) welcome(s *server.Server) {
+	fmt.Fprintf(u.out, "\nConsole:  %s\n", s.ConsoleURL())
+	if link := s.SetupLink(); link != "" {
+		fmt.Fprintf(u.out, "First administrator (this link works once, for 24 hours):\n  %s\n", link)
+	}
+	fmt.Fprintf(u.out, "Next:     fettle missing, fettle approve --security, fettle deploy --all --dry-run\n")
+	fmt.Fprintf(u.out, "Machines: fettle enroll-token prints the command that enrols another one\n")
+	fmt.Fprintf(u.out, "Nothing is installed until someone approves and deploys. Ctrl-C stops.\n")
+}

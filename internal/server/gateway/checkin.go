@@ -39,7 +39,7 @@ func (g *Gateway) checkIn(w http.ResponseWriter, r *http.Request, p peer) error 
 			return err
 		}
 	}
-	out.Scan = m.Root == ""
+	out.Scan = m.Root == "" || g.wantsScan(p.endpoint)
 	if err := g.cfg.Store.CheckIn(r.Context(), p.tenant, p.endpoint, m, now); err != nil {
 		return err
 	}

@@ -137,6 +137,7 @@ type Gateway struct {
 	inflating chan struct{}
 	announced announcements
 	noted     onceInAWhile
+	scans     sync.Map // endpoints that were asked for a fresh scan
 
 	mu      sync.RWMutex
 	revoked map[estate.EndpointID]bool

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/server"
+	"github.com/fettlehq/fettle/web"
+)
+
+// serverFlags are the server's settings on the command line; they win over
+// the file.
+type serverFlags struct {
+	config  string
+	verbose bool
+	cfg     server.Config
+}
+
+func (f *serverFlags) add(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.config, "config", "", "YAML file; see docs/server.md")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "log details")
+	f.addListeners(cmd)
+	fl.StringVar(&f.cfg.Repository, "repository", "", "folder or https address of the repository to subscribe to")
+	fl.StringVar(&f.cfg.RootFile, "root", "", "the repository's root metadata, brought here by a way that you trust")
+	fl.StringVar(&f.cfg.Database, "database", "", "PostgreSQL DSN; empty means SQLite in the data folder")
+}
+
+func (f *serverFlags) addListeners(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.cfg.Admin, "admin", "127.0.0.1:8780", "address for people and programs")
+	fl.StringVar(&f.cfg.Agents, "agents", ":8781", "address that agents dial")
+	fl.StringSliceVar(&f.cfg.Names, "name", nil, "DNS name or address under which machines reach this server; the first stands in enrolment commands")
+}
+
+func (f *serverFlags) load(cmd *cobra.Command, log *slog.Logger) (server.Config, error) {
+	cfg := f.cfg
+	if f.config != "" {
+		k := koanf.New(".")
+		if err := k.Load(file.Provider(f.config), yaml.Parser()); err != nil {
+			return cfg, fault.Wrap(err, fault.Invalid, "server: the configuration file %s can't be read", f.config)
+		}
+		var fromFile server.Config
+		if err := k.Unmarshal("", &fromFile); err != nil {
+			return cfg, fault.Wrap(err, fault.Invalid, "server: the configuration file %s does not have the right form", f.config)
+		}
+		cfg = over(fromFile, cfg, cmd)
+	}
+	if cfg.Data == "" || cmd.Flags().Changed("data") {
+		cfg.Data = dataFlag(cmd)
+	}
+	cfg.Log, cfg.Console = log, web.Handler()
+	return cfg, cfg.Validate()
+}
+
+// over puts flags that were given over what the file says.
+func over(base, flags server.Config, cmd *cobra.Command) server.Config {
+	set := func(name string, into *string, value string) {
+		if cmd.Flags().Changed(name) || *into == "" {
+			*into = value
+		}
+	}
+	set("admin", &base.Admin, flags.Admin)
+	set("agents", &base.Agents, flags.Agents)
+	set("repository", &base.Repository, flags.Repository)
+	set("root", &base.RootFile, flags.RootFile)
+	set("database", &base.Database, flags.Database)
+	if len(flags.Names) > 0 {
+		base.Names = flags.Names
+	}
+	return base
+}
+
+func serverCmd() *cobra.Command {
+	f := &serverFlags{}
+	cmd := &cobra.Command{
+		Use: "server", Short: "Serve agents and people at a site", Args: cobra.NoArgs,
+		Long: `Subscribes to a signed repository, assesses machines, leads patches through
+approval and deploys them. The repository can be this machine's own publisher,
+another one's over https, or a folder that somebody carried here.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log := logger(cmd.ErrOrStderr(), f.verbose)
+			cfg, err := f.load(cmd, log)
+			if err != nil {
+				return err
+			}
+			s, err := server.New(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			if link := s.SetupLink(); link != "" {
+				fmt.Fprintf(cmd.OutOrStdout(), "First administrator: %s\n", link)
+			}
+			return s.Run(cmd.Context())
+		},
+	}
+	f.add(cmd)
+	return cmd
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/patch"
+)
+
+// show prints what this machine lacks, worst first.
+func (r upReport) show(w io.Writer) {
+	fmt.Fprintf(w, "\n%s lacks %d updates; catalog version %d\n", r.Hostname, len(r.Missing), r.Catalog)
+	security := 0
+	counts := map[patch.Severity]int{}
+	for _, f := range r.Missing {
+		if f.Security {
+			security++
+			counts[f.Severity]++
+		}
+	}
+	if security > 0 {
+		fmt.Fprintf(w, "%d of them are security updates: %s\n", security, bySeverity(counts))
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(w, "note: %s\n", n)
+	}
+	if len(r.Missing) == 0 {
+		return
+	}
+	list := slices.Clone(r.Missing)
+	slices.SortStableFunc(list, worstFirst)
+	fmt.Fprintln(w)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "SEVERITY\tSECURITY\tPACKAGE\tINSTALLED\tAVAILABLE\tFROM")
+	for _, f := range list {
+		security := ""
+		if f.Security {
+			security = "yes"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", f.Severity, security, f.Package, f.Installed, f.Available, f.Archive)
+	}
+	_ = tw.Flush() // a terminal that is gone has nobody to be told
+}
+
+func bySeverity(counts map[patch.Severity]int) string {
+	var parts []string
+	for _, s := range []patch.Severity{patch.Critical, patch.Important, patch.Moderate, patch.Low, patch.Unknown} {
+		if counts[s] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[s], s))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func worstFirst(a, b catalog.Finding) int {
+	if a.Security != b.Security {
+		if a.Security {
+			return -1
+		}
+		return 1
+	}
+	if d := b.Severity.Rank() - a.Severity.Rank(); d != 0 {
+		return d
+	}
+	return strings.Compare(a.Package, b.Package)
+}

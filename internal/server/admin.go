@@ -1,0 +1,93 @@
+package server
+
+import (
+	"context"
+	"net"
+	"strings"
+
+	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/server/api"
+	"github.com/fettlehq/fettle/internal/server/assess"
+	"github.com/fettlehq/fettle/internal/server/auth"
+	"github.com/fettlehq/fettle/internal/server/gateway"
+	"github.com/fettlehq/fettle/internal/server/report"
+)
+
+// agents is the gateway as the API sees it; a machine that is shut out leaves
+// the index too.
+type agents struct {
+	*gateway.Gateway
+	index *assess.Index
+}
+
+// Revoke implements api.Agents.
+func (a agents) Revoke(ctx context.Context, t estate.TenantID, id estate.EndpointID) error {
+	if err := a.Gateway.Revoke(ctx, t, id); err != nil {
+		return err
+	}
+	a.index.Remove(t, id)
+	return nil
+}
+
+// openAdmin puts the API together and leaves the local operator's key.
+func (s *Server) openAdmin(ctx context.Context) error {
+	s.auth = auth.New(auth.Config{
+		People: func(scope estate.Scope) auth.People { return s.db.In(scope) }, Sessions: s.db,
+		Log: s.cfg.Log, Now: s.cfg.Now, TLS: s.adminTLS(),
+	})
+	if err := s.auth.WriteOperator(ctx, s.cfg.Data, strings.TrimSuffix(s.ConsoleURL(), "/")); err != nil {
+		return err
+	}
+	if err := s.offerSetup(ctx); err != nil {
+		return err
+	}
+	x := index{s.index}
+	a, err := api.New(api.Config{
+		Data:  func(scope estate.Scope) api.Data { return s.db.In(scope) },
+		Index: x, Catalog: shelf{s.mirror, s.cfg.Now}, Deployments: work{s.loop, s.fleet},
+		Agents: agents{s.gateway, s.index}, Auth: s.auth, Audit: s.audit,
+		Reports:      report.New(func(scope estate.Scope) report.Data { return s.db.In(scope) }, x, s.findPatch, s.cfg.Now),
+		EnrolCommand: s.enrolCommand, Console: s.cfg.Console, Log: s.cfg.Log, Now: s.cfg.Now,
+	})
+	if err != nil {
+		return err
+	}
+	s.admin = a.Handler()
+	return nil
+}
+
+// offerSetup makes the first administrator's link while nobody has an account.
+func (s *Server) offerSetup(ctx context.Context) error {
+	first, err := s.auth.NeedsSetup(ctx)
+	if err != nil || !first {
+		return err
+	}
+	token, err := s.auth.NewSetupToken(ctx)
+	if err != nil {
+		return err
+	}
+	s.setup = token.Reveal()
+	return nil
+}
+
+// findPatch looks a patch up in every shard.
+func (s *Server) findPatch(id patch.ID) (patch.Patch, error) {
+	for _, shard := range s.shards() {
+		p, _, err := shard.Patch(id)
+		if err == nil || !fault.Is(err, fault.NotFound) {
+			return p, err
+		}
+	}
+	return patch.Patch{}, fault.New(fault.NotFound, "server: the catalog has no patch %s", id)
+}
+
+// enrolCommand is the line that enrols a machine with the token.
+func (s *Server) enrolCommand(secret string) string {
+	_, port, err := net.SplitHostPort(s.cfg.Agents)
+	if err != nil {
+		port = "8781"
+	}
+	return "fettle-agent " + strings.Join(s.enrolArgs(net.JoinHostPort(s.cfg.Names[0], port), secret), " ")
+}

@@ -1,0 +1,154 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/fettlehq/fettle/internal/approval"
+	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/server/assess"
+	"github.com/fettlehq/fettle/internal/server/mirror"
+	"github.com/fettlehq/fettle/internal/server/store"
+)
+
+// decisionsLast is how long approvals and groups may be answered from memory.
+// A new decision clears them at once.
+const decisionsLast = time.Second
+
+// fleet answers orchestrate's questions from the index, the approvals and the
+// store.
+type fleet struct {
+	db     *store.DB
+	index  *assess.Index
+	mirror *mirror.Mirror
+	log    *slog.Logger
+	now    func() time.Time
+
+	mu        sync.Mutex
+	decisions map[estate.TenantID]*decisions
+}
+
+// decisions are a tenant's active approvals and group memberships.
+type decisions struct {
+	at     time.Time
+	all    map[patch.ID][]approval.Approval
+	groups map[estate.EndpointID][]estate.GroupID
+}
+
+// forget drops what is remembered of approvals: somebody has decided.
+func (f *fleet) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.decisions = map[estate.TenantID]*decisions{}
+}
+
+// Lacks implements orchestrate.Fleet: held packages do not count as lacking.
+func (f *fleet) Lacks(tenant estate.TenantID, endpoint estate.EndpointID, id patch.ID) bool {
+	findings, err := f.index.Findings(tenant, endpoint)
+	if err != nil {
+		return false
+	}
+	for _, x := range findings {
+		if x.Patch == id && x.State == catalog.Missing {
+			return true
+		}
+	}
+	return false
+}
+
+// Approval implements orchestrate.Fleet. When the store can't be asked the
+// answer is "awaiting": nothing is installed on a guess.
+func (f *fleet) Approval(tenant estate.TenantID, endpoint estate.EndpointID, id patch.ID) approval.State {
+	d := f.decided(tenant)
+	if d == nil {
+		return approval.Awaiting
+	}
+	state, _ := approval.Decide(d.all[id], id, d.groups[endpoint], f.now())
+	return state
+}
+
+func (f *fleet) decided(tenant estate.TenantID) *decisions {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	if d := f.decisions[tenant]; d != nil && now.Sub(d.at) < decisionsLast {
+		return d
+	}
+	d, err := f.readDecisions(tenant, now)
+	if err != nil {
+		f.log.Error("approvals can't be read; nothing new is started", "tenant", tenant, "error", err)
+		return nil
+	}
+	f.decisions[tenant] = d
+	return d
+}
+
+func (f *fleet) readDecisions(tenant estate.TenantID, now time.Time) (*decisions, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	in := f.db.In(estate.InTenant(tenant))
+	active, err := in.ActiveApprovals(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := in.Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d := &decisions{at: now, all: map[patch.ID][]approval.Approval{}, groups: map[estate.EndpointID][]estate.GroupID{}}
+	for _, a := range active {
+		d.all[a.Patch] = append(d.all[a.Patch], a)
+	}
+	for _, g := range groups {
+		for _, member := range g.Members {
+			d.groups[member] = append(d.groups[member], g.ID)
+		}
+	}
+	return d, nil
+}
+
+// Started implements orchestrate.Fleet.
+func (f *fleet) Started(tenant estate.TenantID, since time.Time) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	n, err := f.db.In(estate.InTenant(tenant)).StartedSince(ctx, since)
+	if err != nil {
+		f.log.Error("begun installations can't be counted", "tenant", tenant, "error", err)
+	}
+	return n
+}
+
+// Endpoints implements orchestrate.Fleet.
+func (f *fleet) Endpoints(tenant estate.TenantID) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	n, err := f.db.In(estate.InTenant(tenant)).EndpointCount(ctx)
+	if err != nil {
+		f.log.Error("endpoints can't be counted", "tenant", tenant, "error", err)
+	}
+	return n
+}
+
+// CatalogVersion implements orchestrate.Fleet.
+func (f *fleet) CatalogVersion() int64 { return f.mirror.Version() }
+
+// snapshots reads machines back from the store for the index.
+type snapshots struct{ db *store.DB }
+
+// Snapshot implements assess.Snapshots.
+func (s snapshots) Snapshot(ctx context.Context, tenant estate.TenantID, endpoint estate.EndpointID) (assess.Profile, *inventory.Snapshot, error) {
+	sections, _, err := s.db.In(estate.InTenant(tenant)).Inventory(ctx, endpoint)
+	if err != nil {
+		return assess.Profile{}, nil, err
+	}
+	snap, err := inventory.Join(sections)
+	if err != nil {
+		return assess.Profile{}, nil, err
+	}
+	return assess.ProfileOf(snap.OS, sections), &snap, nil
+}

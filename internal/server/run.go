@@ -1,0 +1,181 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/server/api"
+	"github.com/fettlehq/fettle/internal/server/assess"
+	"github.com/fettlehq/fettle/internal/server/store"
+)
+
+// Run serves until the context ends or a listener fails. Machines may talk to
+// the server at once; the index of a large fleet fills meanwhile.
+func (s *Server) Run(ctx context.Context) error {
+	var lc net.ListenConfig
+	agents, err := lc.Listen(ctx, "tcp", s.cfg.Agents)
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "server: can't listen for agents on %s", s.cfg.Agents).WithHint("is another server running? --agents names another address")
+	}
+	admin, err := lc.Listen(ctx, "tcp", s.cfg.Admin)
+	if err != nil {
+		agents.Close()
+		return fault.Wrap(err, fault.Unavailable, "server: can't listen for people on %s", s.cfg.Admin).WithHint("is another server running? --admin names another address")
+	}
+	if err := s.jobs.Release(ctx); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.gateway.Serve(ctx, agents) })
+	g.Go(func() error { return s.serveAdmin(ctx, admin) })
+	g.Go(func() error { s.fill(ctx); return nil })
+	g.Go(func() error { s.loop.Run(ctx, advanceEvery); return nil })
+	g.Go(func() error { s.jobs.Run(ctx); return nil })
+	s.cfg.Log.Info("serving", "admin", s.cfg.Admin, "agents", s.cfg.Agents, "catalog", s.mirror.Version())
+	return g.Wait()
+}
+
+// serveAdmin serves people. Plain HTTP is for loopback addresses alone.
+func (s *Server) serveAdmin(ctx context.Context, l net.Listener) error {
+	srv := &http.Server{
+		Handler: s.admin, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	go func() {
+		<-ctx.Done()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if err := srv.Shutdown(end); err != nil {
+			srv.Close()
+		}
+	}()
+	var err error
+	if s.adminTLS() {
+		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.adminCertificate()}
+		err = srv.ServeTLS(l, "", "")
+	} else {
+		err = srv.Serve(l)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fault.Wrap(err, fault.Unavailable, "server: the listener on %s failed", l.Addr())
+}
+
+func (s *Server) adminTLS() bool { return s.cfg.AdminCert != "" || !loopback(s.cfg.Admin) }
+
+func (s *Server) adminCertificate() func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if s.cfg.AdminCert == "" {
+			return s.certs.get()
+		}
+		cert, err := tls.LoadX509KeyPair(s.cfg.AdminCert, s.cfg.AdminKey)
+		return &cert, err
+	}
+}
+
+// fill builds the index from the store. Machines with the same packages and
+// policy share one look at the catalog.
+func (s *Server) fill(ctx context.Context) {
+	start := s.cfg.Now()
+	n := 0
+	err := s.db.In(estate.Everything()).Inventories(ctx, time.Time{}, func(c store.Changed) error {
+		n++
+		p, err := s.profile(ctx, c)
+		if err == nil {
+			err = s.index.Report(ctx, c.Tenant, c.Endpoint, p)
+		}
+		if err != nil {
+			s.cfg.Log.Error("a machine can't be assessed", "endpoint", c.Endpoint, "error", err)
+		}
+		return ctx.Err()
+	})
+	if err != nil && ctx.Err() == nil {
+		s.cfg.Log.Error("the index can't be filled", "error", err)
+	}
+	if n > 0 {
+		s.cfg.Log.Info("index filled", "machines", n, "took", s.cfg.Now().Sub(start))
+	}
+	s.loop.Kick()
+}
+
+func (s *Server) profile(ctx context.Context, c store.Changed) (assess.Profile, error) {
+	for _, sec := range c.Sections {
+		if sec.Name != inventory.SectionOS {
+			continue
+		}
+		body, err := s.db.In(estate.InTenant(c.Tenant)).Section(ctx, c.Tenant, sec.Hash)
+		if err != nil {
+			return assess.Profile{}, err
+		}
+		os, err := inventory.ParseOS(body)
+		if err != nil {
+			return assess.Profile{}, err
+		}
+		return assess.ProfileOf(os, c.Sections), nil
+	}
+	return assess.Profile{}, fault.New(fault.Internal, "server: the inventory of %s has no section os", c.Endpoint)
+}
+
+// Findings returns what a machine of the default tenant lacks; NotFound until
+// its first scan is in.
+func (s *Server) Findings(id estate.EndpointID) ([]catalog.Finding, error) {
+	return s.index.Findings(estate.DefaultTenant, id)
+}
+
+// Status says where the catalog stands.
+func (s *Server) Status() api.CatalogStatus { return shelf{s.mirror, s.cfg.Now}.Status() }
+
+// ConsoleURL is where people open the console.
+func (s *Server) ConsoleURL() string {
+	if s.adminTLS() {
+		return "https://" + s.cfg.Admin + "/"
+	}
+	return "http://" + s.cfg.Admin + "/"
+}
+
+// SetupLink is the first administrator's one-time link, "" when there is one.
+func (s *Server) SetupLink() string {
+	if s.setup == "" {
+		return ""
+	}
+	return s.ConsoleURL() + "setup#token=" + s.setup
+}
+
+// Knows reports whether the machine is enrolled in the default tenant.
+func (s *Server) Knows(ctx context.Context, id estate.EndpointID) bool {
+	e, err := s.db.In(estate.InTenant(estate.DefaultTenant)).Endpoint(ctx, id)
+	return err == nil && e.State == estate.Active
+}
+
+// OwnEnrolment makes a token for one machine and returns the arguments with
+// which fettle-agent enrols at this server over loopback.
+func (s *Server) OwnEnrolment(ctx context.Context) ([]string, error) {
+	now := s.cfg.Now().UTC()
+	_, secret, err := s.db.In(estate.InTenant(estate.DefaultTenant)).CreateToken(ctx, estate.Token{
+		Tenant: estate.DefaultTenant, Site: estate.DefaultSite, Uses: 1, Note: "this machine, by fettle up",
+		By: "local", Created: now, Expires: now.Add(10 * time.Minute),
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(s.cfg.Agents)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "server: %q is not an address", s.cfg.Agents)
+	}
+	return s.enrolArgs("127.0.0.1:"+port, secret), nil
+}
+
+func (s *Server) enrolArgs(address, secret string) []string {
+	return []string{"enroll", "https://" + address, "--token", secret, "--ca", s.ca.Fingerprint(), "--root", s.root}
+}
