@@ -21,6 +21,9 @@ const scanEvery = 8 * time.Hour
 // hurryPause stands between two check-ins at least.
 const hurryPause = 500 * time.Millisecond
 
+// restBefore is the wait before which the agent makes itself small.
+const restBefore = 5 * time.Second
+
 // contact checks in for ever: when the time has come, or in a hurry.
 func (a *Agent) contact(ctx context.Context) error {
 	var back schedule.Backoff
@@ -37,6 +40,9 @@ func (a *Agent) contact(ctx context.Context) error {
 			back.Reset()
 		}
 		a.note(err)
+		if wait > restBefore {
+			rest()
+		}
 		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():

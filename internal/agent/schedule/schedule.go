@@ -92,9 +92,3 @@ func MayReboot(before []time.Time, now time.Time, limit int) error {
 	}
 	return nil
 }
-
-// RenewAfter returns when a certificate is to be renewed: after two thirds of
-// its life.
-func RenewAfter(from, until time.Time) time.Time {
-	return from.Add(until.Sub(from) / 3 * 2)
-}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package agent
+
+import "runtime/debug"
+
+// rest gives garbage back to the system.
+func rest() { debug.FreeOSMemory() }
