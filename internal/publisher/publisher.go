@@ -127,16 +127,16 @@ func (p *Publisher) open(ctx context.Context, opt Options) error {
 // makeSources turns the configuration into sources: vendors first, then the
 // feeds that add risk.
 func (p *Publisher) makeSources(ctx context.Context, opt Options) error {
-	client := opt.Client
-	if client == nil {
-		c, err := fetch.New(fetch.Config{UserAgent: buildinfo.UserAgent("fettle"), Proxy: p.cfg.Proxy, Attempts: 3})
-		if err != nil {
-			return err
-		}
-		client = c
+	archives, err := p.client(opt, 3)
+	if err != nil {
+		return err
+	}
+	feeds, err := p.client(opt, 1)
+	if err != nil {
+		return err
 	}
 	wanted := all.Config{
-		Platform: p.cfg.Platform, DebianTracker: p.cfg.Feeds.DebianTracker, DebianDSA: p.cfg.Feeds.DebianDSA, Client: client,
+		Platform: p.cfg.Platform, DebianTracker: p.cfg.Feeds.DebianTracker, DebianDSA: p.cfg.Feeds.DebianDSA, Client: archives, Feeds: feeds,
 		Options:  debian.Options{Keep: p.cfg.Keep, Now: p.now},
 		Progress: func(source, doing string) { p.say("crawl", source, doing) },
 	}
@@ -159,12 +159,21 @@ func (p *Publisher) makeSources(ctx context.Context, opt Options) error {
 			wanted.Platform = machineRelease("/etc/os-release")
 		}
 	}
-	var err error
 	if p.sources, err = all.Sources(wanted); err != nil {
 		return err
 	}
-	p.makeFeeds(client)
+	p.makeFeeds(feeds)
 	return nil
+}
+
+// client makes the client for what apt does not fetch. Feeds only add to what
+// archives give: they are asked once per run, so that behind a firewall that
+// swallows packets the first catalog does not wait for them for minutes.
+func (p *Publisher) client(opt Options, attempts int) (crawl.Client, error) {
+	if opt.Client != nil {
+		return opt.Client, nil
+	}
+	return fetch.New(fetch.Config{UserAgent: buildinfo.UserAgent("fettle"), Proxy: p.cfg.Proxy, Attempts: attempts})
 }
 
 func (p *Publisher) makeFeeds(client crawl.Client) {

@@ -19,8 +19,8 @@ type Config struct {
 	// DebianTracker and DebianDSA are the addresses of Debian's security
 	// tracker and advisory list; empty leaves them out.
 	DebianTracker, DebianDSA string
-	// Client fetches what apt does not.
-	Client crawl.Client
+	// Client fetches archives that apt does not, Feeds what trackers say.
+	Client, Feeds crawl.Client
 	// Options are common to the sources of package archives.
 	Options debian.Options
 	// Progress is told what a source does.
@@ -49,10 +49,10 @@ func Sources(cfg Config) ([]crawl.Source, error) {
 		out = append(out, s)
 	}
 	if cfg.DebianTracker != "" {
-		out = append(out, &crawl.Document{ID: "debian-tracker", URL: cfg.DebianTracker, Client: cfg.Client, Read: debian.ParseTracker})
+		out = append(out, &crawl.Document{ID: "debian-tracker", URL: cfg.DebianTracker, Client: cfg.Feeds, Read: debian.ParseTracker})
 	}
 	if cfg.DebianDSA != "" {
-		out = append(out, &crawl.Document{ID: "debian-dsa", URL: cfg.DebianDSA, Client: cfg.Client, Read: debian.ParseDSA})
+		out = append(out, &crawl.Document{ID: "debian-dsa", URL: cfg.DebianDSA, Client: cfg.Feeds, Read: debian.ParseDSA})
 	}
 	if len(out) == 0 {
 		return nil, fault.New(fault.Invalid, "all: the publisher's configuration names no source").

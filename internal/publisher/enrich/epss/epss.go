@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -24,8 +23,6 @@ const DefaultURL = "https://epss.empiricalsecurity.com/epss_scores-current.csv.g
 
 // maxFeed bounds the unpacked feed in bytes; it had about 10 MB in 2026.
 const maxFeed = 512 << 20
-
-var cveID = regexp.MustCompile(`^CVE-[0-9]{4}-[0-9]{4,}$`)
 
 // Apply is the enrich.Feed. It reads the CSV, gzipped or plain, in all its
 // forms since 2021: with or without the comment line of model version and
@@ -100,13 +97,27 @@ func apply(line []byte, id, score int, to enrich.Vulnerabilities) error {
 	if err != nil || !(p >= 0 && p <= 1) {
 		return fault.New(fault.Invalid, "the score is no probability")
 	}
-	if !cveID.Match(cve) {
+	if !isCVE(cve) {
 		return fault.New(fault.Invalid, "the first column is no CVE number")
 	}
 	if v := to[string(cve)]; v != nil {
 		v.EPSS = p
 	}
 	return nil
+}
+
+// isCVE accepts CVE-, four digits, a dash and four or more digits; a regular
+// expression would take half of the time of a feed.
+func isCVE(id []byte) bool {
+	if len(id) < 13 || string(id[:4]) != "CVE-" || id[8] != '-' {
+		return false
+	}
+	for i, c := range id[4:] {
+		if i != 4 && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
 }
 
 func column(line []byte, n int) []byte {
