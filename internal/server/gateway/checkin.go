@@ -17,6 +17,10 @@ import (
 // certificates, windows and catalog expiry depend on it.
 const maxSkew = 10 * time.Minute
 
+// maxProblem bounds the text of an agent's problem in bytes; agents cut theirs
+// at half of it.
+const maxProblem = 4 << 10
+
 // checkIn answers a contact. An unchanged machine costs one small read, one
 // row in a group commit, and a reply of some 100 bytes.
 func (g *Gateway) checkIn(w http.ResponseWriter, r *http.Request, p peer) error {
@@ -59,7 +63,7 @@ func checkContact(m wire.CheckIn) error {
 			return err
 		}
 	}
-	if len(m.Problem) > 2000 || slices.Contains([]byte(m.Problem), 0) {
+	if len(m.Problem) > maxProblem || slices.Contains([]byte(m.Problem), 0) {
 		return fault.New(fault.Invalid, "the problem's text is too long or not text")
 	}
 	if m.Root != "" && !isHash(m.Root) || len(m.Sections) > len(inventory.Sections()) {

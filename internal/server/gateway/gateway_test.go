@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,6 +154,7 @@ func TestClockSkewIsReported(t *testing.T) {
 	if c.Problem == "" || c.Skew > -2*time.Hour {
 		t.Errorf("contact %+v", c)
 	}
+	a.checkIn(wire.CheckIn{Problem: strings.Repeat("x", 2048)}) // what an agent's text is cut at
 	a.checkIn(wire.CheckIn{})
 	if c, err = w.db.In(estate.InTenant("acme")).Contact(t.Context(), a.id); err != nil || c.Problem != "" {
 		t.Errorf("contact %+v, %v", c, err)

@@ -73,9 +73,8 @@ type Mirror struct {
 
 // state is what stands in mirror.json: the catalog in use.
 type state struct {
-	Version int64                `json:"version"`
-	Synced  time.Time            `json:"synced"`
-	Shards  map[string]shardFile `json:"shards"`
+	Synced time.Time            `json:"synced"`
+	Shards map[string]shardFile `json:"shards"`
 }
 
 // shardFile is one unpacked shard.
@@ -197,11 +196,21 @@ func (m *Mirror) saveState(s state) error {
 	return atomicfile.Write(m.statePath(), data, 0o644)
 }
 
-// Version is the version of the catalog in use, 0 before the first.
+// Version is the version of the catalog in use as its shards carry it and
+// agents report it, 0 before the first.
 func (m *Mirror) Version() int64 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.good.Version
+	return m.good.version()
+}
+
+// version is the newest of the shards'; those of one publication carry the same.
+func (s state) version() int64 {
+	var v int64
+	for _, f := range s.Shards {
+		v = max(v, f.Version)
+	}
+	return v
 }
 
 // Shard returns the open shard of a platform. It stays readable for as long as

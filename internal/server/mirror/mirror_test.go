@@ -156,7 +156,7 @@ func TestSync(t *testing.T) {
 	mustSync(t, m, w.now, true)
 	mustSync(t, m, w.now, false)
 	shard, ok := m.Shard("debian-12-amd64")
-	if !ok || shard.Header().Version != 1 || m.Version() == 0 {
+	if !ok || shard.Header().Version != 1 || m.Version() != 1 {
 		t.Fatalf("shard %v, version %d", ok, m.Version())
 	}
 	index := payloadOf("index one")
@@ -291,8 +291,8 @@ func TestTrustRow3LastGoodStays(t *testing.T) {
 				if _, err := cl.Refresh(t.Context(), w.now.Add(-60*24*time.Hour)); err != nil && name != "expired catalog" {
 					t.Errorf("agents: %v", err)
 				}
-				if st := cl.Status(); name != "expired catalog" && st.Version != version {
-					t.Errorf("agents are served version %d", st.Version)
+				if tg, err := cl.Target("catalog/debian-12-amd64.shard.zst"); name != "expired catalog" && (err != nil || !strings.Contains(string(tg.Custom), `"version":1`)) {
+					t.Errorf("agents are served %s, %v", tg.Custom, err)
 				}
 			}
 		})

@@ -15,6 +15,9 @@ type Status struct {
 	Fingerprint string `json:"fingerprint"`
 	// Version of the catalog in use; 0 before the first.
 	Version int64 `json:"version"`
+	// Metadata is the version of the newest verified signatures (TUF's
+	// targets role); after a Sync that failed it may be ahead of Version.
+	Metadata int64 `json:"metadata"`
 	// Created is when the publisher made it; Age is how old it is now.
 	Created time.Time     `json:"created,omitzero"`
 	Age     time.Duration `json:"age"`
@@ -54,13 +57,13 @@ func (m *Mirror) Status(now time.Time) Status {
 	trust := m.client.Status()
 	targets := trust.Roles[repo.Targets]
 	s := Status{
-		Source: m.cfg.Source, Fingerprint: trust.Fingerprint, Expires: trust.Expires,
+		Source: m.cfg.Source, Fingerprint: trust.Fingerprint, Metadata: trust.Version, Expires: trust.Expires,
 		Expired: trust.Version > 0 && trust.Expired(now), Signers: targets.Signers, Threshold: targets.Threshold,
 	}
 	platforms := m.Platforms()
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	s.Version, s.Synced, s.Attempted = m.good.Version, m.good.Synced, m.last.at
+	s.Version, s.Synced, s.Attempted = m.good.version(), m.good.Synced, m.last.at
 	for _, p := range platforms {
 		shard, f := m.shards[p], m.good.Shards[p]
 		if shard == nil {

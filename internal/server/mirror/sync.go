@@ -64,7 +64,7 @@ func (m *Mirror) sync(ctx context.Context, now time.Time) ([]string, error) {
 	if _, err := m.client.Refresh(ctx, now); err != nil {
 		return nil, err
 	}
-	next := state{Version: m.client.Status().Version, Synced: now, Shards: map[string]shardFile{}}
+	next := state{Synced: now, Shards: map[string]shardFile{}}
 	shards := map[string]*catalog.Shard{}
 	var fresh []string
 	for _, t := range m.client.Targets() {
