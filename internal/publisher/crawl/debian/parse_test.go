@@ -199,3 +199,19 @@ func FuzzParseTracker(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkParsePackages reads an index of the size of Debian 12's main.
+func BenchmarkParsePackages(b *testing.B) {
+	var index bytes.Buffer
+	filler := "Depends: " + strings.Repeat("libsomething (>= 1.0), ", 12) + "libc6\nDescription: " + strings.Repeat("x", 300) + "\n"
+	for i := range 63440 {
+		index.WriteString(strings.TrimSuffix(stanza(fmt.Sprintf("Package: tool%d", i), "Source: src"), "\n") + filler + "\n")
+	}
+	b.SetBytes(int64(index.Len()))
+	for b.Loop() {
+		n := 0
+		if err := debian.ParsePackages(bytes.NewReader(index.Bytes()), func(debian.Package) { n++ }, func(crawl.Rejection) {}); err != nil || n != 63440 {
+			b.Fatal(n, err)
+		}
+	}
+}
