@@ -4,6 +4,7 @@
 package approval
 
 import (
+	"slices"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/estate"
@@ -102,10 +103,5 @@ func appliesTo(group estate.GroupID, groups []estate.GroupID) bool {
 	if group == "" {
 		return true
 	}
-	for _, g := range groups {
-		if g == group {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(groups, group)
 }

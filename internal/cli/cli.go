@@ -92,8 +92,7 @@ func Run(ctx context.Context, args []string, out, errOut io.Writer, own ...*cobr
 	if err == nil {
 		return ExitOK
 	}
-	var q quiet
-	if errors.As(err, &q) {
+	if q, ok := errors.AsType[quiet](err); ok {
 		return int(q)
 	}
 	Explain(errOut, err)

@@ -85,11 +85,12 @@ func readSettings(file string) (settings, error) {
 
 // tenantPath returns the path of a tenant's resource; parts are escaped.
 func (c *client) tenantPath(parts ...string) string {
-	path := "/api/v1/tenants/" + url.PathEscape(c.o.tenant)
+	var path strings.Builder
+	path.WriteString("/api/v1/tenants/" + url.PathEscape(c.o.tenant))
 	for _, p := range parts {
-		path += "/" + url.PathEscape(p)
+		path.WriteString("/" + url.PathEscape(p))
 	}
-	return path
+	return path.String()
 }
 
 // call makes one request; in and out may be nil.

@@ -141,8 +141,10 @@ func (o *options) listHosts(list []host) error {
 		if h.Problem != "" {
 			notes = append(notes, h.Problem)
 		}
-		rows = append(rows, []string{h.Hostname, h.Health, strconv.Itoa(h.MissingSecurity), strconv.Itoa(h.Missing),
-			strconv.Itoa(h.Exploited), h.OS, state, string(h.ID), strings.Join(notes, "; ")})
+		rows = append(rows, []string{
+			h.Hostname, h.Health, strconv.Itoa(h.MissingSecurity), strconv.Itoa(h.Missing),
+			strconv.Itoa(h.Exploited), h.OS, state, string(h.ID), strings.Join(notes, "; "),
+		})
 	}
 	return o.table([]string{"HOST", "HEALTH", "SECURITY", "MISSING", "EXPLOITED", "SYSTEM", "CONTACT", "ID", "NOTES"}, rows)
 }

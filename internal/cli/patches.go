@@ -87,8 +87,10 @@ func (o *options) listPatches(list []patchRow) error {
 	})
 	rows := make([][]string, 0, len(list))
 	for _, p := range list {
-		rows = append(rows, []string{severityText(p.Severity, p.Exploited), string(p.Class), strconv.Itoa(p.NeededBy),
-			strconv.Itoa(p.CVEs), string(p.Approval), string(p.ID)})
+		rows = append(rows, []string{
+			severityText(p.Severity, p.Exploited), string(p.Class), strconv.Itoa(p.NeededBy),
+			strconv.Itoa(p.CVEs), string(p.Approval), string(p.ID),
+		})
 	}
 	return o.table([]string{"SEVERITY", "CLASS", "NEEDED BY", "CVES", "APPROVAL", "PATCH"}, rows)
 }
@@ -140,7 +142,6 @@ func (o *options) showPatch(cmd *cobra.Command, c *client, id string) error {
 
 // choice is how approve and deploy name patches.
 type choice struct {
-	patches  []string
 	security bool
 	atLeast  string
 	missing  bool

@@ -29,18 +29,25 @@ type fleet struct {
 func (f *fleet) Approval(_ estate.EndpointID, id patch.ID) approval.State { return f.approvals[id] }
 func (f *fleet) Lacks(_ estate.EndpointID, id patch.ID) bool              { return f.lacks[id] }
 func (f *fleet) StagedHere([]patch.Payload) (bool, string)                { return f.staged, f.problem }
-func (f *fleet) Started(time.Time) (int, int)                             { return f.started, f.endpoints }
+
+func (f *fleet) Started(time.Time) (int, int) { return f.started, f.endpoints }
 
 func ready() *fleet {
-	return &fleet{approvals: map[patch.ID]approval.State{"p1": approval.Approved, "p2": approval.Approved},
-		lacks: map[patch.ID]bool{"p1": true, "p2": true}, staged: true, endpoints: 100}
+	return &fleet{
+		approvals: map[patch.ID]approval.State{"p1": approval.Approved, "p2": approval.Approved},
+		lacks:     map[patch.ID]bool{"p1": true, "p2": true}, staged: true, endpoints: 100,
+	}
 }
 
 func oneTask() (Deployment, []Task) {
-	d := Deployment{ID: "d1", Tenant: "main", Status: Running, Created: start, Patches: []patch.ID{"p1", "p2"},
-		Rings: []Ring{{Name: "all", Endpoints: []estate.EndpointID{"e1"}}}, Policy: DefaultPolicy()}
-	return d, []Task{{ID: "t1", Deployment: "d1", Tenant: "main", Endpoint: "e1", State: Queued, Attempt: 1,
-		Created: start, Since: start, Patches: []PatchRef{{ID: "p1"}, {ID: "p2"}}}}
+	d := Deployment{
+		ID: "d1", Tenant: "main", Status: Running, Created: start, Patches: []patch.ID{"p1", "p2"},
+		Rings: []Ring{{Name: "all", Endpoints: []estate.EndpointID{"e1"}}}, Policy: DefaultPolicy(),
+	}
+	return d, []Task{{
+		ID: "t1", Deployment: "d1", Tenant: "main", Endpoint: "e1", State: Queued, Attempt: 1,
+		Created: start, Since: start, Patches: []PatchRef{{ID: "p1"}, {ID: "p2"}},
+	}}
 }
 
 // turn advances and folds the changes back.

@@ -54,8 +54,7 @@ func (u unknown) Error() string { return u.reason }
 func Unknown(reason string) error { return unknown{reason} }
 
 func reasonOf(err error) string {
-	var u unknown
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[unknown](err); ok {
 		return u.reason
 	}
 	return err.Error()

@@ -86,8 +86,7 @@ func New(code Code, format string, args ...any) *Error {
 // fault its hint is kept, so that advice given low down reaches the person.
 func Wrap(cause error, code Code, format string, args ...any) *Error {
 	e := &Error{Code: code, Message: fmt.Sprintf(format, args...), Cause: cause}
-	var inner *Error
-	if errors.As(cause, &inner) {
+	if inner, ok := errors.AsType[*Error](cause); ok {
 		e.Hint = inner.Hint
 	}
 	return e
@@ -99,8 +98,7 @@ func CodeOf(err error) Code {
 	if err == nil {
 		return ""
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return Internal

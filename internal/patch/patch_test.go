@@ -140,10 +140,14 @@ func TestGolden(t *testing.T) {
 	windows := Patch{
 		ID: "windows-11:amd64:KB5034441:1", Vendor: "microsoft", Platform: "windows-11-amd64", Product: "KB5034441", Version: "10.0.22621.3007",
 		Classification: Rollup, Severity: Unknown, Applicable: &detect.Rule{Always: &yes}, Installed: &detect.Rule{Always: &yes},
-		Items: []Item{{Kind: "msu", Name: "KB5034441", Version: "10.0.22621.3007", PhasedPercent: 10, Archives: []string{"0123456789abcdef"},
-			Payload: Payload{SHA256: strings.Repeat("cd", 32), Size: 1, Name: "kb.msu", URL: "https://vendor.example/kb.msu", Signer: "CN=Vendor"}}},
-		Install: Manifest{Kind: "msu", Argv: []string{"wusa.exe", "{payload}", "/quiet"}, UninstallArgv: []string{"wusa.exe", "/uninstall"},
-			ExitCodes: map[int]ExitMeaning{3010: ExitRebootDue, 1618: ExitBusy}, Reboot: RebootAlways},
+		Items: []Item{{
+			Kind: "msu", Name: "KB5034441", Version: "10.0.22621.3007", PhasedPercent: 10, Archives: []string{"0123456789abcdef"},
+			Payload: Payload{SHA256: strings.Repeat("cd", 32), Size: 1, Name: "kb.msu", URL: "https://vendor.example/kb.msu", Signer: "CN=Vendor"},
+		}},
+		Install: Manifest{
+			Kind: "msu", Argv: []string{"wusa.exe", "{payload}", "/quiet"}, UninstallArgv: []string{"wusa.exe", "/uninstall"},
+			ExitCodes: map[int]ExitMeaning{3010: ExitRebootDue, 1618: ExitBusy}, Reboot: RebootAlways,
+		},
 		Evidence: Evidence{Verdict: Proven},
 	}
 	golden(t, "patch.json", []Patch{openssl(), windows})

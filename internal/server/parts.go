@@ -60,16 +60,9 @@ func (s shelf) Shards() []*catalog.Shard {
 func (s shelf) Status() api.CatalogStatus {
 	st := s.m.Status(s.now())
 	out := api.CatalogStatus{Version: st.Version, Created: st.Created, Expires: st.Expires, Source: st.Source, Signers: st.Signers, Error: st.Error}
-	seen := map[string]bool{}
 	out.Version = 0 // people know catalogs by the publisher's number, not by the signatures'
 	for _, p := range st.Platforms {
 		out.Version = max(out.Version, p.Version)
-		for _, n := range p.Notes {
-			if !seen[n] {
-				seen[n] = true
-				out.Notes = append(out.Notes, n)
-			}
-		}
 	}
 	return out
 }

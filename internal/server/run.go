@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -133,8 +134,19 @@ func (s *Server) Findings(id estate.EndpointID) ([]catalog.Finding, error) {
 	return s.index.Findings(estate.DefaultTenant, id)
 }
 
-// Status says where the catalog stands.
-func (s *Server) Status() api.CatalogStatus { return shelf{s.mirror, s.cfg.Now}.Status() }
+// Status says where the catalog stands, with the notes of every platform's
+// shard, each once.
+func (s *Server) Status() api.CatalogStatus {
+	out := shelf{s.mirror, s.cfg.Now}.Status()
+	for _, p := range s.mirror.Status(s.cfg.Now()).Platforms {
+		for _, n := range p.Notes {
+			if !slices.Contains(out.Notes, n) {
+				out.Notes = append(out.Notes, n)
+			}
+		}
+	}
+	return out
+}
 
 // ConsoleURL is where people open the console.
 func (s *Server) ConsoleURL() string {
