@@ -46,8 +46,8 @@ func (b book) finding(e estate.Endpoint, f catalog.Finding) Finding {
 }
 
 type approvalsIn struct {
-	inT
-	paging
+	TenantPath
+	Paging
 	Patch string `query:"patch" maxLength:"512" doc:"Decisions on one patch alone"`
 }
 
@@ -87,7 +87,7 @@ type Decision struct {
 }
 
 func (a *API) decide(ctx context.Context, in *struct {
-	inT
+	TenantPath
 	Body Decision
 },
 ) (*listed[approval.Approval], error) {
@@ -231,7 +231,7 @@ func (a *API) neededBy(t estate.TenantID, group *estate.Group) map[patch.ID]int 
 	return out
 }
 
-func (a *API) withdraw(ctx context.Context, in *byID) (*none, error) {
+func (a *API) withdraw(ctx context.Context, in *ByID) (*none, error) {
 	data := a.Data(of(ctx).scope)
 	one, err := data.Approval(ctx, in.ID)
 	if err != nil {

@@ -105,7 +105,7 @@ func (n NewDeployment) validate() error {
 func (t Targets) empty() bool { return len(t.Endpoints) == 0 && len(t.Groups) == 0 && !t.All }
 
 func (a *API) deploy(ctx context.Context, in *struct {
-	inT
+	TenantPath
 	Body NewDeployment
 },
 ) (*answered[Deployment], error) {

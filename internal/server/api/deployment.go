@@ -21,8 +21,8 @@ type Task struct {
 }
 
 func (a *API) deployments(ctx context.Context, in *struct {
-	inT
-	paging
+	TenantPath
+	Paging
 },
 ) (*listed[Deployment], error) {
 	data := a.Data(of(ctx).scope)
@@ -59,14 +59,14 @@ func (a *API) withCounts(ctx context.Context, id deploy.ID) (Deployment, error) 
 	return Deployment{Deployment: d, Counts: counts[id]}, err
 }
 
-func (a *API) deployment(ctx context.Context, in *byID) (*answered[Deployment], error) {
+func (a *API) deployment(ctx context.Context, in *ByID) (*answered[Deployment], error) {
 	d, err := a.withCounts(ctx, deploy.ID(in.ID))
 	return &answered[Deployment]{Body: d}, err
 }
 
 type tasksIn struct {
-	byID
-	paging
+	ByID
+	Paging
 	State []deploy.State `query:"state" maxItems:"30" doc:"Tasks in these states alone"`
 }
 
@@ -103,12 +103,21 @@ func (a *API) named(ctx context.Context, list []deploy.Task, known map[estate.En
 	return out, nil
 }
 
-// verbIn is a person's word on a deployment.
+// Verb is a person's word on a deployment.
+type Verb struct {
+	Reason string `json:"reason,omitempty" maxLength:"4096"`
+}
+
 type verbIn struct {
-	byID
-	Body struct {
-		Reason string `json:"reason,omitempty" maxLength:"4096"`
-	} `required:"false"`
+	ByID
+	Body *Verb // may be left out
+}
+
+func (in *verbIn) reason() string {
+	if in.Body == nil {
+		return ""
+	}
+	return in.Body.Reason
 }
 
 func (a *API) halt(ctx context.Context, in *verbIn) (*answered[Deployment], error) {
@@ -129,7 +138,7 @@ func (a *API) steer(ctx context.Context, in *verbIn, to deploy.Status, from ...d
 	if _, err := a.withCounts(ctx, id); err != nil { // before the loop, which knows all tenants, is asked
 		return nil, err
 	}
-	note(ctx, in.ID, in.Body.Reason)
+	note(ctx, in.ID, in.reason())
 	_, err := a.Deployments.Update(ctx, q.scope.Tenant, id, func(d deploy.Deployment) (deploy.Deployment, error) {
 		for _, s := range from {
 			if d.Status != s {
@@ -138,8 +147,8 @@ func (a *API) steer(ctx context.Context, in *verbIn, to deploy.Status, from ...d
 			d.Status, d.Reason = to, ""
 			if to != deploy.Running {
 				d.Reason = "by " + q.actor.Name
-				if in.Body.Reason != "" {
-					d.Reason += ": " + in.Body.Reason
+				if in.reason() != "" {
+					d.Reason += ": " + in.reason()
 				}
 			}
 			return d, nil

@@ -11,15 +11,15 @@ import (
 )
 
 func (a *API) groups(ctx context.Context, in *struct {
-	inT
-	paging
+	TenantPath
+	Paging
 },
 ) (*listed[estate.Group], error) {
 	all, err := a.Data(of(ctx).scope).Groups(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return cut(all, nil, in.paging, func(g estate.Group) string { return string(g.ID) })
+	return cut(all, nil, in.Paging, func(g estate.Group) string { return string(g.ID) })
 }
 
 // NewGroup is a group as it is written. The tenant is that of the path.
@@ -31,7 +31,7 @@ type NewGroup struct {
 }
 
 func (a *API) createGroup(ctx context.Context, in *struct {
-	inT
+	TenantPath
 	Body NewGroup
 },
 ) (*answered[estate.Group], error) {
@@ -48,7 +48,7 @@ func (a *API) createGroup(ctx context.Context, in *struct {
 }
 
 func (a *API) putGroup(ctx context.Context, in *struct {
-	byID
+	ByID
 	Body NewGroup
 },
 ) (*answered[estate.Group], error) {
@@ -78,21 +78,21 @@ func (a *API) writeGroup(ctx context.Context, t estate.TenantID, id estate.Group
 	return &answered[estate.Group]{Body: *kept}, nil
 }
 
-func (a *API) deleteGroup(ctx context.Context, in *byID) (*none, error) {
+func (a *API) deleteGroup(ctx context.Context, in *ByID) (*none, error) {
 	note(ctx, in.ID, "")
 	return nil, a.Data(of(ctx).scope).DeleteGroup(ctx, in.tenant(), estate.GroupID(in.ID))
 }
 
 func (a *API) tokens(ctx context.Context, in *struct {
-	inT
-	paging
+	TenantPath
+	Paging
 },
 ) (*listed[estate.Token], error) {
 	all, err := a.Data(of(ctx).scope).Tokens(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return cut(all, nil, in.paging, func(t estate.Token) string { return t.ID })
+	return cut(all, nil, in.Paging, func(t estate.Token) string { return t.ID })
 }
 
 // NewToken asks for an enrolment token.
@@ -115,7 +115,7 @@ type Token struct {
 const longestToken = 90 * 24 * time.Hour
 
 func (a *API) createToken(ctx context.Context, in *struct {
-	inT
+	TenantPath
 	Body NewToken
 },
 ) (*answered[Token], error) {
@@ -148,12 +148,12 @@ func (a *API) createToken(ctx context.Context, in *struct {
 	return &answered[Token]{Body: Token{Token: t, Secret: secret, Command: a.EnrolCommand(secret)}}, nil
 }
 
-func (a *API) deleteToken(ctx context.Context, in *byID) (*none, error) {
+func (a *API) deleteToken(ctx context.Context, in *ByID) (*none, error) {
 	note(ctx, in.ID, "")
 	return nil, a.Data(of(ctx).scope).RevokeToken(ctx, in.ID, a.Now().UTC())
 }
 
-func (a *API) tenants(ctx context.Context, in *paging) (*listed[estate.Tenant], error) {
+func (a *API) tenants(ctx context.Context, in *Paging) (*listed[estate.Tenant], error) {
 	all, err := a.Data(of(ctx).scope).Tenants(ctx)
 	if err != nil {
 		return nil, err
@@ -177,15 +177,15 @@ func (a *API) createTenant(ctx context.Context, in *struct{ Body NewTenant }) (*
 }
 
 func (a *API) sites(ctx context.Context, in *struct {
-	inT
-	paging
+	TenantPath
+	Paging
 },
 ) (*listed[estate.Site], error) {
 	all, err := a.Data(of(ctx).scope).Sites(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return cut(all, nil, in.paging, func(s estate.Site) string { return string(s.ID) })
+	return cut(all, nil, in.Paging, func(s estate.Site) string { return string(s.ID) })
 }
 
 // NewSite is a site as it is written.
@@ -196,7 +196,7 @@ type NewSite struct {
 }
 
 func (a *API) putSite(ctx context.Context, in *struct {
-	inT
+	TenantPath
 	Body NewSite
 },
 ) (*answered[estate.Site], error) {

@@ -62,8 +62,8 @@ func (a *API) hostOf(e estate.Endpoint) Host {
 }
 
 type hostsIn struct {
-	inT
-	paging
+	TenantPath
+	Paging
 	Q     string `query:"q" maxLength:"253" doc:"Beginning of the host name"`
 	Group string `query:"group" maxLength:"63"`
 	Site  string `query:"site" maxLength:"63"`
@@ -103,7 +103,7 @@ func (a *API) snapshot(ctx context.Context, id estate.EndpointID) (inventory.Sna
 	return snap, scanned, err
 }
 
-func (a *API) host(ctx context.Context, in *byID) (*answered[HostDetail], error) {
+func (a *API) host(ctx context.Context, in *ByID) (*answered[HostDetail], error) {
 	e, err := a.endpoint(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -124,8 +124,8 @@ func (a *API) host(ctx context.Context, in *byID) (*answered[HostDetail], error)
 }
 
 type packagesIn struct {
-	byID
-	paging
+	ByID
+	Paging
 	Q string `query:"q" maxLength:"253" doc:"Part of the package's name"`
 }
 
@@ -139,7 +139,7 @@ func (a *API) hostPackages(ctx context.Context, in *packagesIn) (*listed[invento
 		return nil, err
 	}
 	fits := func(p inventory.Package) bool { return in.Q == "" || strings.Contains(p.Name, in.Q) }
-	return cut(snap.Packages, fits, in.paging, func(p inventory.Package) string {
+	return cut(snap.Packages, fits, in.Paging, func(p inventory.Package) string {
 		return p.Kind + "\x00" + p.Name + "\x00" + p.Arch + "\x00" + p.Version
 	})
 }
@@ -153,8 +153,8 @@ type Finding struct {
 }
 
 func (a *API) hostMissing(ctx context.Context, in *struct {
-	byID
-	paging
+	ByID
+	Paging
 },
 ) (*listed[Finding], error) {
 	e, err := a.endpoint(ctx, in.ID)
@@ -169,7 +169,7 @@ func (a *API) hostMissing(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	page, err := cut(sorted(findings), nil, in.paging, findingKey)
+	page, err := cut(sorted(findings), nil, in.Paging, findingKey)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +180,7 @@ func (a *API) hostMissing(ctx context.Context, in *struct {
 	return pageOf(out, page.Body.Next), nil
 }
 
-func (a *API) scanHost(ctx context.Context, in *byID) (*none, error) {
+func (a *API) scanHost(ctx context.Context, in *ByID) (*none, error) {
 	e, err := a.endpoint(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -193,7 +193,7 @@ func (a *API) scanHost(ctx context.Context, in *byID) (*none, error) {
 	return nil, nil //nolint:nilnil // an answer without a body
 }
 
-func (a *API) revokeHost(ctx context.Context, in *byID) (*none, error) {
+func (a *API) revokeHost(ctx context.Context, in *ByID) (*none, error) {
 	e, err := a.endpoint(ctx, in.ID)
 	if err != nil {
 		return nil, err

@@ -11,8 +11,8 @@ import (
 )
 
 type missingIn struct {
-	inT
-	paging
+	TenantPath
+	Paging
 	Host      string         `query:"host" maxLength:"63" doc:"One machine alone, by id"`
 	Severity  patch.Severity `query:"severity" enum:"critical,important,moderate,low,unknown"`
 	Security  bool           `query:"security"`

@@ -12,7 +12,7 @@ import (
 // cut takes one page out of a list in memory that is sorted by a unique key.
 // The cursor is the key of the page's last row, so a row that came or went
 // between two pages moves no other.
-func cut[T any](list []T, fits func(T) bool, p paging, key func(T) string) (*listed[T], error) {
+func cut[T any](list []T, fits func(T) bool, p Paging, key func(T) string) (*listed[T], error) {
 	after, err := openCursor(p.After, 1)
 	if err != nil {
 		return nil, err

@@ -62,7 +62,9 @@ func (c *rowCache) of(all []*catalog.Shard, s *catalog.Shard) *shardRows {
 		}
 	}
 	r := readRows(s)
-	next[s] = r
+	if r.err == nil {
+		next[s] = r
+	}
 	c.shard = next
 	return r
 }
@@ -142,8 +144,8 @@ type found struct {
 }
 
 type patchesIn struct {
-	inT
-	paging
+	TenantPath
+	Paging
 	Q        string         `query:"q" maxLength:"253" doc:"Part of a product's name, a version, an advisory or a CVE"`
 	Severity patch.Severity `query:"severity" enum:"critical,important,moderate,low,unknown"`
 	Security bool           `query:"security" doc:"Security updates alone"`
@@ -166,7 +168,7 @@ func (a *API) patches(ctx context.Context, in *patchesIn) (*listed[PatchRow], er
 		return (!in.Needed || needed[r.ID] > 0) && (!in.Security || r.Security()) &&
 			(in.Severity == "" || r.Severity == in.Severity) && (text == "" || strings.Contains(r.search, text)) &&
 			(in.Approval == "" || book.state(r.ID, nil) == in.Approval)
-	}, in.paging, func(r PatchRow) string { return string(r.ID) })
+	}, in.Paging, func(r PatchRow) string { return string(r.ID) })
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +191,7 @@ type PatchDetail struct {
 	Approvals       []approval.Approval   `json:"approvals" nullable:"false"`
 }
 
-func (a *API) patch(ctx context.Context, in *byID) (*answered[PatchDetail], error) {
+func (a *API) patch(ctx context.Context, in *ByID) (*answered[PatchDetail], error) {
 	f, shard, err := a.find(patch.ID(in.ID))
 	if err != nil {
 		return nil, err
@@ -240,15 +242,15 @@ func (a *API) refs(ctx context.Context, ids []estate.EndpointID) ([]HostRef, err
 }
 
 func (a *API) patchHosts(ctx context.Context, in *struct {
-	byID
-	paging
+	ByID
+	Paging
 },
 ) (*listed[HostRef], error) {
 	if _, _, err := a.find(patch.ID(in.ID)); err != nil {
 		return nil, err
 	}
 	ids := a.Index.WhoLacks(of(ctx).scope.Tenant, patch.ID(in.ID))
-	page, err := cut(ids, nil, in.paging, func(id estate.EndpointID) string { return string(id) })
+	page, err := cut(ids, nil, in.Paging, func(id estate.EndpointID) string { return string(id) })
 	if err != nil {
 		return nil, err
 	}

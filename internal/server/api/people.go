@@ -94,7 +94,7 @@ func (a *API) setup(ctx context.Context, in *struct{ Body Setup }) (*answered[Me
 	return a.meOf(ctx, actor)
 }
 
-func (a *API) users(ctx context.Context, in *paging) (*listed[estate.User], error) {
+func (a *API) users(ctx context.Context, in *Paging) (*listed[estate.User], error) {
 	all, err := a.Auth.Users(ctx, of(ctx).scope)
 	if err != nil {
 		return nil, err
@@ -154,7 +154,7 @@ func (a *API) deleteUser(ctx context.Context, in *idIn) (*none, error) {
 	return nil, a.Auth.DeleteUser(ctx, of(ctx).scope, estate.UserID(in.ID))
 }
 
-func (a *API) keys(ctx context.Context, in *paging) (*listed[estate.Key], error) {
+func (a *API) keys(ctx context.Context, in *Paging) (*listed[estate.Key], error) {
 	all, err := a.Auth.Keys(ctx, of(ctx).scope)
 	if err != nil {
 		return nil, err

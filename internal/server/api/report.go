@@ -16,7 +16,7 @@ import (
 )
 
 type reportIn struct {
-	inT
+	TenantPath
 	Kind       string    `path:"kind" enum:"tasks,missing,hosts,approvals"`
 	Format     string    `query:"format" enum:"json,csv,html" default:"json"`
 	Deployment string    `query:"deployment" maxLength:"63" doc:"Tasks of one deployment alone"`
@@ -110,8 +110,8 @@ type AuditEntry struct {
 }
 
 func (a *API) auditLog(ctx context.Context, in *struct {
-	inT
-	paging
+	TenantPath
+	Paging
 },
 ) (*listed[AuditEntry], error) {
 	before := int64(0)
@@ -139,7 +139,7 @@ func (a *API) auditLog(ctx context.Context, in *struct {
 	return pageOf(out, next), err
 }
 
-func (a *API) auditExport(ctx context.Context, in *inT) (*huma.StreamResponse, error) {
+func (a *API) auditExport(ctx context.Context, in *TenantPath) (*huma.StreamResponse, error) {
 	return a.download("application/x-ndjson", "fettle-audit-"+in.Tenant+".ndjson", func(w io.Writer) error {
 		return a.Audit.Export(ctx, in.tenant(), w)
 	}), nil

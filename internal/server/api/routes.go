@@ -125,21 +125,22 @@ type answered[T any] struct{ Body T }
 // none is an answer without a body.
 type none struct{}
 
-// inT is the tenant in the path.
-type inT struct {
+// TenantPath is the tenant in a path. It is exported for huma, which sees no
+// other embedded types.
+type TenantPath struct {
 	Tenant string `path:"t" doc:"Tenant" pattern:"^[a-z0-9][a-z0-9-]{0,62}$"`
 }
 
-func (in inT) tenant() estate.TenantID { return estate.TenantID(in.Tenant) }
+func (in TenantPath) tenant() estate.TenantID { return estate.TenantID(in.Tenant) }
 
-// byID is one thing of a tenant.
-type byID struct {
-	inT
+// ByID is one thing of a tenant.
+type ByID struct {
+	TenantPath
 	ID string `path:"id" maxLength:"512"`
 }
 
-// paging is where a page begins and how long it is.
-type paging struct {
+// Paging is where a page begins and how long it is.
+type Paging struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"Rows in a page"`
 	After string `query:"after" maxLength:"4096" doc:"The cursor that the page before gave"`
 }

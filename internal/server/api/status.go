@@ -46,9 +46,6 @@ func (a *API) status(ctx context.Context, _ *struct{}) (*answered[Status], error
 	for _, s := range a.Catalog.Shards() {
 		h, c := s.Header(), s.Counts()
 		out.Catalog.Platforms = append(out.Catalog.Platforms, Platform{h.Platform, c.Patches, c.Advisories, c.Vulnerabilities})
-		for _, n := range h.Notes {
-			out.Catalog.Notes = append(out.Catalog.Notes, h.Platform+": "+n)
-		}
 	}
 	counts, err := a.counts(ctx)
 	out.Counts = counts

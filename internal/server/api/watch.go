@@ -24,7 +24,7 @@ const writeTimeout = 30 * time.Second
 // a Task for every task's present state and then for each change, without its
 // history; "deployment" with a Deployment at the beginning and when its status
 // changes. The stream ends after the deployment has.
-func (a *API) watch(ctx context.Context, in *byID) (*huma.StreamResponse, error) {
+func (a *API) watch(ctx context.Context, in *ByID) (*huma.StreamResponse, error) {
 	d, err := a.withCounts(ctx, deploy.ID(in.ID))
 	if err != nil {
 		return nil, err
