@@ -79,18 +79,21 @@ func checkInit(files []source) []string {
 	return bad
 }
 
-// checkMains wants each program's main.go to be short and alone.
+// checkMains wants each program's main.go to be short, and what stands beside
+// it to put wings together and nothing else: only cmd may import several wings,
+// so the subcommands that need them (up, publisher, server) stand there.
 func checkMains(files []source) []string {
 	var bad []string
 	for _, f := range files {
 		if top, _, _ := strings.Cut(f.dir, "/"); top != "cmd" || f.test {
 			continue
 		}
+		limit := 20
 		if path.Base(f.file) != "main.go" {
-			bad = append(bad, f.file+": a program is main.go alone; the rest belongs into its wing")
+			limit = 260
 		}
-		if f.line > 20 {
-			bad = append(bad, fmt.Sprintf("%s has %d lines, at most 20", f.file, f.line))
+		if f.line > limit {
+			bad = append(bad, fmt.Sprintf("%s has %d lines, at most %d", f.file, f.line, limit))
 		}
 	}
 	return bad
