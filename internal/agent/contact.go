@@ -137,15 +137,16 @@ func (a *Agent) sync(ctx context.Context) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	before := a.catalogProblem
 	a.catalogProblem = ""
 	if err != nil {
 		a.catalogProblem = "catalog: " + fault.Public(err)
 		a.log.Warn("catalog not brought up to date", "error", err)
 	}
-	if reply.Catalog > a.catalog {
-		a.catalog = reply.Catalog
+	if reply.Catalog > a.catalog || a.catalogProblem != before {
 		poke(a.hurry) // the server waits to hear it
 	}
+	a.catalog = max(a.catalog, reply.Catalog)
 }
 
 // scanIfDue takes stock when nothing is known, after a reboot, when the package
