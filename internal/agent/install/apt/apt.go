@@ -25,9 +25,10 @@
 // unit may kill it: KillMode=process in systemd (with the default,
 // control-group, a restart of the agent kills dpkg in mid-work), and no
 // memory limit that counts dpkg's work as the agent's. Recover waits for an
-// apt that still runs, by dpkg's lock, before it looks at the outcome. When
-// apt-get itself dies, its terminal goes, dpkg and the maintainer scripts get
-// SIGHUP and end, and Recover lets dpkg finish what is half done.
+// apt that still runs, by dpkg's lock, before it looks at the outcome. A dpkg
+// whose apt-get was killed goes on too, with SIGHUP ignored; it is waited for
+// in the same way. Only when the job's time is up are both ended, the hanging
+// script included, and the next attempt lets dpkg finish what is half done.
 package apt
 
 import (
@@ -69,17 +70,20 @@ func New(runner run.Runner) *Installer { return &Installer{runner: runner} }
 
 // env is what apt-get and the maintainer scripts get: nobody is there to be
 // asked. ucf, apt-listchanges and needrestart have switches of their own.
-func env(conffile deploy.Conffile) []string {
+func (w *workspace) env() []string {
 	out := []string{
 		"TERM=dumb", "DEBIAN_FRONTEND=noninteractive", "DEBCONF_NONINTERACTIVE_SEEN=true",
 		"APT_LISTCHANGES_FRONTEND=none", "APT_LISTBUGS_FRONTEND=none",
-		"NEEDRESTART_SUSPEND=1",
+		"NEEDRESTART_SUSPEND=1", w.mark(),
 	}
-	if conffile == deploy.TakeNew {
+	if w.job.Conffile == deploy.TakeNew {
 		return append(out, "UCF_FORCE_CONFFNEW=1")
 	}
 	return append(out, "UCF_FORCE_CONFFOLD=1")
 }
+
+// mark is the variable by which a process of this task is known.
+func (w *workspace) mark() string { return "FETTLE_TASK=" + string(w.job.Task) }
 
 // workspace is one task's private apt.
 type workspace struct {
@@ -146,7 +150,7 @@ func (w *workspace) aptGet(ctx context.Context, timeout time.Duration, onLine fu
 // aptTool runs one of apt's programs with the private configuration.
 func (w *workspace) aptTool(ctx context.Context, tool string, timeout time.Duration, onLine func(run.Stream, string), args ...string) (run.Result, error) {
 	res, err := w.in.runner.Run(ctx, run.Cmd{
-		Argv: append([]string{tool, "-c", w.path("apt.conf")}, args...), Env: env(w.job.Conffile), Timeout: timeout,
+		Argv: append([]string{tool, "-c", w.path("apt.conf")}, args...), Env: w.env(), Timeout: timeout,
 		OnLine: onLine, MaxOutput: maxOutput, Grace: grace,
 	})
 	if err != nil {

@@ -62,7 +62,7 @@ func (w *workspace) versions(ctx context.Context, list []deploy.Change) map[stri
 // dpkg is a dpkg command with the task's conffile policy.
 func (w *workspace) dpkg(timeout time.Duration, onLine func(run.Stream, string), args ...string) run.Cmd {
 	argv := append([]string{"dpkg"}, conffileOptions(w.job.Conffile)...)
-	return run.Cmd{Argv: append(argv, args...), Env: env(w.job.Conffile), Timeout: timeout, OnLine: onLine, Grace: grace}
+	return run.Cmd{Argv: append(argv, args...), Env: w.env(), Timeout: timeout, OnLine: onLine, Grace: grace}
 }
 
 // interruptedDpkg reports whether dpkg was stopped in mid-work: its journal

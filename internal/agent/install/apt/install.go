@@ -160,20 +160,27 @@ func stopped(ctx context.Context, b begun, log *output, res deploy.Result) error
 		WithHint("the next attempt repairs what was left half done and goes on")
 }
 
-// letGo waits a little until what apt-get has left behind has ended too.
+// letGo ends what a stopped apt-get has left behind: dpkg goes on without it,
+// by apt's design, and so does a script that hangs. Only a dpkg that this
+// installer began is touched. What it leaves half done, the next repair
+// finishes.
 func (w *workspace) letGo(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	_ = w.waitForLock(ctx, func(install.Progress) {}) // whoever holds it then is not ours
+	for _, end := range []func(pid int){func(int) {}, askToEnd, kill} {
+		pid, path := dpkgHolder()
+		if path == "" || !hasEnv(pid, w.mark()) {
+			return
+		}
+		end(pid)
+		brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace/4)
+		_ = w.waitForLock(brief, func(install.Progress) {}) // still locked: the next step is harder
+		cancel()
+	}
 }
 
 // finishOthers configures what a failing package left behind it and installs
 // the packages that apt did not reach.
 func (w *workspace) finishOthers(ctx context.Context, b begun, specs []spec, log *output, died bool) {
-	if died {
-		w.letGo(ctx)
-	}
-	if left := w.undone(ctx, b, log); len(left) == 0 {
+	if left := w.undone(ctx, b, log); len(left) == 0 && !died {
 		return
 	}
 	if err := w.repair(ctx, log.report, log.line); err != nil {

@@ -3,6 +3,7 @@ package apt
 import (
 	"context"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,12 +48,22 @@ func (w *workspace) waitForLock(ctx context.Context, report func(install.Progres
 
 // lockedBy names the process that holds one of dpkg's locks, or "".
 func lockedBy() string {
+	pid, path := dpkgHolder()
+	if path == "" {
+		return ""
+	}
+	return "process " + strconv.Itoa(pid) + processName(strconv.Itoa(pid))
+}
+
+// dpkgHolder finds the process that holds one of dpkg's locks; path is empty
+// when nobody does.
+func dpkgHolder() (pid int, path string) {
 	for _, path := range dpkgLocks() {
 		if pid, locked := lockHolder(path); locked {
-			return "process " + pid + processName(pid)
+			return pid, path
 		}
 	}
-	return ""
+	return 0, ""
 }
 
 func processName(pid string) string {

@@ -21,6 +21,7 @@ var (
 	stepLine  = regexp.MustCompile(`^(Unpacking|Setting up|Removing) ([^\s:]+(?::[a-z0-9-]+)?) `)
 	preLine   = regexp.MustCompile(`^Preparing to unpack \S*?([^/]+\.deb) \.\.\.`)
 	errorLine = regexp.MustCompile(`^dpkg: error processing (?:package|archive) (\S+) \(--?[a-z-]+\):`)
+	fatalLine = regexp.MustCompile(`^dpkg: (?:unrecoverable fatal )?error[:,]`)
 	needLine  = regexp.MustCompile(`^dpkg: dependency problems prevent configuration of ([^\s:]+(?::[a-z0-9-]+)?):`)
 	numbered  = regexp.MustCompile(`^\d+-`)
 )
@@ -38,6 +39,7 @@ type output struct {
 	recent  []string          // what its scripts printed
 	failing string            // package whose reason comes next
 	needing string            // package whose unmet dependencies come next
+	fatal   bool              // dpkg itself can't go on; the reason comes next
 	needs   map[string]string // by package, as dpkg prints its name
 	reasons map[string]string // by package, as dpkg prints its name
 	full    string            // the disk is full: concerns every package
@@ -56,12 +58,11 @@ func (o *output) line(_ run.Stream, text string) {
 		return
 	}
 	o.keep(text[:min(len(text), 8<<10)])
-	if strings.HasPrefix(text, " ") && o.cause(strings.TrimSpace(text)) {
-		return
+	if !strings.HasPrefix(text, " ") || !o.cause(strings.TrimSpace(text)) {
+		o.failing, o.needing, o.fatal = "", "", false
+		o.failure(text)
+		o.step(text)
 	}
-	o.failing, o.needing = "", ""
-	o.failure(text)
-	o.step(text)
 	o.report(install.Progress{Percent: min(99, o.done*100/o.total), Line: text, Package: o.current})
 }
 
@@ -72,6 +73,8 @@ func (o *output) cause(text string) bool {
 		o.fail(o.failing, text)
 	case o.needing != "":
 		o.needs[o.needing] = strings.TrimSpace(o.needs[o.needing] + " " + text)
+	case o.fatal:
+		o.failure("E: dpkg: " + text)
 	default:
 		return false
 	}
@@ -84,9 +87,14 @@ func (o *output) failure(text string) {
 		o.failing, o.touched = packageOf(m[1]), true
 	} else if m := needLine.FindStringSubmatch(text); m != nil {
 		o.needing = m[1]
+	} else if fatalLine.MatchString(text) {
+		o.fatal = true
+		if strings.Contains(text, "error: ") {
+			o.errors = append(o.errors, text)
+		}
 	}
 	if strings.Contains(text, "No space left on device") && o.full == "" {
-		o.full = "the disk is full: " + strings.TrimSpace(text)
+		o.full = "the disk is full: " + strings.TrimPrefix(strings.TrimSpace(text), "E: ")
 	}
 	if sentence, ok := strings.CutPrefix(text, "E: "); ok && !strings.HasPrefix(sentence, "Sub-process ") && !slices.Contains(o.errors, sentence) {
 		o.errors = append(o.errors, sentence)

@@ -73,8 +73,10 @@ func refusals(text string) map[string]string {
 	id := ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")
-		if strings.HasPrefix(line, " ") && id != "" { // hashes of a mismatch
-			out[id] += " " + strings.TrimSpace(line)
+		if strings.HasPrefix(line, " ") && id != "" { // what was expected, then what came
+			if _, hash, ok := strings.Cut(line, "- SHA256:"); ok {
+				out[id] += map[bool]string{true: ", not ", false: ": expected SHA256 "}[strings.Contains(out[id], "expected SHA256")] + hash
+			}
 			continue
 		}
 		id = ""
@@ -121,7 +123,7 @@ func archiveIn(line string) string {
 
 // tidy takes the work folder out of what people read.
 func tidy(reason, id string) string {
-	words := strings.Fields(reason)
+	words := strings.Fields(strings.ReplaceAll(reason, "InRelease' ", "InRelease "))
 	for i, word := range words {
 		if _, rest, ok := strings.Cut(word, "/archives/"+id); ok {
 			words[i] = strings.Trim(strings.TrimPrefix(rest, "/"), "'")
