@@ -89,7 +89,9 @@ func publishOnceCmd(f *publisherFlags) *cobra.Command {
 				return err
 			}
 			defer p.Close()
-			report, err := p.Once(cmd.Context(), tell(cmd.ErrOrStderr()))
+			show, done := tell(cmd.ErrOrStderr())
+			report, err := p.Once(cmd.Context(), show)
+			done()
 			if err != nil {
 				return err
 			}
@@ -131,7 +133,9 @@ func publishStageCmd(f *publisherFlags) *cobra.Command {
 				return err
 			}
 			defer p.Close()
-			return p.Stage(cmd.Context(), ids(args), tell(cmd.ErrOrStderr()))
+			show, done := tell(cmd.ErrOrStderr())
+			defer done()
+			return p.Stage(cmd.Context(), ids(args), show)
 		},
 	}
 }
@@ -145,7 +149,9 @@ func publishProveCmd(f *publisherFlags) *cobra.Command {
 				return err
 			}
 			defer p.Close()
-			proven, err := p.Prove(cmd.Context(), ids(args), tell(cmd.ErrOrStderr()))
+			show, done := tell(cmd.ErrOrStderr())
+			proven, err := p.Prove(cmd.Context(), ids(args), show)
+			done()
 			if err != nil {
 				return err
 			}
@@ -179,22 +185,6 @@ func ids(args []string) []patch.ID {
 		out = append(out, patch.ID(a))
 	}
 	return out
-}
-
-// tell prints the publisher's stages as they come.
-func tell(w io.Writer) publisher.Progress {
-	last := ""
-	return func(e publisher.Event) {
-		line := e.Stage
-		if e.Source != "" {
-			line += " " + e.Source
-		}
-		line += ": " + e.Doing
-		if line != last {
-			fmt.Fprintln(w, "  "+line)
-			last = line
-		}
-	}
 }
 
 func printReport(cmd *cobra.Command, r publisher.Report) error {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -135,11 +136,13 @@ func (u *up) publish(ctx context.Context) (*publisher.Publisher, error) {
 	}
 	u.cfg.Repository = cfg.Repository
 	u.cfg.RootFile = filepath.Join(cfg.Repository, "metadata", "1.root.json")
-	show := tell(u.note)
-	if u.asJSON {
-		show = nil
+	show, done := publisher.Progress(nil), func() {}
+	if !u.asJSON {
+		show, done = tell(u.note)
 	}
 	report, err := p.Once(ctx, show)
+	done()
+	debug.FreeOSMemory() // a crawl takes hundreds of megabytes for seconds; then the server idles for an hour
 	if err != nil {
 		p.Close()
 		return nil, err
@@ -163,6 +166,7 @@ func (u *up) serve(ctx context.Context, p *publisher.Publisher) (*server.Server,
 // published lets the server take up what the publisher's loop has brought.
 func (u *up) published(ctx context.Context, s *server.Server, r publisher.Report, err error) {
 	logRun(u.log, r, err)
+	debug.FreeOSMemory()
 	if err != nil || !r.Changed {
 		return
 	}

@@ -108,7 +108,8 @@ func CodeOf(err error) Code {
 func Is(err error, code Code) bool { return err != nil && CodeOf(err) == code }
 
 // Public returns the text that is safe to show: the messages of all faults in
-// the chain joined by ": ", without any private cause that is no fault.
+// the chain joined by ": ", without rooms' names and without any private cause
+// that is no fault.
 // An error that is no fault gives a fixed sentence.
 func Public(err error) string {
 	var parts []string
@@ -117,13 +118,23 @@ func Public(err error) string {
 		if !errors.As(err, &e) {
 			break
 		}
-		parts = append(parts, e.Message)
+		parts = append(parts, withoutRoom(e.Message))
 		err = e.Cause
 	}
 	if len(parts) == 0 {
 		return "an internal error occurred; the log of the program that you asked names it"
 	}
 	return strings.Join(parts, ": ")
+}
+
+// withoutRoom cuts the lower-case room's name that a message begins with: it
+// helps the reader of a log and nobody else.
+func withoutRoom(message string) string {
+	room, rest, found := strings.Cut(message, ": ")
+	if !found || len(room) > 20 || strings.Trim(room, "abcdefghijklmnopqrstuvwxyz/") != "" {
+		return message
+	}
+	return rest
 }
 
 // HintOf returns the hint of the outermost fault in the chain that has one.
