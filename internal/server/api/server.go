@@ -145,7 +145,7 @@ func (a *API) mount(rt route) error {
 }
 
 func (a *API) problemResponse() *huma.Response {
-	s := huma.SchemaFromType(a.huma.OpenAPI().Components.Schemas, typeOf[Problem]())
+	s := a.huma.OpenAPI().Components.Schemas.Schema(typeOf[Problem](), true, "Problem")
 	return &huma.Response{Description: "Error", Content: map[string]*huma.MediaType{"application/problem+json": {Schema: s}}}
 }
 

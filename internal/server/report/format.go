@@ -32,7 +32,7 @@ func text(cell any) string {
 		}
 		return v.UTC().Format(time.RFC3339)
 	case []string:
-		return strings.Join(v, " ")
+		return strings.Join(v, ", ")
 	}
 	return ""
 }
