@@ -22,6 +22,15 @@ describe("answer", () => {
   });
   it("throws a problem with a hint when the server is gone", async () => {
     await expect(answer(Promise.reject(new TypeError("fetch failed")))).rejects.toMatchObject({ code: "unavailable" });
+  });
+});
+
+describe("asProblem", () => {
+  it("leaves problems as they are", () => {
     expect(asProblem(new Problem(404, "not_found", "gone")).status).toBe(404);
+  });
+  it("does not blame the server for a defect of the console", () => {
+    expect(asProblem(new TypeError("x is not a function"))).toMatchObject({ code: "internal" });
+    expect(asProblem(new TypeError("x is not a function")).hint).toContain("x is not a function");
   });
 });

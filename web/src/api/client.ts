@@ -35,15 +35,21 @@ export function problemOf(status: number, body: unknown): Problem {
   return new Problem(status, text(p.code) ?? "", message, text(p.hint));
 }
 
-/** Says in words what went wrong on the way to the server. */
-export function asProblem(error: unknown): Problem {
-  if (error instanceof Problem) return error;
+/** The server did not answer at all. */
+function unreachable(): Problem {
   return new Problem(
     0,
     "unavailable",
     "The server can't be reached.",
     "Check that Fettle still runs and that this computer has a network; this page tries again by itself.",
   );
+}
+
+/** Makes a problem of anything that was thrown. */
+export function asProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  const said = error instanceof Error ? error.message : String(error);
+  return new Problem(-1, "internal", "The console has a defect here.", `Please report it with these words: ${said}`);
 }
 
 type Answer<T> = { data?: T; error?: unknown; response: Response };
@@ -53,8 +59,8 @@ export async function answer<T>(call: Promise<Answer<T>>): Promise<T> {
   let got: Answer<T>;
   try {
     got = await call;
-  } catch (error) {
-    throw asProblem(error);
+  } catch {
+    throw unreachable();
   }
   if (!got.response.ok) throw problemOf(got.response.status, got.error);
   return got.data as T;

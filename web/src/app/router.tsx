@@ -3,7 +3,7 @@ import { DeploymentPage } from "../deployments/DeploymentPage";
 import { DeploymentsPage } from "../deployments/DeploymentsPage";
 import { HostPage } from "../hosts/HostPage";
 import { HostsPage } from "../hosts/HostsPage";
-import { Empty, Failure, Waiting } from "../look/Notice";
+import { Failure, Waiting } from "../look/Notice";
 import { MissingPage, tidy } from "../missing/MissingPage";
 import type { Filter } from "../missing/missing";
 import { Door } from "../session/Door";
@@ -28,9 +28,11 @@ function Gate() {
 
 function Nowhere() {
   return (
-    <Empty title="There is no such page">
-      <Link to="/machines">Go to the machines</Link>
-    </Empty>
+    <Door title="There is no such page">
+      <Link to="/machines" className="link">
+        Go to the machines
+      </Link>
+    </Door>
   );
 }
 

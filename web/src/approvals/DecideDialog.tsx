@@ -43,7 +43,15 @@ export function DecideDialog({ decision, choices, close, done }: Props) {
   };
 
   return (
-    <Modal opened onClose={close} title={`${approve ? "Approve" : "Decline"} ${what}`} size="lg" centered>
+    <Modal
+      opened
+      onClose={close}
+      title={`${approve ? "Approve" : "Decline"} ${what}`}
+      size="lg"
+      centered
+      closeButtonProps={{ "aria-label": "Close" }}
+      attributes={{ header: { role: "none" } }}
+    >
       <form onSubmit={submit}>
         <Stack gap="md">
           {decide.error && <Failure error={decide.error} />}

@@ -17,6 +17,11 @@ export function DeploymentPage() {
       <Link to="/deployments" className="link">
         ← All deployments
       </Link>
+      {!deployment.data && deployment.error && (
+        <Title order={1} size="h2">
+          Deployment
+        </Title>
+      )}
       <Show of={deployment} what="the deployment">
         {(d) => (
           <Page title={d.name || d.id} about={`Started ${moment(d.created)} by ${d.created_by}`}>
@@ -43,8 +48,8 @@ function Facts({ of: d }: { of: Deployment }) {
       </dd>
       <dt>Size</dt>
       <dd>
-        {count(d.patches.length, "patch", "patches")} on {count(machines(d), "machine")} in{" "}
-        {count(d.rings.length, "ring")}
+        {count(d.patches?.length ?? 0, "patch", "patches")} on {count(machines(d), "machine")} in{" "}
+        {count(d.rings?.length ?? 0, "ring")}
       </dd>
       <dt>Machines</dt>
       <dd>{tally(d.counts) || "no task yet"}</dd>
@@ -78,7 +83,7 @@ function Tasks({ of: d }: { of: Deployment }) {
                 </thead>
                 <tbody>
                   {list.map((task) => (
-                    <Row key={task.id} of={task} ring={d.rings[task.ring]?.name} />
+                    <Row key={task.id} of={task} ring={d.rings?.[task.ring]?.name} />
                   ))}
                 </tbody>
               </Sheet>
@@ -119,7 +124,7 @@ function Row({ of: task, ring }: { of: Task; ring?: string }) {
           {task.progress ? <span className="quiet">{task.progress} % of this step</span> : null}
           {task.reason && <div className="reason">{task.reason}</div>}
         </td>
-        <td>{count(task.patches.length, "patch", "patches")}</td>
+        <td>{count(task.patches?.length ?? 0, "patch", "patches")}</td>
         <td>{task.attempt === 0 ? "not begun" : `attempt ${task.attempt}`}</td>
         <td title={moment(task.since)}>{ago(task.since, new Date())}</td>
       </tr>

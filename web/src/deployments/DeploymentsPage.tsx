@@ -57,7 +57,7 @@ function Table({ list }: { list: Deployment[] }) {
               {d.reason && <div className="reason">{d.reason}</div>}
             </td>
             <td>
-              {count(d.patches.length, "patch", "patches")}, {count(machines(d), "machine")}
+              {count(d.patches?.length ?? 0, "patch", "patches")}, {count(machines(d), "machine")}
             </td>
             <td>{tally(d.counts) || <span className="quiet">no task yet</span>}</td>
             <td title={moment(d.created)}>
@@ -71,7 +71,7 @@ function Table({ list }: { list: Deployment[] }) {
 }
 
 export function machines(d: Deployment): number {
-  return new Set(d.rings.flatMap((r) => r.endpoints ?? [])).size;
+  return new Set(d.rings?.flatMap((r) => r.endpoints ?? [])).size;
 }
 
 function None() {

@@ -17,6 +17,11 @@ export function HostPage() {
       <Link to="/machines" className="link">
         ← All machines
       </Link>
+      {!host.data && host.error && (
+        <Title order={1} size="h2">
+          Machine
+        </Title>
+      )}
       <Show of={host} what="the machine">
         {(h) => (
           <Page

@@ -96,7 +96,7 @@ function HostTable({ hosts }: { hosts: Host[] }) {
             <td title={moment(h.last_seen)}>
               {h.online ? <Tag tone="good">Online</Tag> : <span className="quiet">{ago(h.last_seen, now)}</span>}
             </td>
-            <td>
+            <td className="notes">
               <Group gap={6}>
                 {notes(h).map((n) => (
                   <Tag key={n} tone="note">

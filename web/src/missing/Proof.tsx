@@ -1,4 +1,4 @@
-import { Stack, Text, Title } from "@mantine/core";
+import { Stack, Text } from "@mantine/core";
 import { percent } from "../look/words";
 import { type Finding, newestFirst } from "./missing";
 
@@ -48,15 +48,15 @@ export function Risk({ advisories, cves, epss }: { advisories: string[]; cves: s
   return (
     <Stack gap="xs">
       <div>
-        <Title order={3} size="h6">
+        <Text size="sm" fw={600}>
           Advisories
-        </Title>
+        </Text>
         {advisories.length === 0 ? <Text size="sm">The vendor named none.</Text> : <Names of={advisories} />}
       </div>
       <div>
-        <Title order={3} size="h6">
+        <Text size="sm" fw={600}>
           {cves.length === 1 ? "CVE" : "CVEs"} that the installed version still has
-        </Title>
+        </Text>
         {cves.length === 0 ? <Text size="sm">None is known.</Text> : <Names of={newestFirst(cves)} />}
       </div>
       {epss ? (

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { byPatch, type Finding, newestFirst } from "./missing";
+import { byPatch, type Finding, newestFirst, whole } from "./missing";
 
 const finding = (more: Partial<Finding>): Finding => ({
   endpoint: "e1",
@@ -56,4 +56,9 @@ describe("byPatch", () => {
 
 it("sorts CVEs by number", () => {
   expect(newestFirst(["CVE-2024-1", "CVE-2025-9", "CVE-2025-10"])).toEqual(["CVE-2025-10", "CVE-2025-9", "CVE-2024-1"]);
+});
+
+it("takes an empty list that Go wrote as null for what it is", () => {
+  const f = { ...finding({}), cves: null, advisories: null };
+  expect(byPatch([whole(f)])[0]?.cves).toEqual([]);
 });

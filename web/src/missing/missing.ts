@@ -2,7 +2,13 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
 import { useTenant } from "../session/session";
 
-export type Finding = Schemas["Finding"];
+/** A finding whose lists are never null. */
+export type Finding = Schemas["Finding"] & { advisories: string[]; cves: string[] };
+
+/** Go writes an empty list as null. */
+export function whole(f: Schemas["Finding"]): Finding {
+  return { ...f, advisories: f.advisories ?? [], cves: f.cves ?? [] };
+}
 
 /** What the list of missing patches is narrowed to. */
 export interface Filter {
@@ -19,8 +25,8 @@ export function useMissing(filter: Filter, host?: string) {
   const t = useTenant();
   return useInfiniteQuery({
     queryKey: ["missing", t, host ?? "", filter],
-    queryFn: ({ pageParam }) =>
-      answer(
+    queryFn: async ({ pageParam }) => {
+      const page = await answer(
         api.GET("/api/v1/tenants/{t}/missing", {
           params: {
             path: { t },
@@ -35,7 +41,9 @@ export function useMissing(filter: Filter, host?: string) {
             },
           },
         }),
-      ),
+      );
+      return { items: page.items.map(whole), next: page.next };
+    },
     initialPageParam: "",
     getNextPageParam: (last) => last.next || undefined,
     placeholderData: (previous) => previous,

@@ -1,0 +1,94 @@
+// Starts a real Fettle (bin/fettle up, with this machine's own agent and apt
+// sources), takes the console's one-time link from what it prints, and drives
+// the console in Chromium. FETTLE_URL and FETTLE_SETUP_TOKEN name a server
+// that runs already; FETTLE_SHOTS the folder for screenshots.
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { shots } from "./browser.mjs";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const fettle = process.env.FETTLE_BIN ?? join(here, "../../bin/fettle");
+const patience = 5 * 60_000; // ms; the first run downloads the indexes
+
+/** Two loopback addresses whose ports are free now. */
+async function addresses() {
+  const taken = await Promise.all(
+    [0, 1].map(
+      () =>
+        new Promise((resolve) => {
+          const s = createServer().listen(0, "127.0.0.1", () => resolve(s));
+        }),
+    ),
+  );
+  return Promise.all(
+    taken.map((s) => {
+      const address = `127.0.0.1:${s.address().port}`;
+      return new Promise((resolve) => s.close(() => resolve(address)));
+    }),
+  );
+}
+
+/** Starts a server of its own; gives its link and how to end it. */
+async function start() {
+  if (!existsSync(fettle)) throw new Error(`${fettle} is missing: run make build first`);
+  const data = mkdtempSync(join(tmpdir(), "fettle-console-data-"));
+  const [admin, agents] = await addresses();
+  const args = ["up", "--data", data, "--admin", admin, "--agents", agents];
+  const child = spawn(fettle, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let said = "";
+  const gone = new Promise((resolve) => child.once("exit", resolve));
+  const end = async () => {
+    child.kill("SIGTERM");
+    const hard = setTimeout(() => child.kill("SIGKILL"), 15_000);
+    await gone;
+    clearTimeout(hard);
+    rmSync(data, { recursive: true, force: true });
+  };
+  const link = await new Promise((resolve) => {
+    const late = setTimeout(() => resolve(undefined), patience);
+    const listen = (chunk) => {
+      said += chunk;
+      const found = said.match(/https?:\/\/\S+\/setup#token=\S+/);
+      if (found) {
+        clearTimeout(late);
+        resolve(found[0]);
+      }
+    };
+    child.stdout.on("data", listen);
+    child.stderr.on("data", listen);
+    gone.then(() => {
+      clearTimeout(late);
+      resolve(undefined);
+    });
+  });
+  if (!link) {
+    const log = join(data, "fettle.log");
+    const tail = existsSync(log) ? readFileSync(log, "utf8").split("\n").slice(-20).join("\n") : "";
+    await end();
+    throw new Error(`fettle up printed no link for the first administrator. It said:\n${said}\nIts log ends:\n${tail}`);
+  }
+  return { link, end };
+}
+
+/** Where the console is and the token that opens it. */
+function parts(link) {
+  const url = new URL(link);
+  return { FETTLE_URL: url.origin, FETTLE_SETUP_TOKEN: new URLSearchParams(url.hash.slice(1)).get("token") };
+}
+
+const own = process.env.FETTLE_URL ? undefined : await start();
+try {
+  const env = { ...process.env, ...(own ? parts(own.link) : {}) };
+  const { status } = spawnSync(process.execPath, ["--test", "--test-reporter=spec", join(here, "console.test.mjs")], {
+    env,
+    stdio: "inherit",
+  });
+  process.exitCode = status ?? 1;
+} finally {
+  await own?.end();
+  console.log(`console: screenshots are in ${shots}`);
+}
