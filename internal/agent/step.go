@@ -15,6 +15,7 @@ import (
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/repo/client"
 	"github.com/fettlehq/fettle/internal/wire"
 )
 
@@ -146,6 +147,9 @@ func workOn(ctx context.Context, cfg Config, req stepRequest, tell func(install.
 	if err := haveCatalog(ctx, cfg, c, order.Catalog); err != nil {
 		return stepReply{}, err
 	}
+	if err := current(cfg, c, req.Step); err != nil {
+		return stepReply{}, err
+	}
 	b, err := setUp(ctx, cfg, order, c, req.Step == stepVerify)
 	if err != nil {
 		return stepReply{}, err
@@ -186,10 +190,6 @@ func haveCatalog(ctx context.Context, cfg Config, c *link.Client, version int64)
 	if err != nil {
 		return err
 	}
-	have, _ := keptShard(cfg.State, s.Platforms[0]) // none counts as version 0
-	if have.Version > 0 && have.Version >= version {
-		return nil
-	}
 	t, err := c.Repository()
 	if err != nil {
 		return err
@@ -199,11 +199,42 @@ func haveCatalog(ctx context.Context, cfg Config, c *link.Client, version int64)
 		return err
 	}
 	defer unlock()
+	have, _ := keptShard(cfg.State, s.Platforms[0]) // none counts as version 0
+	if have.Version > 0 && have.Version >= version && fresh(cfg.State, t, time.Now()) == nil {
+		return nil
+	}
 	_, err = syncCatalog(ctx, cfg.State, t, s.Platforms, time.Now())
 	if again, _ := keptShard(cfg.State, s.Platforms[0]); again.Version > 0 {
 		return nil // what it holds decides; the digest is checked in any case
 	}
 	return err
+}
+
+// fresh refuses (Untrusted) a catalog whose signatures have expired: somebody
+// may be keeping newer ones away.
+func fresh(d Dir, t client.Transport, now time.Time) error {
+	c, err := openRepository(d, t)
+	if err != nil {
+		return err
+	}
+	if st := c.Status(); st.Expired(now) {
+		return fault.New(fault.Untrusted, "agent: the catalog's signatures expired at %s; nothing is installed from it", st.Expires.UTC().Format(time.RFC3339)).
+			WithHint("is the publisher running, and does the server synchronise? 'fettle status' tells")
+	}
+	return nil
+}
+
+// current refuses to begin anything from an expired catalog. What has begun is
+// seen to its end all the same.
+func current(cfg Config, c *link.Client, step stepName) error {
+	if step != stepPlan && step != stepDownload && step != stepInstall {
+		return nil
+	}
+	t, err := c.Repository()
+	if err != nil {
+		return err
+	}
+	return fresh(cfg.State, t, time.Now())
 }
 
 func (b *bench) planFile() string {
