@@ -80,7 +80,7 @@ func newWorld(t *testing.T, cases ...lab.Case) *world {
 	var err error
 	w.archive, err = lab.NewArchive(ctx, t.TempDir())
 	w.must(err)
-	t.Cleanup(func() { w.archive.Close() }) //nolint:errcheck // the test is over
+	t.Cleanup(func() { w.archive.Close() })
 	w.must(os.Chmod(w.archive.Dir, 0o755))
 	w.must(lab.AddOld(ctx, w.archive, cases))
 	w.must(w.archive.Publish(ctx))
@@ -138,7 +138,7 @@ func (w *world) publish() {
 	}
 	dir, err := client.OpenDir(w.cfg.Repository)
 	w.must(err)
-	defer dir.Close() //nolint:errcheck // only read from
+	defer dir.Close()
 	root, err := os.ReadFile(filepath.Join(w.cfg.Repository, "metadata/1.root.json"))
 	w.must(err)
 	c, err := client.New(client.Options{Root: root, Dir: w.t.TempDir(), Transport: dir})

@@ -100,4 +100,3 @@ func (m *machine) seconds(step string, patches []patch.Patch) float64 {
 	r, _ := m.good(m.request(step, patches))
 	return r.Seconds
 }
-

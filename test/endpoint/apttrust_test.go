@@ -88,7 +88,7 @@ func TestTrustRows1And2ApplyToApt(t *testing.T) {
 		{name: "signed by a key that the machine does not trust", before: func() {
 			stranger, err := lab.NewArchive(w.ctx, t.TempDir())
 			w.must(err)
-			defer stranger.Close() //nolint:errcheck // only its key is used
+			defer stranger.Close()
 			key, err := stranger.PublicKey(w.ctx)
 			w.must(err)
 			w.must(m.WriteFile(w.ctx, lab.KeyPath, bytes.NewReader(key), 0o644))

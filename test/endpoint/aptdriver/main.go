@@ -46,7 +46,7 @@ func serve(ctx context.Context, in io.Reader, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		defer f.Close() //nolint:errcheck // for the test to look at meanwhile
+		defer f.Close()
 		out = io.MultiWriter(f, out)
 	}
 	enc := json.NewEncoder(out)
@@ -108,7 +108,7 @@ func payload(req order.Request, sum string) (string, error) {
 	if err != nil {
 		return "", fault.Wrap(err, fault.Unavailable, "payload %s can't be had", sum)
 	}
-	defer src.Close() //nolint:errcheck // only read from
+	defer src.Close()
 	dst, err := os.Create(path + ".part")
 	if err != nil {
 		return "", fault.Wrap(err, diskCode(err), "payload %s can't be stored", sum)

@@ -26,7 +26,7 @@ func (w *workspace) config() string {
 Dir::Cache "%[1]s/cache";
 Dir::Cache::archives "archives";
 Dir::Cache::pkgcache "pkgcache.bin";
-Dir::Cache::srcpkgcache "srcpkgcache.bin";
+Dir::Cache::srcpkgcache "";
 Dir::Etc::sourcelist "/dev/null";
 Dir::Etc::sourceparts "%[1]s/sources";
 Acquire::Languages "none";

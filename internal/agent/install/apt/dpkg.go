@@ -28,8 +28,10 @@ func (s status) word() string {
 	if len(s.abbrev) < 2 {
 		return "not installed"
 	}
-	words := map[byte]string{'n': "not installed", 'c': "removed", 'H': "half-installed", 'U': "unpacked, not configured",
-		'F': "half-configured", 'W': "waiting for a trigger", 't': "with a trigger pending", 'i': "installed"}
+	words := map[byte]string{
+		'n': "not installed", 'c': "removed", 'H': "half-installed", 'U': "unpacked, not configured",
+		'F': "half-configured", 'W': "waiting for a trigger", 't': "with a trigger pending", 'i': "installed",
+	}
 	if strings.HasSuffix(s.abbrev, "R") {
 		return words[s.abbrev[1]] + ", to be installed again"
 	}

@@ -169,7 +169,7 @@ func copyInto(root *os.Root, name, from, encoding string, size int64) error {
 		err = cerr
 	}
 	if err != nil {
-		return fault.Wrap(err, diskCode(err), "apt: write %s", name)
+		return fault.Wrap(err, diskCode(err), "can't lay out %s in the work folder; nothing was changed", filepath.Base(name))
 	}
 	return nil
 }

@@ -58,6 +58,9 @@ func (o *output) line(_ run.Stream, text string) {
 		return
 	}
 	o.keep(text[:min(len(text), 8<<10)])
+	if strings.Contains(text, "No space left on device") && o.full == "" {
+		o.full = "the disk is full: " + strings.TrimPrefix(strings.TrimSpace(text), "E: ")
+	}
 	if !strings.HasPrefix(text, " ") || !o.cause(strings.TrimSpace(text)) {
 		o.failing, o.needing, o.fatal = "", "", false
 		o.failure(text)
@@ -74,7 +77,7 @@ func (o *output) cause(text string) bool {
 	case o.needing != "":
 		o.needs[o.needing] = strings.TrimSpace(o.needs[o.needing] + " " + text)
 	case o.fatal:
-		o.failure("E: dpkg: " + text)
+		o.errors = append(o.errors, "dpkg: "+text)
 	default:
 		return false
 	}
@@ -92,9 +95,6 @@ func (o *output) failure(text string) {
 		if strings.Contains(text, "error: ") {
 			o.errors = append(o.errors, text)
 		}
-	}
-	if strings.Contains(text, "No space left on device") && o.full == "" {
-		o.full = "the disk is full: " + strings.TrimPrefix(strings.TrimSpace(text), "E: ")
 	}
 	if sentence, ok := strings.CutPrefix(text, "E: "); ok && !strings.HasPrefix(sentence, "Sub-process ") && !slices.Contains(o.errors, sentence) {
 		o.errors = append(o.errors, sentence)
@@ -121,7 +121,7 @@ func (o *output) step(text string) {
 }
 
 func (o *output) fail(pkg, reason string) {
-	if o.reasons[pkg] != "" {
+	if o.reasons[pkg] != "" || reason == "" {
 		return
 	}
 	switch {

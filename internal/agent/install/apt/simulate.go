@@ -3,6 +3,7 @@ package apt
 import (
 	"bufio"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -16,8 +17,8 @@ import (
 // The old version is missing for new packages; apt may append the packages
 // that are broken in between.
 var (
-	instLine = regexp.MustCompile(`^Inst (\S+?)(?::(\S+?))?(?: \[([^\]]+)\])? \((\S+) .*?\[([a-z0-9-]+)\]\)`)
-	remvLine = regexp.MustCompile(`^Remv (\S+?)(?::(\S+?))?(?: \[([^\]]+)\])?`)
+	instLine = regexp.MustCompile(`^Inst ([^\s:]+)(?::(\S+))?(?: \[([^\]]+)\])? \((\S+) .*?\[([a-z0-9-]+)\]\)`)
+	remvLine = regexp.MustCompile(`^Remv ([^\s:]+)(?::(\S+))?(?: \[([^\]]+)\])?`)
 	uriLine  = regexp.MustCompile(`^'([^']+)' (\S+) (\d+)(?: SHA256:([0-9a-f]{64}))?\s*$`)
 )
 
@@ -73,7 +74,7 @@ func parseURIs(out, archives string) ([]patch.Payload, error) {
 			path = u.Opaque
 		}
 		rel, ok := strings.CutPrefix(path, archives+"/")
-		if !ok {
+		if !ok || !filepath.IsLocal(rel) {
 			return nil, fault.New(fault.Untrusted, "apt: %s would come from %s, which is not the verified snapshot", m[2], m[1])
 		}
 		payloads = append(payloads, patch.Payload{SHA256: m[4], Size: size, Name: rel})
