@@ -1,6 +1,8 @@
 package api
 
 import (
+	"io"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -71,9 +73,19 @@ func TestPages(t *testing.T) {
 		path string
 		want int
 	}{
-		{"/hosts", 3}, {"/missing", 9}, {"/missing?security=true", 6}, {"/missing?host=e2", 3}, {"/missing?q=cve-2026-0002", 3},
-		{"/hosts/e1/missing", 3}, {"/hosts/e1/packages", 3}, {"/patches", 3}, {"/patches?needed=true&security=true", 2},
-		{"/patches?q=CVE-2026-0001", 1}, {"/patches?severity=moderate", 1}, {"/patches/" + string(openssl) + "/hosts", 3}, {"/tokens", 3},
+		{"/hosts", 3},
+		{"/missing", 9},
+		{"/missing?security=true", 6},
+		{"/missing?host=e2", 3},
+		{"/missing?q=cve-2026-0002", 3},
+		{"/hosts/e1/missing", 3},
+		{"/hosts/e1/packages", 3},
+		{"/patches", 3},
+		{"/patches?needed=true&security=true", 2},
+		{"/patches?q=CVE-2026-0001", 1},
+		{"/patches?severity=moderate", 1},
+		{"/patches/" + string(openssl) + "/hosts", 3},
+		{"/tokens", 3},
 	} {
 		for _, limit := range []string{"1", "2", "1000"} {
 			seen, after, n := map[string]bool{}, "", 0
@@ -299,7 +311,7 @@ func TestStatusAndSync(t *testing.T) {
 	w.machine("main", "e1", old())
 	var s Status
 	w.call("GET", "/api/v1/status", nil, 200, &s)
-	if s.Catalog.Version != 7 || len(s.Catalog.Platforms) != 1 || s.Catalog.Platforms[0].Patches != 3 || s.Counts["endpoints"] != 1 || s.Counts["missing"] != 3 {
+	if s.Catalog.Version != 7 || len(s.Catalog.Platforms) != 1 || s.Catalog.Platforms[0].Patches != 3 || s.Counts["endpoints"] != 1 || s.Counts["missing"] != 3 || s.Counts["missing_security"] != 1 {
 		t.Errorf("status: %+v", s)
 	}
 	w.call("POST", "/api/v1/sync", nil, 200, &s)
@@ -314,4 +326,55 @@ func TestStatusAndSync(t *testing.T) {
 		}
 	}
 	w.refused("GET", "/api/v2/nothing", nil, fault.NotFound)
+}
+
+// TestReports asks for each report as each format.
+func TestReports(t *testing.T) {
+	w := newWorld(t)
+	w.machine("main", "e1", old())
+	var d Deployment
+	w.call("POST", mainT+"/deployments", map[string]any{"filter": map[string]any{"all_missing": true}, "all": true}, 201, &d)
+	w.call("POST", mainT+"/approvals", map[string]any{"decision": "approve", "patches": []string{string(openssl)}}, 200, nil)
+	for _, kind := range []string{"tasks", "missing", "hosts", "approvals"} {
+		for format, want := range map[string]string{"json": "application/json", "csv": "text/csv", "html": "text/html"} {
+			req, err := http.NewRequestWithContext(t.Context(), "GET", w.url+mainT+"/reports/"+kind+"?format="+format, nil)
+			must(t, err)
+			req.Header.Set("Authorization", "Bearer "+w.operator)
+			resp, err := http.DefaultClient.Do(req)
+			must(t, err)
+			body, err := io.ReadAll(resp.Body)
+			must(t, err)
+			resp.Body.Close()
+			if ct := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || !strings.HasPrefix(ct, want) || len(body) < 100 {
+				t.Errorf("%s as %s: %d %s %s", kind, format, resp.StatusCode, ct, body)
+			}
+		}
+	}
+	_, out := w.send("GET", mainT+"/reports/tasks?format=csv&deployment="+string(d.ID), w.operator, nil)
+	if n := strings.Count(string(out), "\r\n"); n != 4 {
+		t.Errorf("%d lines: %s", n, out)
+	}
+	w.refused("GET", mainT+"/reports/tasks?deployment=nobody", nil, fault.NotFound)
+	w.refused("GET", mainT+"/reports/salaries", nil, fault.Invalid)
+	w.refused("GET", mainT+"/reports/tasks?format=docx", nil, fault.Invalid)
+	w.refused("GET", mainT+"/reports/tasks?from=yesterday", nil, fault.Invalid)
+}
+
+// TestHeld takes a held package only when it is named.
+func TestHeld(t *testing.T) {
+	w := newWorld(t)
+	w.machine("main", "e1", map[string]string{"curl": "7.88.1-10"}, "curl")
+	w.refused("POST", mainT+"/deployments", map[string]any{"filter": map[string]any{"all_missing": true}, "all": true}, fault.Conflict)
+	w.call("POST", mainT+"/deployments", map[string]any{"patches": []string{string(curlFix)}, "all": true}, 201, nil)
+}
+
+// TestBounds sends what is too large.
+func TestBounds(t *testing.T) {
+	w := newWorld(t)
+	status, out := w.send("POST", mainT+"/approvals", w.operator, map[string]any{"decision": "approve", "patches": []string{"p"}, "reason": strings.Repeat("x", 5<<20)})
+	if status != 413 || !strings.Contains(string(out), `"code":"invalid"`) {
+		t.Errorf("5 MiB: %d %s", status, out)
+	}
+	many := make([]string, 5001)
+	w.refused("POST", mainT+"/approvals", map[string]any{"decision": "approve", "patches": many}, fault.Invalid)
 }

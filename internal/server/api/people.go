@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"crypto/sha256"
+	"strings"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/estate"
@@ -138,11 +139,11 @@ func (a *API) createUser(ctx context.Context, in *struct{ Body NewUser }) (*answ
 }
 
 func grantsText(grants []estate.Grant) string {
-	text := ""
+	words := []string{"grants"}
 	for _, g := range grants {
-		text += " " + string(g.Role) + "@" + g.Scope.String()
+		words = append(words, string(g.Role)+"@"+g.Scope.String())
 	}
-	return "grants" + text
+	return strings.Join(words, " ")
 }
 
 type idIn struct {

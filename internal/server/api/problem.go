@@ -86,8 +86,7 @@ func codeOf(status int) fault.Code {
 // problemOf turns a fault into what may be shown: messages and hint, never a
 // private cause.
 func problemOf(err error) *Problem {
-	var p *Problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
 	}
 	code := fault.CodeOf(err)

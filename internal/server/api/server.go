@@ -168,8 +168,8 @@ func on[I, O any](h func(*API, context.Context, *I) (*O, error)) func(*API, rout
 // did or failed. It happens before the answer leaves: what is not recorded is
 // not confirmed.
 func (a *API) record(ctx context.Context, rt route, failed error) error {
-	if !rt.changes() {
-		return nil
+	if !rt.changes() || rt.access.where == everyone && fault.Is(failed, fault.Exhausted) {
+		return nil // a throttled stranger doesn't get to fill the log
 	}
 	q := of(ctx)
 	action, detail := rt.id, q.detail
@@ -182,7 +182,7 @@ func (a *API) record(ctx context.Context, rt route, failed error) error {
 // explain logs what is the server's fault and returns what may be shown.
 func (a *API) explain(err error) *Problem {
 	p := problemOf(err)
-	if p.Status >= http.StatusInternalServerError {
+	if p.Status >= http.StatusInternalServerError && p.Code != string(fault.Cancelled) {
 		a.Log.Error("a request failed", "code", p.Code, "error", err)
 	}
 	return p

@@ -169,6 +169,7 @@ func (w *world) patch(id patch.ID) (patch.Patch, error) {
 
 // The catalog.
 func (w *world) Shards() []*catalog.Shard { return []*catalog.Shard{w.shard} }
+
 func (w *world) Status() CatalogStatus {
 	return CatalogStatus{Version: 7, Created: w.shard.Header().Created, Expires: time.Now().Add(time.Hour), Source: "file:///repo", Signers: []string{"abc"}}
 }
@@ -222,7 +223,7 @@ func (i indexed) NeededBy(t estate.TenantID) map[patch.ID]int {
 
 func (i indexed) Totals(t estate.TenantID) Totals {
 	s := i.Summary(t)
-	out := Totals{Security: s.Security, Exploited: s.Exploited, Patches: s.Patches}
+	out := Totals{Security: s.Insecure, Exploited: s.Exploited, Patches: s.Patches}
 	for _, n := range s.Missing {
 		out.Missing += n
 	}

@@ -223,12 +223,14 @@ type Summary struct {
 	Patches int `json:"patches"`
 	// Missing counts findings (missing or held) by severity, Worst machines
 	// by the worst of theirs.
-	Missing   map[patch.Severity]int `json:"missing"`
-	Worst     map[patch.Severity]int `json:"worst"`
-	Security  int                    `json:"security"`
-	Exploited int                    `json:"exploited"`
-	Pinned    int                    `json:"pinned"`
-	Unsure    int                    `json:"unknown"`
+	Missing map[patch.Severity]int `json:"missing"`
+	Worst   map[patch.Severity]int `json:"worst"`
+	// Security counts findings of security, Insecure machines with any.
+	Security  int `json:"security"`
+	Insecure  int `json:"insecure"`
+	Exploited int `json:"exploited"`
+	Pinned    int `json:"pinned"`
+	Unsure    int `json:"unknown"`
 }
 
 // Summary reads the counters; it goes through the profiles only while a new
@@ -244,7 +246,7 @@ func (x *Index) Summary(id estate.TenantID) Summary {
 	out := Summary{
 		Machines: t.total.machines, Profiles: len(t.profiles), Level: t.total.level, Uncovered: t.total.uncovered,
 		Missing: bySeverity(t.total.missing), Worst: bySeverity(t.total.worst),
-		Security: t.total.security, Exploited: t.total.exploited, Pinned: t.total.pinned, Unsure: t.total.unsure,
+		Security: t.total.security, Insecure: t.total.insecure, Exploited: t.total.exploited, Pinned: t.total.pinned, Unsure: t.total.unsure,
 	}
 	for _, l := range t.patches {
 		if l.machines[rank(catalog.Missing)]+l.machines[rank(catalog.Held)] > 0 {

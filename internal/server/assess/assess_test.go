@@ -143,7 +143,7 @@ func TestAnswers(t *testing.T) {
 		{Patch: zlib, Product: "zlib", Severity: patch.Low, Security: true, Missing: 1},
 	})
 	same("summary", x.Summary("main"), Summary{
-		Machines: 6, Profiles: 5, Level: 1, Uncovered: 1, Patches: 2, Security: 6,
+		Machines: 6, Profiles: 5, Level: 1, Uncovered: 1, Patches: 2, Security: 6, Insecure: 4,
 		Missing: map[patch.Severity]int{patch.Critical: 5, patch.Important: 0, patch.Moderate: 0, patch.Low: 1, patch.Unknown: 0},
 		Worst:   map[patch.Severity]int{patch.Critical: 3, patch.Important: 0, patch.Moderate: 0, patch.Low: 1, patch.Unknown: 0},
 	})

@@ -55,6 +55,7 @@ type tally struct {
 	missing   [severityRanks]int // findings in state missing or held, by severity
 	worst     [severityRanks]int // machines, by the worst of them
 	security  int                // of the findings, those of security
+	insecure  int                // machines with any of those
 	exploited int                // of the findings, those in KEV
 	pinned    int
 	unsure    int
@@ -87,6 +88,7 @@ func newTally(r result) tally {
 			t.exploited++
 		}
 	}
+	t.insecure = min(t.security, 1)
 	if worst == 0 {
 		t.level = 1
 	} else {
@@ -101,6 +103,7 @@ func (t *tally) add(u tally, n int) {
 	t.uncovered += n * u.uncovered
 	t.level += n * u.level
 	t.security += n * u.security
+	t.insecure += n * u.insecure
 	t.exploited += n * u.exploited
 	t.pinned += n * u.pinned
 	t.unsure += n * u.unsure

@@ -89,7 +89,11 @@ func TestPasswords(t *testing.T) {
 		password, encoded string
 		want              bool
 	}{
-		{good, encoded, true}, {good + " ", encoded, false}, {"", encoded, false}, {good, "", false}, {"", "", false},
+		{good, encoded, true},
+		{good + " ", encoded, false},
+		{"", encoded, false},
+		{good, "", false},
+		{"", "", false},
 		{good, strings.Replace(encoded, "argon2id", "argon2i", 1), false},
 		{good, strings.Replace(encoded, "m=65536", "m=99999999", 1), false}, // would take 95 GiB
 		{good, strings.Replace(encoded, "t=3", "t=0", 1), false},

@@ -53,7 +53,9 @@ func errDone() error {
 // Setup makes the first administrator and signs in. Unauthenticated when the
 // token is wrong, used or expired; Conflict once somebody has an account.
 func (s *Service) Setup(ctx context.Context, address, token, name, password string) (estate.Actor, error) {
-	if err := s.throttle.begin(address, "setup"); err != nil {
+	// By address alone: nobody may keep the owner from the one link.
+	guess := "setup from " + address
+	if err := s.throttle.begin(address, guess); err != nil {
 		return estate.Actor{}, err
 	}
 	select {
@@ -71,7 +73,7 @@ func (s *Service) Setup(ctx context.Context, address, token, name, password stri
 	if err != nil {
 		return estate.Actor{}, err
 	}
-	s.throttle.right(address, "setup")
+	s.throttle.right(address, guess)
 	if err := s.all().PutSetting(ctx, "", setupSetting, setupLink{}); err != nil {
 		return estate.Actor{}, err
 	}

@@ -163,6 +163,7 @@ type htmlSink struct {
 	w       *bufio.Writer
 	t       *template.Template
 	columns []column
+	shown   int
 	some    bool
 }
 
@@ -183,32 +184,42 @@ func (s *htmlSink) run(name string, data any) error {
 
 func (s *htmlSink) begin(t table, h head) error {
 	s.columns = t.columns
-	titles := make([]string, len(t.columns))
-	for i, c := range t.columns {
-		titles[i] = c.title
+	var titles []string
+	for _, c := range t.columns {
+		if c.look != hidden {
+			titles = append(titles, c.title)
+		}
 	}
+	s.shown = len(titles)
 	return s.run("begin", map[string]any{
 		"Title": t.title, "Head": h, "Generated": h.Generated.Format("2006-01-02 15:04:05 MST"), "Columns": titles,
 	})
 }
 
-// cell is one cell of the page.
+// cell is one cell of the page. Class is empty or a name of page.html.
 type cell struct {
 	Text  string
+	Class string
 	Badge string // the value in letters and underscores
 }
 
 func (s *htmlSink) row(cells []any) error {
 	s.some = true
-	out := make([]cell, len(cells))
+	out := make([]cell, 0, s.shown)
 	for i, c := range cells {
-		out[i].Text = text(c)
+		one := cell{Text: text(c)}
 		if t, ok := c.(time.Time); ok && !t.IsZero() {
-			out[i].Text = t.UTC().Format("2006-01-02 15:04:05")
+			one.Text, one.Class = t.UTC().Format("2006-01-02 15:04:05"), "n"
 		}
-		if s.columns[i].badge {
-			out[i].Badge = slug(out[i].Text)
+		switch s.columns[i].look {
+		case hidden:
+			continue
+		case wide:
+			one.Class = "w"
+		case badge:
+			one.Badge = slug(one.Text)
 		}
+		out = append(out, one)
 	}
 	return s.run("row", out)
 }
@@ -224,5 +235,5 @@ func slug(s string) string {
 }
 
 func (s *htmlSink) end(total int, counts []count) error {
-	return s.run("end", map[string]any{"Empty": !s.some, "Width": len(s.columns), "Total": total, "Counts": counts})
+	return s.run("end", map[string]any{"Empty": !s.some, "Width": s.shown, "Total": total, "Counts": counts})
 }

@@ -82,11 +82,21 @@ type table struct {
 	rows  func(*request, func([]any) error) error
 }
 
-// column is one column; badge ones are coloured by their value.
+// column is one column and how the page shows it.
 type column struct {
 	key, title string
-	badge      bool
+	look       look
 }
+
+// look is how the page shows a column; JSON and CSV have all of them.
+type look int
+
+const (
+	normal look = iota
+	badge       // coloured by its value
+	wide        // long texts
+	hidden      // not on the page: ids for programs
+)
 
 // tables lists every kind of report.
 func tables() []table {

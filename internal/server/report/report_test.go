@@ -106,7 +106,7 @@ func fill(t testing.TB) *store.DB {
 func tasks(t testing.TB, in store.Scoped) {
 	t.Helper()
 	refs := []deploy.PatchRef{{ID: "p:openssl:3", Digest: "d"}, {ID: "p:evil:1", Digest: "d"}}
-	at := func(min int) time.Time { return noon().Add(time.Duration(min-120) * time.Minute) }
+	at := func(minute int) time.Time { return noon().Add(time.Duration(minute-120) * time.Minute) }
 	steps := func(states ...deploy.State) (out []deploy.Step) {
 		for i, s := range states {
 			out = append(out, deploy.Step{State: s, At: at(i)})
@@ -261,7 +261,7 @@ func TestPageStandsAlone(t *testing.T) {
 	for _, tab := range tables() {
 		page := write(t, w, tab.kind, "html", "", time.Time{}, time.Time{})
 		z := html.NewTokenizer(bytes.NewReader(page))
-		depth, cells := 0, 0
+		depth, cells, shown := 0, 0, 0
 		for z.Next() != html.ErrorToken {
 			token := z.Token()
 			switch token.Type {
@@ -269,6 +269,8 @@ func TestPageStandsAlone(t *testing.T) {
 				switch token.Data {
 				case "script", "link", "img", "iframe", "a":
 					t.Errorf("%s has <%s>", tab.kind, token.Data)
+				case "th":
+					shown++
 				case "td":
 					cells++
 				case "meta":
@@ -284,8 +286,8 @@ func TestPageStandsAlone(t *testing.T) {
 				depth--
 			}
 		}
-		if depth != 0 || !errors.Is(z.Err(), io.EOF) || cells%len(tab.columns) != 0 {
-			t.Errorf("%s: %d tags left open, %d cells in %d columns, %v", tab.kind, depth, cells, len(tab.columns), z.Err())
+		if depth != 0 || !errors.Is(z.Err(), io.EOF) || cells%shown != 0 || cells == 0 {
+			t.Errorf("%s: %d tags left open, %d cells in %d columns, %v", tab.kind, depth, cells, shown, z.Err())
 		}
 		if bytes.Contains(page, []byte("url(")) || bytes.Contains(page, []byte("@import")) {
 			t.Errorf("%s fetches something", tab.kind)

@@ -34,10 +34,21 @@ func hostTable() table {
 	return table{
 		kind: "hosts", title: "Machines", tally: 2,
 		columns: []column{
-			{"hostname", "Machine", false}, {"id", "Id", false}, {"health", "Health", true}, {"missing_security", "Security updates missing", false},
-			{"missing", "Updates missing", false}, {"exploited", "Exploited", false}, {"os", "System", false}, {"site", "Site", false},
-			{"groups", "Groups", false}, {"state", "State", false}, {"last_seen", "Last seen", false}, {"agent", "Agent", false},
-			{"reboot_due", "Reboot due", false}, {"restarts_due", "Services to restart", false}, {"problem", "Problem", false},
+			{"hostname", "Machine", normal},
+			{"id", "Id", hidden},
+			{"health", "Health", badge},
+			{"missing_security", "Security updates missing", normal},
+			{"missing", "Updates missing", normal},
+			{"exploited", "Exploited", normal},
+			{"os", "System", wide},
+			{"site", "Site", hidden},
+			{"groups", "Groups", normal},
+			{"state", "State", normal},
+			{"last_seen", "Last seen", normal},
+			{"agent", "Agent", hidden},
+			{"reboot_due", "Reboot due", normal},
+			{"restarts_due", "Services to restart", normal},
+			{"problem", "Problem", wide},
 		},
 		rows: func(r *request, row func([]any) error) error {
 			return r.eachHost("", func(e estate.Endpoint) error {
@@ -58,10 +69,21 @@ func missingTable() table {
 	return table{
 		kind: "missing", title: "Missing patches", tally: 6,
 		columns: []column{
-			{"hostname", "Machine", false}, {"package", "Package", false}, {"arch", "Arch", false}, {"installed", "Installed", false},
-			{"available", "Available", false}, {"security", "Security", false}, {"severity", "Severity", true}, {"exploited", "Exploited", false},
-			{"cves", "CVEs", false}, {"advisories", "Advisories", false}, {"state", "State", false}, {"approval", "Approval", true},
-			{"reason", "Why", false}, {"patch", "Patch", false}, {"endpoint", "Machine id", false},
+			{"hostname", "Machine", normal},
+			{"package", "Package", normal},
+			{"arch", "Arch", normal},
+			{"installed", "Installed", normal},
+			{"available", "Available", normal},
+			{"security", "Security", normal},
+			{"severity", "Severity", badge},
+			{"exploited", "Exploited", normal},
+			{"cves", "CVEs", wide},
+			{"advisories", "Advisories", normal},
+			{"state", "State", normal},
+			{"approval", "Approval", badge},
+			{"reason", "Why", wide},
+			{"patch", "Patch", wide},
+			{"endpoint", "Machine id", hidden},
 		},
 		rows: func(r *request, row func([]any) error) error {
 			active, err := r.ActiveApprovals(r.ctx, r.at)
@@ -99,8 +121,16 @@ func approvalTable() table {
 	return table{
 		kind: "approvals", title: "Decisions", tally: 1,
 		columns: []column{
-			{"at", "When", false}, {"decision", "Decision", true}, {"patch", "Patch", false}, {"group", "Group", false}, {"by", "By", false},
-			{"reason", "Reason", false}, {"expires", "Expires", false}, {"review", "Review", false}, {"withdrawn", "Withdrawn", false}, {"active", "Counts now", false},
+			{"at", "When", normal},
+			{"decision", "Decision", badge},
+			{"patch", "Patch", wide},
+			{"group", "Group", normal},
+			{"by", "By", normal},
+			{"reason", "Reason", wide},
+			{"expires", "Expires", normal},
+			{"review", "Review", normal},
+			{"withdrawn", "Withdrawn", normal},
+			{"active", "Counts now", normal},
 		},
 		rows: func(r *request, row func([]any) error) error {
 			for after := ""; ; {
@@ -129,10 +159,22 @@ func taskTable() table {
 	return table{
 		kind: "tasks", title: "Patch task status", tally: 3,
 		columns: []column{
-			{"hostname", "Machine", false}, {"patch", "Patch", false}, {"state", "Task", true}, {"result", "Result", true}, {"reason", "Why", false},
-			{"attempts", "Attempts", false}, {"created", "Created", false}, {"started", "Installation began", false}, {"ended", "Ended", false},
-			{"changes", "Packages changed", false}, {"reboot_due", "Reboot due", false}, {"dry_run", "Dry run", false},
-			{"deployment", "Deployment", false}, {"name", "Name", false}, {"endpoint", "Machine id", false}, {"task", "Task id", false},
+			{"hostname", "Machine", normal},
+			{"patch", "Patch", wide},
+			{"state", "Task", badge},
+			{"result", "Result", badge},
+			{"reason", "Why", wide},
+			{"attempts", "Attempts", normal},
+			{"created", "Created", normal},
+			{"started", "Installation began", normal},
+			{"ended", "Ended", normal},
+			{"changes", "Packages changed", wide},
+			{"reboot_due", "Reboot due", normal},
+			{"dry_run", "Dry run", hidden},
+			{"deployment", "Deployment", normal},
+			{"name", "Name", normal},
+			{"endpoint", "Machine id", hidden},
+			{"task", "Task id", hidden},
 		},
 		rows: taskRows,
 	}
