@@ -157,6 +157,7 @@ describe("the console", () => {
     await page.getByRole("button", { name: "Show everything that is missing" }).click();
     await rows().first().waitFor();
     assert.doesNotMatch(page.url(), /security/);
+    assert.equal(await page.getByLabel("Search by package, CVE or advisory").inputValue(), "");
   });
 
   step("asks before it approves", "approve", async () => {

@@ -99,7 +99,9 @@ function Person() {
   return (
     <Menu position="bottom-end" withinPortal>
       <Menu.Target>
-        <Button variant="default">{me.data?.name ?? "…"}</Button>
+        <Button variant="default" flex="none">
+          {me.data?.name ?? "…"}
+        </Button>
       </Menu.Target>
       <Menu.Dropdown>
         <Menu.Label>{me.data?.grants?.map((g) => g.role).join(", ") || "no role"}</Menu.Label>

@@ -1,4 +1,4 @@
-import { Alert, Group, List, Popover, Text, UnstyledButton } from "@mantine/core";
+import { Alert, Box, Group, List, Popover, Text, UnstyledButton } from "@mantine/core";
 import { Failure } from "../look/Notice";
 import { Tag } from "../look/Tag";
 import { ago, count, moment, span } from "../look/words";
@@ -17,7 +17,9 @@ export function CatalogBadge() {
         <UnstyledButton className="toggle" aria-label="About the catalog">
           <Tag tone={trouble ? "bad" : "good"}>
             Catalog {c.version}
-            <span>· {c.age_seconds < 60 ? "new" : `${span(c.age_seconds)} old`} · signed</span>
+            <Box component="span" visibleFrom="sm">
+              · {c.age_seconds < 60 ? "new" : `${span(c.age_seconds)} old`} · {signers(c)}
+            </Box>
           </Tag>
         </UnstyledButton>
       </Popover.Target>
@@ -26,6 +28,13 @@ export function CatalogBadge() {
       </Popover.Dropdown>
     </Popover>
   );
+}
+
+/** Who signed, as short as a header needs it. */
+function signers(c: Catalog): string {
+  const [first, ...rest] = c.signers ?? [];
+  if (!first) return "not signed";
+  return rest.length === 0 ? `signed by ${shortKey(first)}` : `signed by ${count(rest.length + 1, "key")}`;
 }
 
 function CatalogFacts({ catalog: c }: { catalog: Catalog }) {
@@ -106,7 +115,7 @@ export function CatalogNotes() {
   return (
     <details className="panel">
       <summary>
-        <Group component="span" display="inline-flex" gap="xs" p="xs">
+        <Group component="span" display="inline-flex" gap="xs" p="xs" wrap="nowrap" maw="92%" align="flex-start">
           <Tag tone="note">{count(notes.length, "note")}</Tag>
           <Text component="span" size="sm">
             What the publisher says about this catalog

@@ -24,5 +24,5 @@ export function expired(c: Catalog, now: Date): boolean {
 
 /** A fingerprint short enough to compare by eye. */
 export function shortKey(key: string): string {
-  return key.length > 16 ? `${key.slice(0, 8)}…${key.slice(-4)}` : key;
+  return key.length > 16 ? `${key.slice(0, 8)}…` : key;
 }

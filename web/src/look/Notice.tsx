@@ -1,13 +1,14 @@
 import { Alert, Button, Center, Loader, Stack, Text, Title } from "@mantine/core";
 import type { ReactNode } from "react";
 import { asProblem } from "../api/client";
+import { capital } from "./words";
 
 /** What went wrong, in words, with what to do next. */
 export function Failure({ error, again }: { error: unknown; again?: () => void }) {
   const problem = asProblem(error);
   return (
-    <Alert color="red" variant="light" role="alert" title={problem.message}>
-      {problem.hint && <Text size="sm">{problem.hint}</Text>}
+    <Alert color="red" variant="light" role="alert" title={capital(problem.message)}>
+      {problem.hint && <Text size="sm">{capital(problem.hint)}</Text>}
       {again && (
         <Button size="xs" mt="sm" variant="default" onClick={again}>
           Try again

@@ -40,10 +40,14 @@ export function plain(word: string): string {
   return word.replaceAll("_", " ");
 }
 
-/** The same with a capital first letter. */
-export function sentence(word: string): string {
-  const text = plain(word);
+/** A text with a capital first letter, as a line of its own begins. */
+export function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** "waiting_for_window" as "Waiting for window". */
+export function sentence(word: string): string {
+  return capital(plain(word));
 }
 
 /** A part of 1 as a percentage; small ones keep a digit that says something. */

@@ -1,7 +1,7 @@
 import { Button, Checkbox, Group, Select, Stack, Text, TextInput } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
 import { useNavigate, useSearch } from "@tanstack/react-router";
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 import { DecideBar } from "../approvals/DecideBar";
 import { useSelection } from "../approvals/selection";
 import { CatalogTrouble } from "../catalog/CatalogBar";
@@ -60,6 +60,10 @@ export function MissingPage() {
 function Filters({ filter }: { filter: Filter }) {
   const navigate = useNavigate();
   const [typed, setTyped] = useState(filter.q ?? "");
+  // When the filters are cleared elsewhere, what was typed goes with them.
+  useEffect(() => {
+    if (!filter.q) setTyped("");
+  }, [filter.q]);
   const set = (more: Filter) =>
     navigate({ to: "/missing", search: (old: Filter) => tidy({ ...old, ...more }), replace: true });
   const search = useDebouncedCallback((q: string) => set({ q: q.trim() }), 250);
