@@ -71,7 +71,10 @@ web:
 endif
 
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
-	cd web && npm ci --no-audit --no-fund
+	@# Not npm ci: it refuses a lock file that lacks optional packages of other
+	@# platforms, which some registries do not offer. This takes the locked
+	@# versions too and leaves the lock file as it is.
+	cd web && npm install --no-save --no-audit --no-fund
 	@touch $@
 
 web/dist/index.html: web/node_modules/.package-lock.json $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print 2>/dev/null)
