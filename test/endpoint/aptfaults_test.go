@@ -57,7 +57,7 @@ func (m *machine) waitSaid(what string) {
 func (m *machine) kill(names ...string) {
 	m.w.t.Helper()
 	for _, name := range names {
-		for _, pid := range strings.FieldsSeq(m.run("sh", "-c", `for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = "$1" ] && basename $p; done; true`, "sh", name)) {
+		for pid := range strings.FieldsSeq(m.run("sh", "-c", `for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = "$1" ] && basename $p; done; true`, "sh", name)) {
 			n, err := strconv.Atoi(pid)
 			m.w.must(err)
 			m.w.must(m.Kill(m.w.ctx, n))
