@@ -20,12 +20,9 @@ func (r *reader) stale(path string) bool {
 		return false
 	}
 	defer func() { _ = syscall.Close(fd) }() // read only
-	if r.buf == nil {
-		r.buf = make([]byte, bufferSize)
-	}
 	kept := 0 // bytes of a line that is not complete yet
 	for {
-		n, err := syscall.Read(fd, r.buf[kept:])
+		n, err := syscall.Read(fd, r.space()[kept:])
 		if err == syscall.EINTR {
 			continue
 		}
@@ -58,12 +55,34 @@ func staleLines(data []byte) bool {
 	return false
 }
 
+// small reads a file of a few lines; nothing when the process is gone. The
+// bytes are good until the next call.
 func (r *reader) small(path string) []byte {
-	data, err := os.ReadFile(path)
+	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
-		return nil // the process is gone
+		return nil
 	}
-	return data
+	defer func() { _ = syscall.Close(fd) }() // read only
+	n := 0
+	for n < len(r.space()) {
+		k, err := syscall.Read(fd, r.buf[n:])
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil || k <= 0 {
+			break
+		}
+		n += k
+	}
+	return r.space()[:n]
+}
+
+// space is the one buffer.
+func (r *reader) space() []byte {
+	if r.buf == nil {
+		r.buf = make([]byte, bufferSize)
+	}
+	return r.buf
 }
 
 // foreign reports whether the process lives in a container: in another PID

@@ -33,15 +33,18 @@ func gather(ctx context.Context, t *collect.Tree, s *inventory.Snapshot) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if _, err := strconv.Atoi(pid); err != nil || !r.stale(proc+"/"+pid+"/maps") {
+		if _, err := strconv.Atoi(pid); err != nil {
 			continue
 		}
-		if u := unit(r.small(proc + "/" + pid + "/cgroup")); u != "" && !foreign(proc, pid) {
-			s.State.RestartsDue = append(s.State.RestartsDue, u)
+		// The kernel takes long to write maps, so they are read only where
+		// they can make a difference.
+		u := unit(r.small(proc + "/" + pid + "/cgroup"))
+		if u == "" || slices.Contains(s.State.RestartsDue, u) || !r.stale(proc+"/"+pid+"/maps") || foreign(proc, pid) {
+			continue
 		}
+		s.State.RestartsDue = append(s.State.RestartsDue, u)
 	}
 	slices.Sort(s.State.RestartsDue)
-	s.State.RestartsDue = slices.Compact(s.State.RestartsDue)
 	return nil
 }
 
