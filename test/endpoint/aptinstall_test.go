@@ -188,6 +188,9 @@ func testInstall(t *testing.T, m *machine, policy deploy.Conffile, conffile stri
 	if got := m.run("cat", "/run/lab-service.version"); got != lab.NewVersion+"\n" {
 		t.Errorf("the service runs %q", got)
 	}
+	if got := m.run("stat", "-c", "%a", "/var/lib/apt/extended_states", "/var/lib/dpkg/status", "/usr/share/lab-newdep-data", "/run/lab-service.version", "/run/reboot-required", "/var/log/dpkg.log"); got != "644\n644\n755\n644\n644\n644\n" {
+		t.Errorf("the agent's umask shows in what was installed: %q", got)
+	}
 	state := m.snapshot().State
 	if !state.RebootDue || !slices.Contains(state.RestartsDue, "lab-worker.service") {
 		t.Errorf("a look at the machine afterwards: %+v", state)

@@ -289,7 +289,8 @@ func (m *machine) try(req order.Request) (order.Reply, said, error) {
 	if err != nil {
 		return order.Reply{}, nil, err
 	}
-	res, err := m.ExecInput(m.w.ctx, bytes.NewReader(body), "/mnt/driver/aptdriver")
+	// As in the agent's unit, files are private unless somebody says otherwise.
+	res, err := m.ExecInput(m.w.ctx, bytes.NewReader(body), "sh", "-c", "umask 077; exec /mnt/driver/aptdriver")
 	if err != nil {
 		return order.Reply{}, nil, err
 	}
