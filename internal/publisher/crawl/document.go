@@ -73,7 +73,7 @@ func (d *Document) Fetch(ctx context.Context, dir string, prev Fingerprint) (Fet
 	}
 	got, err := d.Client.Get(ctx, fetch.Request{URL: d.URL, Fingerprint: old.Seen, MaxSize: limit, Expect: fetch.NotHTML})
 	if err != nil {
-		return Fetched{}, fault.Wrap(err, fault.CodeOf(err), "crawl: %s can't be fetched", d.ID)
+		return Fetched{}, err // it names the address; the runner names the source
 	}
 	if got.NotModified {
 		return Fetched{Fingerprint: prev}, nil
