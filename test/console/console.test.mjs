@@ -93,12 +93,12 @@ describe("the console", () => {
     await page.getByRole("button", { name: "Create the account" }).click();
     await heading("Machines").waitFor();
     await rows().first().waitFor();
-    await page.getByRole("button", { name: "About the catalog" }).waitFor();
+    await page.getByRole("button", { name: /^Catalog / }).waitFor();
   });
 
   step("says which catalog answers and who signed it", "catalog", async () => {
-    await page.getByRole("button", { name: "About the catalog" }).click();
-    await page.getByText("Signed by").waitFor();
+    await page.getByRole("button", { name: /^Catalog / }).click();
+    await page.getByText("Signed by", { exact: true }).waitFor();
     await page.getByText("Valid until").waitFor();
   });
 

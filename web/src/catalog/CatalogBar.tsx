@@ -14,7 +14,7 @@ export function CatalogBadge() {
   return (
     <Popover width={380} position="bottom-end" shadow="md" withArrow>
       <Popover.Target>
-        <UnstyledButton className="toggle" aria-label="About the catalog">
+        <UnstyledButton className="toggle" title="About the catalog">
           <Tag tone={trouble ? "bad" : "good"}>
             Catalog {c.version}
             <Box component="span" visibleFrom="sm">

@@ -21,7 +21,7 @@ export function Severity({ of }: { of: string }) {
   if (tone) return <Tag tone={tone}>{sentence(of)}</Tag>;
   return (
     <Tag tone="info" title="Neither the vendor nor a CVSS score says how bad it is">
-      Severity unknown
+      Unknown
     </Tag>
   );
 }
@@ -55,7 +55,7 @@ export function Health({ of }: { of: string }) {
 const approvals: Record<string, [Tone, string]> = {
   approved: ["good", "Approved"],
   declined: ["bad", "Declined"],
-  awaiting_approval: ["plain", "Awaiting approval"],
+  awaiting_approval: ["plain", "Awaiting"],
 };
 
 /** What was decided about a patch. */

@@ -67,12 +67,14 @@ function Row({ of: f, selection }: { of: Finding; selection: Selection }) {
           </button>
           <div className="reason">{f.reason}</div>
         </td>
-        <td>
+        <td className="marks">
           <Marks of={f} />
         </td>
         <td className="version">{f.installed}</td>
         <td className="version">{f.available}</td>
-        <td className={f.cves.length ? "" : "zero"}>{f.cves.length ? count(f.cves.length, "CVE") : "none known"}</td>
+        <td className={f.cves.length ? "amount" : "amount zero"}>
+          {f.cves.length ? count(f.cves.length, "CVE") : "none known"}
+        </td>
         <td>
           <Approval of={f.approval} />
         </td>

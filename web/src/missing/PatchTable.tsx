@@ -63,12 +63,14 @@ function Row({ of: p, selection }: { of: Needed; selection: Selection }) {
           </button>
           <div className="reason">{packages(p)}</div>
         </td>
-        <td>
+        <td className="marks">
           <Marks of={p} />
         </td>
         <td className="version">{p.version}</td>
-        <td>{count(p.machines, "machine")}</td>
-        <td className={p.cves.length ? "" : "zero"}>{p.cves.length ? count(p.cves.length, "CVE") : "none known"}</td>
+        <td className="amount">{count(p.machines, "machine")}</td>
+        <td className={p.cves.length ? "amount" : "amount zero"}>
+          {p.cves.length ? count(p.cves.length, "CVE") : "none known"}
+        </td>
         <td>
           {p.approval === "differs" ? (
             <Tag tone="note" title="It is decided for some of the machines only, or differently">
