@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"sort"
 
 	"github.com/fettlehq/fettle/internal/detect"
@@ -37,6 +38,9 @@ func (f snapshotFacts) Packages(kind, name string) ([]detect.PackageFact, error)
 
 func (f snapshotFacts) OS() (detect.OSFact, error) {
 	o := f.s.OS
+	if o.Family == "windows" { // rules compare the build with its revision, and know editions
+		return detect.OSFact{Family: o.Family, Product: cmp.Or(o.Edition, o.ID), Build: o.Build, Arch: o.Arch}, nil
+	}
 	return detect.OSFact{Family: o.Family, Product: o.ID, Build: o.Version, Arch: o.Arch}, nil
 }
 
