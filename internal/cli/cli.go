@@ -63,7 +63,7 @@ Commands that ask a server find it by --server and $FETTLE_API_KEY, by
 	f.StringVar(&o.data, "data", defaultData(), "data folder of a server on this machine")
 	f.StringVar(&o.tenant, "tenant", "main", "tenant to work in")
 	f.BoolVar(&o.json, "json", false, "print JSON for programs")
-	root.AddCommand(hostsCmd(o), patchesCmd(o), missingCmd(o), approveCmd(o), declineCmd(o), deployCmd(o),
+	root.AddCommand(hostsCmd(o), patchesCmd(o), missingCmd(o), approveCmd(o), declineCmd(o), approvalsCmd(o), deployCmd(o),
 		deploymentsCmd(o), reportCmd(o), enrollTokenCmd(o), groupsCmd(o), auditCmd(o), statusCmd(o), syncCmd(o), doctorCmd(o))
 	root.AddCommand(own...)
 	return root

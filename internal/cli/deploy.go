@@ -226,11 +226,25 @@ func (o *options) showDeployment(cmd *cobra.Command, c *client, id string) error
 	if o.json {
 		return o.printJSON(map[string]any{"deployment": d, "tasks": tasks})
 	}
-	o.say("%s %s is %s %s", d.ID, d.Name, d.Status, d.Reason)
+	o.say("%s", headline(d))
 	return o.listTasks(tasks)
 }
 
+// headline says where a deployment stands, in one line.
+func headline(d deployment) string {
+	text := "deployment " + string(d.ID)
+	if d.Name != "" {
+		text += " (" + d.Name + ")"
+	}
+	text += " is " + string(d.Status)
+	if d.Reason != "" {
+		text += ": " + d.Reason
+	}
+	return text
+}
+
 func (o *options) listTasks(tasks []task) error {
+	slices.SortStableFunc(tasks, func(a, b task) int { return strings.Compare(a.Hostname, b.Hostname) })
 	rows := [][]string{}
 	for _, t := range tasks {
 		rows = append(rows, []string{t.Hostname, string(t.State), strconv.Itoa(t.Attempt), t.Since.Local().Format(time.TimeOnly), strconv.Itoa(len(t.Patches)), t.Reason})

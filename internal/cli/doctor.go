@@ -31,6 +31,41 @@ func (c check) detail() string {
 	return text
 }
 
+// diagnosis is a check as programs read it.
+type diagnosis struct {
+	Check   string `json:"check"`
+	OK      bool   `json:"ok"`
+	Note    string `json:"note,omitempty"`
+	Problem string `json:"problem,omitempty"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// diagnose prints the checks; exit code 1 when one found something.
+func (o *options) diagnose(all []check) error {
+	bad := 0
+	list := make([]diagnosis, 0, len(all))
+	for _, ch := range all {
+		d := diagnosis{Check: ch.name, OK: ch.err == nil, Note: ch.note, Hint: fault.HintOf(ch.err)}
+		mark := "ok  "
+		if ch.err != nil {
+			mark = "BAD "
+			d.Problem = ch.err.Error()
+			bad++
+		}
+		list = append(list, d)
+		o.say("%s %s%s", mark, ch.name, ch.detail())
+	}
+	if o.json {
+		if err := o.printJSON(list); err != nil {
+			return err
+		}
+	}
+	if bad > 0 {
+		return quiet(ExitFailed)
+	}
+	return nil
+}
+
 // checks looks at the settings, the server, its catalog and its machines.
 func (o *options) checks(cmd *cobra.Command) []check {
 	var out []check

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -197,7 +196,10 @@ func auditCmd(o *options) *cobra.Command {
 				return err
 			}
 			if o.json {
-				return o.printJSON(v)
+				if err := o.printJSON(v); err != nil || v.OK {
+					return err
+				}
+				return quiet(ExitUntrusted)
 			}
 			if !v.OK {
 				return fault.New(fault.Untrusted, "the audit log was changed: %s", v.Problem)
@@ -285,19 +287,7 @@ func doctorCmd(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Check this installation and say what to do about what is wrong", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			bad := 0
-			for _, ch := range o.checks(cmd) {
-				mark := "ok  "
-				if ch.err != nil {
-					mark = "BAD "
-					bad++
-				}
-				fmt.Fprintf(o.out, "%s %s%s\n", mark, ch.name, ch.detail())
-			}
-			if bad > 0 {
-				return quiet(ExitFailed)
-			}
-			return nil
+			return o.diagnose(o.checks(cmd))
 		},
 	}
 }

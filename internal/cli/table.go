@@ -29,12 +29,19 @@ func (o *options) table(head []string, rows [][]string) error {
 	if width > 0 {
 		fit(head, rows, width)
 	}
-	w := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, strings.Join(head, "\t"))
 	for _, r := range rows {
 		fmt.Fprintln(w, strings.Join(r, "\t"))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(text.String()) {
+		fmt.Fprintln(o.out, strings.TrimRight(line, " \n")) // empty last cells leave blanks
+	}
+	return nil
 }
 
 func (o *options) width() int {

@@ -33,7 +33,7 @@ func (o *options) watch(cmd *cobra.Command, c *client, id deploy.ID) error {
 			return err
 		}
 	} else {
-		o.say("\ndeployment %s is %s %s", d.ID, d.Status, d.Reason)
+		o.say("\n%s", headline(d))
 		if err := o.listTasks(tasks); err != nil {
 			return err
 		}
@@ -52,20 +52,29 @@ func (o *options) follow(cmd *cobra.Command, c *client, id deploy.ID) error {
 	seen := map[deploy.TaskID]string{}
 	for range 100 {
 		done, err := o.stream(cmd, c, id, seen)
-		if done || cmd.Context().Err() != nil {
-			return cmd.Context().Err()
+		if done {
+			return nil
+		}
+		if stopped := cmd.Context().Err(); stopped != nil {
+			return goesOn(stopped, id)
 		}
 		if err != nil && !fault.Is(err, fault.Unavailable) {
 			return err
 		}
 		select {
 		case <-cmd.Context().Done():
-			return nil
+			return goesOn(cmd.Context().Err(), id)
 		case <-time.After(2 * time.Second):
 		}
 	}
 	return fault.New(fault.Unavailable, "the server can't be reached; the deployment goes on without this window").
 		WithHint("'fettle deployments %s' shows where it stands", id)
+}
+
+// goesOn tells a person who stops watching that only the watching stops.
+func goesOn(cause error, id deploy.ID) error {
+	return fault.Wrap(cause, fault.Cancelled, "stopped watching; the deployment goes on").
+		WithHint("'fettle deployments watch %s' looks again, 'fettle deployments cancel %s' ends it", id, id)
 }
 
 func (o *options) stream(cmd *cobra.Command, c *client, id deploy.ID, seen map[deploy.TaskID]string) (done bool, err error) {

@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fettlehq/fettle/internal/approval"
+)
+
+func approvalsCmd(o *options) *cobra.Command {
+	var id string
+	cmd := &cobra.Command{
+		Use: "approvals", Short: "List decisions on patches, newest first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			q := url.Values{}
+			set(q, "patch", id)
+			list, err := all[approval.Approval](cmd.Context(), c, c.tenantPath("approvals"), q)
+			if err != nil {
+				return err
+			}
+			return o.listApprovals(list)
+		},
+	}
+	cmd.Flags().StringVar(&id, "patch", "", "decisions on one patch alone")
+	cmd.AddCommand(&cobra.Command{
+		Use: "withdraw ID", Short: "End a decision as if it had not been made; it stays in the list and in the audit log", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			if err := c.call(cmd.Context(), http.MethodDelete, c.tenantPath("approvals", args[0]), nil, nil, nil); err != nil {
+				return err
+			}
+			o.say("withdrawn %s", args[0])
+			return nil
+		},
+	})
+	return cmd
+}
+
+func (o *options) listApprovals(list []approval.Approval) error {
+	if o.json {
+		return o.printJSON(list)
+	}
+	if len(list) == 0 {
+		o.say("Nothing was decided yet.")
+		return nil
+	}
+	now := time.Now()
+	rows := make([][]string, 0, len(list))
+	for _, a := range list {
+		group := string(a.Group)
+		if group == "" {
+			group = "(all)"
+		}
+		rows = append(rows, []string{a.ID, string(a.Decision), group, string(a.Patch), a.By, a.At.Local().Format(time.DateTime), standing(a, now), a.Reason})
+	}
+	return o.table([]string{"ID", "DECISION", "GROUP", "PATCH", "BY", "AT", "COUNTS", "WHY"}, rows)
+}
+
+// standing says whether and how long a decision counts.
+func standing(a approval.Approval, now time.Time) string {
+	switch {
+	case !a.Withdrawn.IsZero():
+		return "withdrawn"
+	case !a.Active(now):
+		return "expired"
+	case !a.Expires.IsZero():
+		return "until " + a.Expires.Local().Format(time.DateTime)
+	}
+	return "yes"
+}
