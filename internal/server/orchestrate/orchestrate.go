@@ -176,8 +176,8 @@ func (l *Loop) Update(ctx context.Context, tenant estate.TenantID, id deploy.ID,
 	return next, nil
 }
 
-// Hear folds an endpoint's events into its tasks. An event about another
-// endpoint's task gives a Denied fault and changes nothing.
+// Hear folds an endpoint's events into its open tasks. An event about a task
+// that has ended, or that is another endpoint's, changes nothing.
 func (l *Loop) Hear(ctx context.Context, tenant estate.TenantID, endpoint estate.EndpointID, events []wire.Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
