@@ -125,8 +125,10 @@ func withCVEs(c catalog.Contents) catalog.Contents {
 		if i%7 == 0 || p.IsSecurity() {
 			id := fmt.Sprintf("DSA-%d-1", 10_000+i)
 			p.Advisories = append(slices.Clone(p.Advisories), id)
-			c.Advisories = append(c.Advisories, patch.Advisory{ID: id, Vendor: p.Vendor, Title: text(rnd, 6), Severity: patch.Important,
-				Fixes: []patch.Fix{{Product: p.Product, Release: "bookworm", Version: p.Version}}})
+			c.Advisories = append(c.Advisories, patch.Advisory{
+				ID: id, Vendor: p.Vendor, Title: text(rnd, 6), Severity: patch.Important,
+				Fixes: []patch.Fix{{Product: p.Product, Release: "bookworm", Version: p.Version}},
+			})
 		}
 	}
 	return c

@@ -42,5 +42,5 @@ func main() {
 		os.Exit(2)
 	}
 	_, _ = fmt.Fprintf(report, "{\"code\":%d,\"wall\":%d,\"cpu\":%d,\"peak\":%d}\n",
-		status.ExitStatus(), wall.Nanoseconds(), used.Utime.Nano()+used.Stime.Nano(), int64(used.Maxrss)*1024)
+		status.ExitStatus(), wall.Nanoseconds(), used.Utime.Nano()+used.Stime.Nano(), used.Maxrss*1024)
 }

@@ -20,7 +20,7 @@ func (r *reader) stale(path string) bool {
 		return false
 	}
 	defer func() { _ = syscall.Close(fd) }() // read only
-	kept := 0 // bytes of a line that is not complete yet
+	kept := 0                                // bytes of a line that is not complete yet
 	for {
 		n, err := syscall.Read(fd, r.space()[kept:])
 		if err == syscall.EINTR {
