@@ -100,6 +100,7 @@ func find(set *shardSet, id patch.ID) (p patch.Patch, digest string, err error) 
 // bench is what a child process works with on one order.
 type bench struct {
 	dir        Dir
+	root       string
 	order      wire.Order
 	snap       inventory.Snapshot
 	shards     *shardSet
@@ -120,7 +121,7 @@ func setUp(ctx context.Context, cfg Config, order wire.Order, c *link.Client, lo
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{dir: cfg.State, order: order, snap: snap, link: c, sizes: map[string]int64{}}
+	b := &bench{dir: cfg.State, root: cfg.Root, order: order, snap: snap, link: c, sizes: map[string]int64{}}
 	if b.shards, err = openVerified(cfg.State, &snap); err != nil {
 		return nil, err
 	}

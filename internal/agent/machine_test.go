@@ -139,8 +139,14 @@ func (s scripted) Install(ctx context.Context, job install.Job, report func(inst
 		if err := s.waitFor("go"); err != nil {
 			return r, err
 		}
-	case "reboot":
-		r.RebootDue = true
+	case "reboot": // as the package's postinst would say it
+		run := filepath.Join(s.root, "run")
+		if err := os.MkdirAll(run, 0o755); err != nil {
+			return r, err
+		}
+		if err := os.WriteFile(filepath.Join(run, "reboot-required"), nil, 0o644); err != nil {
+			return r, err
+		}
 	}
 	return r, nil
 }

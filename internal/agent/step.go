@@ -272,7 +272,15 @@ func (b *bench) install(ctx context.Context, tell func(install.Progress)) (stepR
 	if err != nil {
 		return stepReply{}, err
 	}
+	return b.done(ctx, b.snap.State, r)
+}
+
+// done looks at what the installation left behind and keeps the result.
+func (b *bench) done(ctx context.Context, before inventory.State, r deploy.Result) (stepReply, error) {
 	r.Attempt = b.order.Attempt
+	if err := aftermath(ctx, b.root, before, b.order.RestartServices, &r); err != nil {
+		return stepReply{}, err
+	}
 	return stepReply{Result: &r, Done: true}, writeJSON(b.resultFile(), r)
 }
 
@@ -285,8 +293,7 @@ func (b *bench) recover(ctx context.Context) (stepReply, error) {
 	if err != nil || !done {
 		return stepReply{}, err
 	}
-	r.Attempt = b.order.Attempt
-	return stepReply{Result: &r, Done: true}, writeJSON(b.resultFile(), r)
+	return b.done(ctx, inventory.State{}, r) // what was due before the cut is not known: any due reboot counts
 }
 
 // takeStock scans and keeps the sections for later uploads.

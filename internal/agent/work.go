@@ -227,7 +227,7 @@ func (a *Agent) installed(e journal.Entry, r deploy.Result) error {
 	a.mu.Unlock()
 	e.Result = &r
 	ev := event(e, deploy.Verifying, "", time.Now())
-	if r.RebootDue {
+	if r.RebootDue && len(r.Failures) == 0 { // a failure is told at once, not after a reboot
 		ev.State, ev.Reason = deploy.WaitingReboot, "installed; a reboot is due"
 	}
 	ev.Result = &r
@@ -340,7 +340,7 @@ func (a *Agent) tidy(id deploy.TaskID) error {
 func (a *Agent) resume(now time.Time) error {
 	for _, e := range a.journal.Entries() {
 		rebooted := e.BootID != "" && a.bootID != "" && e.BootID != a.bootID
-		waits := e.Step == journal.Rebooting || (e.Step == journal.Installed && e.Result != nil && e.Result.RebootDue)
+		waits := e.Step == journal.Rebooting || (e.Step == journal.Installed && e.Result != nil && e.Result.RebootDue && len(e.Result.Failures) == 0)
 		switch {
 		case waits && rebooted:
 			if err := a.finish(e, journal.Installed, event(e, deploy.Verifying, "the machine has restarted", now)); err != nil {
