@@ -109,19 +109,9 @@ func publishRunCmd(f *publisherFlags) *cobra.Command {
 				return err
 			}
 			defer p.Close()
-			log := logger(cmd.ErrOrStderr(), f.verbose)
-			return p.Run(cmd.Context(), nil, func(r publisher.Report, err error) { logRun(log, r, err) })
+			return p.Run(cmd.Context(), nil, nil) // it logs every run
 		},
 	}
-}
-
-// logRun notes one run of the publisher.
-func logRun(log *slog.Logger, r publisher.Report, err error) {
-	if err != nil {
-		log.Error("publishing failed; the repository is as it was", "error", err)
-		return
-	}
-	log.Info("published", "version", r.Version, "changed", r.Changed, "took", r.Took.Round(time.Millisecond))
 }
 
 func publishStageCmd(f *publisherFlags) *cobra.Command {

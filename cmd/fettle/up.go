@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,6 +31,7 @@ type up struct {
 	config    string
 	data      string
 	cfg       server.Config
+	interval  time.Duration // between two runs of the publisher
 	out, note io.Writer
 	log       *slog.Logger
 }
@@ -110,7 +112,7 @@ func (u *up) run(ctx context.Context) error {
 		return nil
 	}
 	u.welcome(s)
-	go func() { failed <- p.Run(ctx, nil, func(r publisher.Report, err error) { u.published(ctx, s, r, err) }) }()
+	go func() { failed <- u.publishOn(ctx, p, s) }()
 	err = <-failed
 	cancel()
 	own.wait()
@@ -134,6 +136,7 @@ func (u *up) publish(ctx context.Context) (*publisher.Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
+	u.interval = cmp.Or(max(cfg.Interval, 0), time.Hour)
 	u.cfg.Repository = cfg.Repository
 	u.cfg.RootFile = filepath.Join(cfg.Repository, "metadata", "1.root.json")
 	show, done := publisher.Progress(nil), func() {}
@@ -163,9 +166,20 @@ func (u *up) serve(ctx context.Context, p *publisher.Publisher) (*server.Server,
 	return server.New(ctx, cfg)
 }
 
+// publishOn publishes again and again; the first time was just now.
+func (u *up) publishOn(ctx context.Context, p *publisher.Publisher, s *server.Server) error {
+	wait := time.NewTimer(u.interval)
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-wait.C:
+	}
+	return p.Run(ctx, nil, func(r publisher.Report, err error) { u.published(ctx, s, r, err) })
+}
+
 // published lets the server take up what the publisher's loop has brought.
 func (u *up) published(ctx context.Context, s *server.Server, r publisher.Report, err error) {
-	logRun(u.log, r, err)
 	debug.FreeOSMemory()
 	if err != nil || !r.Changed {
 		return

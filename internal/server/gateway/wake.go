@@ -128,6 +128,15 @@ func (g *Gateway) wake(w http.ResponseWriter, r *http.Request, p peer) error {
 	if g.isRevoked(p.endpoint) { // between the look-up and the entry
 		return errRevoked
 	}
+	// What was to be told while no channel was open, after a restart of the
+	// server or a network that was away, is told now.
+	waiting, err := g.cfg.Orders.Orders(r.Context(), p.tenant, p.endpoint)
+	if err != nil {
+		return err
+	}
+	if len(waiting) > 0 {
+		c.poke(0)
+	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	say := func(m wire.Wake) bool {
 		line, err := json.Marshal(m)

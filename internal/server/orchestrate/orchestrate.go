@@ -185,9 +185,9 @@ func (l *Loop) Hear(ctx context.Context, tenant estate.TenantID, endpoint estate
 	if err != nil {
 		return fault.Wrap(err, fault.CodeOf(err), "orchestrate: tasks of endpoint %s", endpoint)
 	}
-	byID := map[deploy.TaskID]*deploy.Task{}
+	byID, before := map[deploy.TaskID]*deploy.Task{}, map[deploy.TaskID]deploy.State{}
 	for i := range tasks {
-		byID[tasks[i].ID] = &tasks[i]
+		byID[tasks[i].ID], before[tasks[i].ID] = &tasks[i], tasks[i].State
 	}
 	touched := map[deploy.ID][]deploy.TaskID{}
 	for _, e := range events {
@@ -208,7 +208,20 @@ func (l *Loop) Hear(ctx context.Context, tenant estate.TenantID, endpoint estate
 	if len(touched) > 0 {
 		l.Kick()
 	}
+	l.wakeForOrders(tenant, endpoint, before, tasks)
 	return nil
+}
+
+// wakeForOrders wakes the endpoint when what it said brought a task into a
+// state from which an order follows, such as the scan after an installation:
+// Advance sees no change there and would leave it to the next check-in.
+func (l *Loop) wakeForOrders(tenant estate.TenantID, endpoint estate.EndpointID, before map[deploy.TaskID]deploy.State, tasks []deploy.Task) {
+	for _, t := range tasks {
+		if _, ordered := actions[t.State]; ordered && before[t.ID] != t.State {
+			l.waker.Wake(tenant, endpoint)
+			return
+		}
+	}
 }
 
 func (l *Loop) hear(ctx context.Context, t *deploy.Task, e wire.Event) error {
@@ -264,11 +277,14 @@ func (l *Loop) Orders(ctx context.Context, tenant estate.TenantID, endpoint esta
 	return orders, nil
 }
 
+// actions says which order follows from the state of a task.
+var actions = map[deploy.State]wire.Action{
+	deploy.Planning: wire.ActPlan, deploy.Downloading: wire.ActDownload, deploy.Installing: wire.ActInstall,
+	deploy.Rebooting: wire.ActReboot, deploy.Verifying: wire.ActVerify,
+}
+
 func (l *Loop) order(d deploy.Deployment, t deploy.Task) (wire.Order, bool) {
-	act, ok := map[deploy.State]wire.Action{
-		deploy.Planning: wire.ActPlan, deploy.Downloading: wire.ActDownload, deploy.Installing: wire.ActInstall,
-		deploy.Rebooting: wire.ActReboot, deploy.Verifying: wire.ActVerify,
-	}[t.State]
+	act, ok := actions[t.State]
 	if !ok {
 		return wire.Order{}, false
 	}
