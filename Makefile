@@ -100,8 +100,8 @@ race: ## the unit tests again under the race detector
 	CGO_ENABLED=1 go test -race $(UNIT)
 
 .PHONY: journey
-journey: ## one patch through all programs, in this process
-	go test -count=1 ./test/journey/...
+journey: ## whole programs: sessions of the command line, and what apt says beside what we say
+	go test -count=1 ./test/journey/... ./test/script/...
 
 .PHONY: endpoint
 endpoint: build ## real throw-away machines; needs root

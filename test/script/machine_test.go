@@ -41,6 +41,7 @@ type machine struct {
 	packages map[string]string // name to version
 	fails    string            // package whose installation fails
 	hurry    chan struct{}
+	online   chan struct{}   // closed when the wake channel is open
 	seen     map[string]bool // orders that were done
 	seq      int64
 	problem  error
@@ -56,7 +57,7 @@ func machineCmd(ts *testscript.TestScript, neg bool, args []string) {
 	s := siteOf(ts)
 	m := &machine{
 		s: s, name: args[0], root: filepath.Join(s.dir, args[0]), packages: map[string]string{"dpkg": "1.21.22"},
-		hurry: make(chan struct{}, 1), seen: map[string]bool{},
+		hurry: make(chan struct{}, 1), online: make(chan struct{}), seen: map[string]bool{},
 	}
 	for _, p := range args[1:] {
 		name, version, _ := strings.Cut(p, "=")
@@ -68,6 +69,11 @@ func machineCmd(ts *testscript.TestScript, neg bool, args []string) {
 	m.cancel = cancel
 	ts.Check(m.contact(ctx))
 	m.done.Go(func() { m.listen(ctx) })
+	select {
+	case <-m.online:
+	case <-time.After(10 * time.Second):
+		ts.Fatalf("%s has no wake channel", m.name)
+	}
 	m.done.Go(func() { m.work(ctx) })
 	if s.machines == nil {
 		s.machines = map[string]*machine{}
@@ -234,8 +240,10 @@ func (m *machine) contact(ctx context.Context) error {
 
 // listen holds the wake channel open, through restarts of the server.
 func (m *machine) listen(ctx context.Context) {
+	var first sync.Once
 	for ctx.Err() == nil {
 		_ = m.gate.Wake(ctx, func(wire.Wake) { // it always ends with an error
+			first.Do(func() { close(m.online) })
 			select {
 			case m.hurry <- struct{}{}:
 			default:

@@ -52,7 +52,8 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "publish": publishCmd, "server": serverCmd, "machine": machineCmd, "key": keyCmd, "fails": failsCmd, "capture": capture, "until": until,
+			"exits": exits, "publish": publishCmd, "server": serverCmd, "machine": machineCmd, "key": keyCmd, "fails": failsCmd,
+			"capture": capture, "until": until, "json": jsonCmd, "flip": flip, "ports": ports,
 		},
 	})
 }

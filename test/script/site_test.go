@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -197,37 +195,4 @@ func (s *site) post(path string, in, out any) error {
 		return fmt.Errorf("%s: %s", resp.Status, answer)
 	}
 	return json.Unmarshal(answer, out)
-}
-
-// capture puts what a pattern's first group finds in the last output into the
-// environment:
-//
-//	capture ID 'deployment (\S+) began'
-func capture(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: capture NAME PATTERN")
-	}
-	m := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
-	if len(m) < 2 {
-		ts.Fatalf("nothing fits %q", args[1])
-	}
-	ts.Setenv(args[0], m[1])
-}
-
-// until repeats a command until its output has the text, for what happens in
-// its own time:
-//
-//	until '3 machines' fettle groups
-func until(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: until TEXT PROGRAM [ARG...]")
-	}
-	for range 100 {
-		ts.Check(ts.Exec(args[1], args[2:]...))
-		if strings.Contains(ts.ReadFile("stdout"), args[0]) {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	ts.Fatalf("%q did not come within 10 seconds", args[0])
 }
