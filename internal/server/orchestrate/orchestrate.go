@@ -258,7 +258,7 @@ func (l *Loop) keep(ctx context.Context, tenant estate.TenantID, id deploy.ID, i
 }
 
 // Orders returns what the endpoint is to do now, derived from the states of
-// its tasks, oldest task first. Only one task at a time may change a machine.
+// its tasks, oldest task first. The agent works on one step at a time.
 func (l *Loop) Orders(ctx context.Context, tenant estate.TenantID, endpoint estate.EndpointID) ([]wire.Order, error) {
 	tasks, err := l.store.EndpointTasks(ctx, tenant, endpoint)
 	if err != nil {
