@@ -44,7 +44,7 @@ var buildHouse = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("build the programs: %w: %s", err, out)
 	}
 	cmd = exec.Command("../../packaging/deb/build.sh", filepath.Join(dir, "fettle-agent"), "0.0~test", "amd64", dir)
-	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=0")
+	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=0", "DPKG_DEB_COMPRESSOR_LEVEL=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the agent's package: %w: %s", err, out)
 	}
@@ -77,10 +77,20 @@ type houseOptions struct {
 	expiry string
 }
 
+// patience is how long a test of a house may take in all.
+func (o houseOptions) patience() time.Duration {
+	if text := os.Getenv("FETTLE_TEST_PATIENCE"); text != "" {
+		if d, err := time.ParseDuration(text); err == nil {
+			return d
+		}
+	}
+	return 8 * time.Minute
+}
+
 // newHouse makes a vendor and an empty fleet, and starts nothing yet.
 func newHouse(t *testing.T, opt houseOptions) *house {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), opt.patience())
 	t.Cleanup(cancel)
 	h := &house{t: t, ctx: ctx, dir: t.TempDir(), opt: opt}
 	var err error
@@ -98,7 +108,7 @@ func newHouse(t *testing.T, opt houseOptions) *house {
 	h.archive, err = lab.NewArchive(ctx, t.TempDir())
 	h.must(err)
 	t.Cleanup(func() { h.archive.Close() }) //nolint:errcheck // the test is over
-	srv := httptest.NewServer(http.FileServer(http.Dir(h.archive.Dir)))
+	srv := httptest.NewServer(fileServer(h.archive.Dir))
 	t.Cleanup(srv.Close)
 	h.vendor = srv.URL
 	h.admin, h.agents = freeAddr(t), freeAddr(t)
@@ -106,13 +116,11 @@ func newHouse(t *testing.T, opt houseOptions) *house {
 	_, port, err := net.SplitHostPort(h.agents)
 	h.must(err)
 	h.must(h.fleet.Forward(ctx, lab.ServerAddr+":"+port, h.line.addr()))
-	t.Cleanup(func() {
-		if t.Failed() {
-			h.logs()
-		}
-	})
 	return h
 }
+
+// fileServer serves a folder.
+func fileServer(dir string) http.Handler { return http.FileServer(http.Dir(dir)) }
 
 // freeAddr is a loopback address that nobody listens on at this moment.
 func freeAddr(t *testing.T) string {
@@ -194,6 +202,9 @@ func (h *house) start() {
 
 // down stops the server as an administrator would.
 func (h *house) down() {
+	if h.t.Failed() {
+		h.logs()
+	}
 	_ = h.server.Process.Signal(syscall.SIGTERM) // it may be gone already
 	select {
 	case <-h.ended:
@@ -484,6 +495,18 @@ func (h *house) logs() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
+	h.ctx = ctx // the test's own may be over
+	out, errOut, _ := h.fettle("hosts")
+	h.t.Logf("hosts:\n%s%s", out, errOut)
+	out, _, _ = h.fettle("deployments", "--json")
+	var list []deploy.Deployment
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		h.t.Logf("deployments: %v", err)
+	}
+	for _, d := range list {
+		out, errOut, _ := h.fettle("deployments", string(d.ID))
+		h.t.Logf("%s%s", out, errOut)
+	}
 	for _, name := range []string{"one", "two", "three", "four", "five"} {
 		m := h.fleet.Machine(name)
 		if m == nil || !m.On() {
