@@ -2,7 +2,10 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -29,12 +32,15 @@ type client struct {
 type settings struct {
 	Server string `json:"server"`
 	Key    string `json:"key"`
+	// CA is a PEM file of certificates to trust besides the system's.
+	CA string `json:"ca,omitempty"`
 }
 
 // connect finds the server and the key: flag and environment first, then the
 // person's settings, then the data folder of a server on this machine.
 func (o *options) connect() (*client, error) {
 	c := &client{o: o, http: &http.Client{Timeout: 5 * time.Minute}, base: o.server, key: os.Getenv("FETTLE_API_KEY")}
+	ca := os.Getenv("FETTLE_CA")
 	for _, file := range o.settingsFiles() {
 		if c.base != "" && c.key != "" {
 			break
@@ -46,16 +52,43 @@ func (o *options) connect() (*client, error) {
 		if c.base == "" {
 			c.base = s.Server
 		}
-		if c.key == "" && (c.base == s.Server) {
-			c.key = s.Key
+		if c.base != s.Server {
+			continue
 		}
+		c.key, ca = cmp.Or(c.key, s.Key), cmp.Or(ca, s.CA)
 	}
 	if c.base == "" {
 		return nil, fault.New(fault.Unavailable, "no server is known").
 			WithHint("start one with 'fettle up', or name one with --server and $FETTLE_API_KEY, or --data with the data folder of a server on this machine")
 	}
 	c.base = strings.TrimRight(c.base, "/")
-	return c, nil
+	return c, c.trust(ca)
+}
+
+// trust makes the client accept servers of the CAs in the file as well.
+func (c *client) trust(file string) error {
+	if file == "" {
+		return nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fault.Wrap(err, fault.Invalid, "the CA file %s can't be read", file)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(text) {
+		return fault.New(fault.Invalid, "%s holds no certificate", file).WithHint("it must be a PEM file; the server's own is in its data folder, server/ca")
+	}
+	plain, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return fault.New(fault.Internal, "cli: no transport")
+	}
+	tr := plain.Clone()
+	tr.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+	c.http.Transport = tr
+	return nil
 }
 
 func (o *options) settingsFiles() []string {
@@ -135,7 +168,12 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 		req.Header.Set("Authorization", "Bearer "+c.key)
 	}
 	resp, err := c.http.Do(req)
-	if err != nil {
+	var unknown x509.UnknownAuthorityError
+	switch {
+	case errors.As(err, &unknown):
+		return nil, fault.Wrap(err, fault.Untrusted, "the server at %s is not trusted", c.base).
+			WithHint("name the CA's certificate in $FETTLE_CA, or as \"ca\" in cli.json; the server has it in its data folder, server/ca")
+	case err != nil:
 		return nil, fault.Wrap(err, fault.Unavailable, "the server at %s does not answer", c.base).
 			WithHint("is it running? 'fettle up' starts one on this machine")
 	}

@@ -79,7 +79,7 @@ func goesOn(cause error, id deploy.ID) error {
 
 func (o *options) stream(cmd *cobra.Command, c *client, id deploy.ID, seen map[deploy.TaskID]string) (done bool, err error) {
 	endless := *c
-	endless.http = &http.Client{}
+	endless.http = &http.Client{Transport: c.http.Transport}
 	resp, err := endless.open(cmd.Context(), http.MethodGet, c.tenantPath("deployments", string(id), "watch"), nil, nil)
 	if err != nil {
 		return false, err

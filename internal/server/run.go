@@ -6,7 +6,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"slices"
+	"net/netip"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -34,6 +35,11 @@ func (s *Server) Run(ctx context.Context) error {
 		return fault.Wrap(err, fault.Unavailable, "server: can't listen for people on %s", s.cfg.Admin).WithHint("is another server running? --admin names another address")
 	}
 	if err := s.jobs.Release(ctx); err != nil {
+		agents.Close()
+		admin.Close()
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // stopped before it began
+		}
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -74,6 +80,19 @@ func (s *Server) serveAdmin(ctx context.Context, l net.Listener) error {
 }
 
 func (s *Server) adminTLS() bool { return s.cfg.AdminCert != "" || !loopback(s.cfg.Admin) }
+
+// ownCA is the file of the CA that vouches for what people talk to, "" when
+// that is plain HTTP or has a certificate from elsewhere.
+func (s *Server) ownCA() string {
+	if !s.adminTLS() || s.cfg.AdminCert != "" {
+		return ""
+	}
+	file, err := filepath.Abs(s.cfg.path("ca", "ca.pem"))
+	if err != nil {
+		return ""
+	}
+	return file
+}
 
 func (s *Server) adminCertificate() func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -134,26 +153,20 @@ func (s *Server) Findings(id estate.EndpointID) ([]catalog.Finding, error) {
 	return s.index.Findings(estate.DefaultTenant, id)
 }
 
-// Status says where the catalog stands, with the notes of every platform's
-// shard, each once.
-func (s *Server) Status() api.CatalogStatus {
-	out := shelf{s.mirror, s.cfg.Now}.Status()
-	for _, p := range s.mirror.Status(s.cfg.Now()).Platforms {
-		for _, n := range p.Notes {
-			if !slices.Contains(out.Notes, n) {
-				out.Notes = append(out.Notes, n)
-			}
-		}
-	}
-	return out
-}
+// Status says where the catalog stands.
+func (s *Server) Status() api.CatalogStatus { return shelf{s.mirror, s.cfg.Now}.Status() }
 
 // ConsoleURL is where people open the console.
 func (s *Server) ConsoleURL() string {
+	scheme, at := "http://", s.cfg.Admin
 	if s.adminTLS() {
-		return "https://" + s.cfg.Admin + "/"
+		scheme = "https://"
 	}
-	return "http://" + s.cfg.Admin + "/"
+	host, port, err := net.SplitHostPort(at)
+	if ip, bad := netip.ParseAddr(host); err == nil && (host == "" || bad == nil && ip.IsUnspecified()) {
+		at = net.JoinHostPort(s.cfg.Names[0], port) // it listens on every address
+	}
+	return scheme + at + "/"
 }
 
 // SetupLink is the first administrator's one-time link, "" when there is one.

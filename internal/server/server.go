@@ -8,9 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"net"
 	"net/http"
+	"net/netip"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -293,5 +294,10 @@ func (w *waker) Wake(t estate.TenantID, id estate.EndpointID) {
 
 // loopback reports whether the address is one that only this machine reaches.
 func loopback(addr string) bool {
-	return strings.HasPrefix(addr, "127.") || strings.HasPrefix(addr, "localhost:") || strings.HasPrefix(addr, "[::1]:")
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }

@@ -64,6 +64,9 @@ type Config struct {
 	// TLS says that browsers reach the console over HTTPS: cookies are then
 	// sent over nothing else.
 	TLS bool
+	// CA is the file of the CA certificate behind the server's own certificate,
+	// for the local operator's command line; empty when another CA vouches.
+	CA string
 }
 
 // Service proves who asks. It is safe for concurrent use.

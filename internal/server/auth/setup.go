@@ -110,6 +110,7 @@ const (
 type operator struct {
 	Server string `json:"server"`
 	Key    string `json:"key"`
+	CA     string `json:"ca,omitempty"`
 }
 
 // WriteOperator leaves <data>/operator.json (mode 0600) with the server's
@@ -135,7 +136,7 @@ func (s *Service) WriteOperator(ctx context.Context, data, server string) error 
 			return err
 		}
 	}
-	now.Server = server
+	now.Server, now.CA = server, s.CA
 	out, err := json.Marshal(now)
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, "auth: the operator's file can't be encoded")
