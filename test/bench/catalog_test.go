@@ -94,7 +94,7 @@ func encode(t *testing.T, c catalog.Contents) []byte {
 // pack compresses as the publisher does.
 func pack(t *testing.T, plain []byte) int {
 	t.Helper()
-	z, err := zstd.NewWriter(io.Discard, zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
+	z, err := zstd.NewWriter(io.Discard, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(2<<20))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,22 +207,25 @@ func hexes(rnd *rand.Rand, n int) string {
 
 // delta holds a day's delta against the whole shard, both as they travel.
 func delta(t *testing.T, b *table, p publication) {
-	for name, c := range map[string]catalog.Contents{"this machine's catalog": p.contents, "with 40,000 made-up CVEs": withCVEs(p.contents)} {
-		older := open(t, encode(t, c))
-		plain := encode(t, nextDay(t, c))
+	for _, d := range []struct {
+		name string
+		c    catalog.Contents
+	}{{"this machine's catalog", p.contents}, {"with 40,000 made-up CVEs", withCVEs(p.contents)}} {
+		older := open(t, encode(t, d.c))
+		plain := encode(t, nextDay(t, d.c))
 		newer := open(t, plain)
-		var d, made bytes.Buffer
-		if err := catalog.MakeDelta(&d, older, newer); err != nil {
+		var diff, made bytes.Buffer
+		if err := catalog.MakeDelta(&diff, older, newer); err != nil {
 			t.Fatal(err)
 		}
-		size := d.Len()
-		if err := catalog.ApplyDelta(&made, older, &d); err != nil {
+		size := diff.Len()
+		if err := catalog.ApplyDelta(&made, older, &diff); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(made.Bytes(), plain) {
 			t.Fatal("the delta does not make the new shard")
 		}
-		judgeDelta(b, fmt.Sprintf("%s, %d of %d sources new", name, updates, len(c.Patches)), size, pack(t, plain))
+		judgeDelta(b, fmt.Sprintf("%s, %d of %d sources new", d.name, updates, len(d.c.Patches)), size, pack(t, plain))
 	}
 }
 
