@@ -182,7 +182,7 @@ func TestRow1ServerCanOnlyChoose(t *testing.T) {
 // catalogs are refused and told; the last good one goes on working.
 func TestRow3BadCatalog(t *testing.T) {
 	s, root := newServer(t), newMachine(t)
-	refs := s.publish(1, s.thePatch())
+	s.publish(1, s.thePatch())
 	d := s.enrolled(root)
 	s.agent(d, root)
 	s.until("catalog 1", func() bool { return last(s.checkins).Catalog == 1 })
@@ -194,7 +194,7 @@ func TestRow3BadCatalog(t *testing.T) {
 		t.Errorf("catalog %d", c.Catalog)
 	}
 	// Repaired: it recovers by itself.
-	refs = s.publish(4, s.thePatch())
+	refs := s.publish(4, s.thePatch())
 	s.wake <- wire.Wake{Kind: "check"}
 	s.until("the good catalog", func() bool { return last(s.checkins).Catalog == 4 && last(s.checkins).Problem == "" })
 	s.order(wire.Order{Task: "t", Attempt: 1, Action: wire.ActPlan, Patches: refs, Catalog: 4})

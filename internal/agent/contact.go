@@ -30,7 +30,7 @@ func (a *Agent) contact(ctx context.Context) error {
 	for {
 		next, err := a.checkIn(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the agent was asked to stop
 		}
 		wait := schedule.CheckIn(next)
 		if err != nil {

@@ -12,7 +12,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -337,13 +336,6 @@ func states(all []wire.Event) string {
 		b.WriteString(string(e.State) + " (" + e.Reason + ") ")
 	}
 	return b.String()
-}
-
-// said returns the last event of a task in a state.
-func (s *server) said(task deploy.TaskID, state deploy.State) func() bool {
-	return func() bool {
-		return slices.ContainsFunc(s.events, func(e wire.Event) bool { return e.Task == task && e.State == state })
-	}
 }
 
 func (s *server) event(task deploy.TaskID, match func(wire.Event) bool) wire.Event {

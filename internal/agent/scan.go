@@ -115,7 +115,7 @@ func gather(ctx context.Context, root string, list []collect.Collector) (invento
 // flatten takes joined errors apart, so that each is told by itself.
 func flatten(in []error) (out []error) {
 	for _, err := range in {
-		if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only a direct join is taken apart
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
 			out = append(out, flatten(many.Unwrap())...)
 			continue
 		}

@@ -267,7 +267,7 @@ func (a *Agent) reboot(ctx context.Context, e journal.Entry) error {
 		err = res.Err()
 	}
 	if ctx.Err() != nil {
-		return nil // the machine goes down, and the agent with it
+		return nil //nolint:nilerr // the machine goes down, and the agent with it
 	}
 	if err != nil {
 		return a.fail(e, fault.Wrap(err, fault.Unavailable, "the machine could not be restarted: %s", fault.Public(err)))
@@ -279,8 +279,7 @@ func (a *Agent) reboot(ctx context.Context, e journal.Entry) error {
 }
 
 func unjoin(err error) error {
-	var f *fault.Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
 		return f
 	}
 	return err

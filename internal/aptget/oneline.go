@@ -73,7 +73,7 @@ func oneLine(line string) (Source, error) {
 // options reads what stands between the brackets. Options that change nothing of Source are accepted and left to apt;
 // "arch+=" and "arch-=" change dpkg's list, which Source does not know, so they leave it empty.
 func (s *Source) options(text string) error {
-	for _, o := range strings.Fields(text) {
+	for o := range strings.FieldsSeq(text) {
 		key, value, ok := strings.Cut(o, "=")
 		if !ok {
 			return fault.New(fault.Invalid, "option %q has no value", o)

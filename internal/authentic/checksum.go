@@ -59,8 +59,7 @@ func Checksum(r io.Reader, sha256 string, size int64) error {
 	}
 	d := NewDigest(sha256, size)
 	if _, err := io.Copy(d, r); err != nil {
-		var f *fault.Error
-		if errors.As(err, &f) {
+		if _, ok := errors.AsType[*fault.Error](err); ok {
 			return err
 		}
 		return fault.Wrap(err, fault.Unavailable, "authentic: can't read the file")

@@ -2,6 +2,7 @@ package authentic_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,7 +112,7 @@ func (g *gpgHome) gpgv(keyring []byte, files ...[]byte) bool {
 	cmd := exec.Command("gpgv", args...)
 	cmd.Env = append(os.Environ(), "GNUPGHOME="+g.dir, "LC_ALL=C")
 	out, err := cmd.Output()
-	if _, ok := err.(*exec.ExitError); err != nil && !ok {
+	if _, ran := errors.AsType[*exec.ExitError](err); err != nil && !ran {
 		g.t.Fatal(err)
 	}
 	return bytes.Contains(out, []byte("[GNUPG:] GOODSIG "))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
@@ -113,7 +114,7 @@ func loadFile(path string) (Keyring, error) {
 
 // With returns a keyring that has the certificates of both.
 func (k Keyring) With(other Keyring) Keyring {
-	return Keyring{entities: append(k.entities[:len(k.entities):len(k.entities)], other.entities...), only: append(k.only[:len(k.only):len(k.only)], other.only...)}
+	return Keyring{entities: append(slices.Clip(k.entities), other.entities...), only: append(slices.Clip(k.only), other.only...)}
 }
 
 // Only returns a keyring that accepts signatures only by these fingerprints (hex): of a certificate, meaning any of its

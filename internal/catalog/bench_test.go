@@ -42,8 +42,10 @@ func debianSized() Contents {
 				q.CVEs = append(q.CVEs, patch.CVEFix{ID: c.Vulnerabilities[rnd.IntN(40_000)].ID, FixedIn: q.Version})
 			}
 			c.Patches = append(c.Patches, q)
-			c.Advisories = append(c.Advisories, patch.Advisory{ID: dsa, Vendor: "debian", Title: words(rnd, 6), Severity: patch.Important, Published: day,
-				Fixes: []patch.Fix{{Product: q.Product, Release: "bookworm", Version: q.Version}}})
+			c.Advisories = append(c.Advisories, patch.Advisory{
+				ID: dsa, Vendor: "debian", Title: words(rnd, 6), Severity: patch.Important, Published: day,
+				Fixes: []patch.Fix{{Product: q.Product, Release: "bookworm", Version: q.Version}},
+			})
 		}
 	}
 	return c

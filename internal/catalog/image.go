@@ -99,8 +99,7 @@ func (img *image) write(w io.Writer) error {
 // notWritten is the fault of a write that failed; a writer that refuses with a
 // fault of its own (ApplyDelta's meter) is left to speak for itself.
 func notWritten(err error) error {
-	var own *fault.Error
-	if errors.As(err, &own) {
+	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
 	return fault.Wrap(err, fault.Unavailable, "catalog: the shard can't be written")

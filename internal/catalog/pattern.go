@@ -27,7 +27,7 @@ func isRegexp(s string) bool { return len(s) > 1 && s[0] == '/' && s[len(s)-1] =
 // newPattern compiles a pattern. As in apt, regular expressions ignore case
 // and need not fit the whole text, globs fit all of it, slashes included.
 func newPattern(s string) pattern {
-	expr := ""
+	var expr string
 	switch {
 	case isRegexp(s):
 		expr = "(?i)" + s[1:len(s)-1]

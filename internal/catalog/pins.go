@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/fettlehq/fettle/internal/inventory"
@@ -210,12 +211,7 @@ func (a *Archive) matchesRelease(fields []field, arch string) bool {
 // say from which component it comes, so a component pin counts for the whole
 // archive when one of its components fits.
 func (a *Archive) hasIndex(fits func(Index) bool) bool {
-	for _, i := range a.Indexes {
-		if fits(i) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(a.Indexes, fits)
 }
 
 // releaseFields reads the value of "Pin: release" and of Default-Release:

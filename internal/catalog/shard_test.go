@@ -182,7 +182,6 @@ func exercise(b []byte) {
 	_, _ = s.Advisory("DSA-1-1")
 	_, _, _ = s.Vulnerability("CVE-2026-0001")
 	_, _ = Assess([]*Shard{s}, machine("zlib1g", "0.9-1", "openssl0", "0.1-1"), nil)
-
 }
 
 func FuzzOpen(f *testing.F) {

@@ -57,7 +57,8 @@ func TestReader(t *testing.T) {
 			[][]pair{{{"version", "1"}, {"Package", "a"}}, {{"Package", "b"}}},
 		},
 		{
-			"comments", "# top\nA: 1\n# mid\n two\n # not a comment\n#c\n three\nB: 2\n#x\n\n#only\n\nC: 3\n", deb822.Options{Comments: true},
+			"comments", "# top\nA: 1\n# mid\n two\n # not a comment\n#c\n three\nB: 2\n#x\n\n#only\n\nC: 3\n",
+			deb822.Options{Comments: true},
 			[][]pair{{{"A", "1\n two\n # not a comment\n three"}, {"B", "2"}}, {{"C", "3"}}},
 		},
 	} {
@@ -191,12 +192,12 @@ func FuzzReader(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, st := range all {
-			pick, err := readAll(bytes.NewReader(data), deb822.Options{Comments: comments, Fields: []string{st[0].Name}})
+		if len(all) > 0 {
+			first := all[0][0].Name
+			pick, err := readAll(bytes.NewReader(data), deb822.Options{Comments: comments, Fields: []string{first}})
 			if err != nil || len(pick) != len(all) {
-				t.Fatalf("picking %q: %d stanzas, %v; all: %d", st[0].Name, len(pick), err, len(all))
+				t.Fatalf("picking %q: %d stanzas, %v; all: %d", first, len(pick), err, len(all))
 			}
-			break
 		}
 		// What was read, written out again, reads the same.
 		var out bytes.Buffer

@@ -142,7 +142,7 @@ func TestLaws(t *testing.T) {
 			t.Fatalf("hint %q, want %q", got, hint)
 		}
 		form, jerr := json.Marshal(err)
-		if f := (*fault.Error)(nil); errors.As(err, &f) && err == error(f) && (jerr != nil || strings.Contains(string(form), "hunter2")) {
+		if f := (*fault.Error)(nil); errors.As(err, &f) && errors.Is(err, error(f)) && (jerr != nil || strings.Contains(string(form), "hunter2")) {
 			t.Fatalf("the form %s, %v", form, jerr)
 		}
 	})

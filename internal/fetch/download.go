@@ -109,7 +109,7 @@ func (t *transfer) once(ctx context.Context) error {
 		return err
 	}
 	defer resp.Body.Close()
-	total := int64(-1)
+	var total int64
 	switch resp.StatusCode {
 	case http.StatusOK:
 		if have > 0 {

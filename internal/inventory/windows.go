@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -112,10 +113,8 @@ func WindowsOf(build string, server bool) (WindowsRelease, bool) {
 		if r.Server != server {
 			continue
 		}
-		for _, b := range r.Builds {
-			if b == base {
-				return r, true
-			}
+		if slices.Contains(r.Builds, base) {
+			return r, true
 		}
 	}
 	return WindowsRelease{}, false

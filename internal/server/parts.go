@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/catalog"
@@ -63,6 +64,11 @@ func (s shelf) Status() api.CatalogStatus {
 	out.Version = 0 // people know catalogs by the publisher's number, not by the signatures'
 	for _, p := range st.Platforms {
 		out.Version = max(out.Version, p.Version)
+		for _, n := range p.Notes {
+			if !slices.Contains(out.Notes, n) { // every platform tells of the same sources
+				out.Notes = append(out.Notes, n)
+			}
+		}
 	}
 	return out
 }

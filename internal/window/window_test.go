@@ -38,7 +38,8 @@ func TestNext(t *testing.T) {
 		want     []string
 	}{
 		"crosses midnight": {
-			Schedule{Install: []Window{nightly(berlin, "22:00", 4*time.Hour)}}, "2026-06-10T01:00:00+02:00",
+			Schedule{Install: []Window{nightly(berlin, "22:00", 4*time.Hour)}},
+			"2026-06-10T01:00:00+02:00",
 			[]string{"2026-06-10T01:00:00+02:00 2026-06-10T02:00:00+02:00", "2026-06-10T22:00:00+02:00 2026-06-11T02:00:00+02:00"},
 		},
 		"several a week": {
@@ -77,36 +78,44 @@ func TestNext(t *testing.T) {
 			[]string{"2080-02-29T00:00:00Z 2080-02-29T01:00:00Z", "2120-02-29T00:00:00Z 2120-02-29T01:00:00Z"},
 		},
 		"gap in Berlin: 02:30 does not exist, the window opens at 03:00": {
-			Schedule{Install: []Window{nightly(berlin, "02:30", time.Hour)}}, "2026-03-28T12:00:00+01:00",
+			Schedule{Install: []Window{nightly(berlin, "02:30", time.Hour)}},
+			"2026-03-28T12:00:00+01:00",
 			[]string{"2026-03-29T03:00:00+02:00 2026-03-29T04:00:00+02:00", "2026-03-30T02:30:00+02:00 2026-03-30T03:30:00+02:00"},
 		},
 		"overlap in Berlin: 02:30 exists twice, the window opens at the first, once": {
-			Schedule{Install: []Window{nightly(berlin, "02:30", 30*time.Minute)}}, "2026-10-24T12:00:00+02:00",
+			Schedule{Install: []Window{nightly(berlin, "02:30", 30*time.Minute)}},
+			"2026-10-24T12:00:00+02:00",
 			[]string{"2026-10-25T02:30:00+02:00 2026-10-25T02:00:00+01:00", "2026-10-26T02:30:00+01:00 2026-10-26T03:00:00+01:00"},
 		},
 		"a duration is elapsed time: four hours over the gap end at 03:00": {
-			Schedule{Install: []Window{nightly(newYork, "22:00", 4*time.Hour)}}, "2026-03-07T12:00:00-05:00",
+			Schedule{Install: []Window{nightly(newYork, "22:00", 4*time.Hour)}},
+			"2026-03-07T12:00:00-05:00",
 			[]string{"2026-03-07T22:00:00-05:00 2026-03-08T03:00:00-04:00"},
 		},
 		"gap in New York": {
-			Schedule{Install: []Window{nightly(newYork, "02:30", time.Hour)}}, "2026-03-08T00:00:00-05:00",
+			Schedule{Install: []Window{nightly(newYork, "02:30", time.Hour)}},
+			"2026-03-08T00:00:00-05:00",
 			[]string{"2026-03-08T03:00:00-04:00 2026-03-08T04:00:00-04:00"},
 		},
 		"gap of half an hour on Lord Howe": {
-			Schedule{Install: []Window{nightly(lordHowe, "02:15", time.Hour)}}, "2026-10-03T12:00:00+10:30",
+			Schedule{Install: []Window{nightly(lordHowe, "02:15", time.Hour)}},
+			"2026-10-03T12:00:00+10:30",
 			[]string{"2026-10-04T02:30:00+11:00 2026-10-04T03:30:00+11:00"},
 		},
 		"overlap of half an hour on Lord Howe": {
-			Schedule{Install: []Window{nightly(lordHowe, "01:45", 15*time.Minute)}}, "2026-04-05T00:00:00+11:00",
+			Schedule{Install: []Window{nightly(lordHowe, "01:45", 15*time.Minute)}},
+			"2026-04-05T00:00:00+11:00",
 			[]string{"2026-04-05T01:45:00+11:00 2026-04-05T01:30:00+10:30", "2026-04-06T01:45:00+10:30 2026-04-06T02:00:00+10:30"},
 		},
 		"a day that did not exist: Samoa had no 30 December 2011": {
-			Schedule{Install: []Window{nightly("Pacific/Apia", "12:00", time.Hour)}}, "2011-12-29T13:30:00-10:00",
+			Schedule{Install: []Window{nightly("Pacific/Apia", "12:00", time.Hour)}},
+			"2011-12-29T13:30:00-10:00",
 			[]string{"2011-12-31T00:00:00+14:00 2011-12-31T01:00:00+14:00", "2011-12-31T12:00:00+14:00 2011-12-31T13:00:00+14:00"},
 		},
 		"windows that touch or overlap are one": {
 			Schedule{Install: []Window{nightly("", "01:00", time.Hour), nightly("", "02:00", time.Hour), nightly("", "02:30", 3*time.Hour)}},
-			"2026-06-10T00:00:00Z", []string{"2026-06-10T01:00:00Z 2026-06-10T05:30:00Z"},
+			"2026-06-10T00:00:00Z",
+			[]string{"2026-06-10T01:00:00Z 2026-06-10T05:30:00Z"},
 		},
 		"a freeze cuts, swallows and delays": {
 			Schedule{
@@ -124,7 +133,8 @@ func TestNext(t *testing.T) {
 				{From: at(t, "2026-12-20T00:00:00Z"), Until: at(t, "2027-01-02T00:00:00Z")},
 				{From: at(t, "2026-12-24T00:00:00Z"), Until: at(t, "2026-12-27T00:00:00Z")},
 			}},
-			"2026-12-21T00:00:00Z", []string{"2027-01-02T00:00:00Z never"},
+			"2026-12-21T00:00:00Z",
+			[]string{"2027-01-02T00:00:00Z never"},
 		},
 		"no windows, one freeze": {
 			Schedule{Freezes: []Freeze{{From: at(t, "2026-12-20T00:00:00Z"), Until: at(t, "2027-01-02T00:00:00Z")}}},

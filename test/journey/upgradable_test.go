@@ -55,7 +55,7 @@ func aptUpgradable(t *testing.T) map[string]upgradable {
 			continue
 		}
 		u := upgradable{Installed: m[5]}
-		for _, suite := range strings.Split(m[2], ",") {
+		for suite := range strings.SplitSeq(m[2], ",") {
 			u.Security = u.Security || strings.HasSuffix(suite, "-security")
 		}
 		found[key(m[1], m[4], m[3])] = u

@@ -58,8 +58,7 @@ func run(ctx context.Context, args []string, io streams) int {
 	if err == nil {
 		return 0
 	}
-	var usage usageError
-	if errors.As(err, &usage) {
+	if usage, ok := errors.AsType[usageError](err); ok {
 		_, _ = fmt.Fprintf(io.err, "fettle-agent: %s\ntry: fettle-agent --help\n", usage.err)
 		return exitUsage
 	}

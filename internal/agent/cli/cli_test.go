@@ -70,7 +70,7 @@ func TestScan(t *testing.T) {
 	}
 	for _, want := range []string{
 		"PACKAGE", "svc ", "1.0 ", "2.0 ", "critical", "missing", "box (Debian): 1 of 2 packages lack a patch; catalog 7 of 2026-11-21 10:00 UTC",
-		"a reboot is due: /run/reboot-required", "note: no tracker", "could not be learned: collect/apt: /etc/apt/preferences.d/x is damaged",
+		"a reboot is due: /run/reboot-required", "note: no tracker", "could not be learned: /etc/apt/preferences.d/x is damaged",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing in:\n%s", want, out)

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/wire"
 )
@@ -86,7 +85,7 @@ func (s *state) apply(c Change) {
 func (s *state) whole() Change {
 	c := Change{Emit: s.events, Seq: s.seq, Reboots: s.reboots}
 	for _, id := range slices.Sorted(maps.Keys(s.entries)) {
-		c.Put = append(c.Put, s.entries[deploy.TaskID(id)])
+		c.Put = append(c.Put, s.entries[id])
 	}
 	return c
 }

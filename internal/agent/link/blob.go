@@ -77,8 +77,7 @@ func (s *Store) Fetch(ctx context.Context, c *Client, sum string, size int64, pr
 
 // unjoin gives back the first error, which is the fault.
 func unjoin(err error) error {
-	var f *fault.Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
 		return f
 	}
 	return err

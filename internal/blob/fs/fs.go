@@ -153,7 +153,7 @@ func (s *Store) List() iter.Seq2[blob.Info, error] {
 				return err
 			}
 			key := blob.Key(d.Name())
-			if d.IsDir() || key.Check() != nil {
+			if d.IsDir() || !isKey(key) {
 				return nil
 			}
 			info, err := d.Info()
@@ -199,3 +199,6 @@ func (r reader) Read(p []byte) (int, error) {
 	}
 	return r.r.Read(p)
 }
+
+// isKey tells blobs from whatever else lies in the folder.
+func isKey(k blob.Key) bool { return k.Check() == nil }

@@ -2,6 +2,7 @@ package apt
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/fettlehq/fettle/internal/agent/collect"
@@ -51,7 +52,7 @@ func confValue(text, key, value string) (string, error) {
 		}
 		name := ""
 		if len(words) > 0 {
-			name = strings.ToLower(strings.Join(append(scopes[:len(scopes):len(scopes)], words[0]), "::"))
+			name = strings.ToLower(strings.Join(append(slices.Clip(scopes), words[0]), "::"))
 		}
 		switch {
 		case len(words) > 1 && strings.EqualFold(words[0], "#clear"):

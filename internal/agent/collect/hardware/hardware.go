@@ -29,8 +29,8 @@ func gather(_ context.Context, t *collect.Tree, s *inventory.Snapshot) error {
 	if h.Model == "" {
 		h.Model = strings.TrimRight(t.Line("proc/device-tree/model"), "\x00")
 	}
-	hypervisor := false
-	h.CPU, hypervisor = cpu(t)
+	name, hypervisor := cpu(t)
+	h.CPU = name
 	h.Cores = cores(t.Line("sys/devices/system/cpu/online"))
 	h.MemoryMiB = memory(t)
 	h.Virtual = virtual(t, h.Vendor, h.Model, hypervisor)
@@ -133,10 +133,19 @@ func virtual(t *collect.Tree, vendor, model string, hypervisor bool) string {
 	}
 	text := strings.ToLower(vendor + " " + model)
 	for _, v := range []struct{ hint, name string }{
-		{"vmware", "vmware"}, {"virtualbox", "virtualbox"}, {"innotek", "virtualbox"},
-		{"microsoft corporation virtual", "hyperv"}, {"qemu", "qemu"}, {"kvm", "kvm"},
-		{"amazon ec2", "ec2"}, {"google compute", "gce"}, {"parallels", "parallels"},
-		{"bochs", "bochs"}, {"openstack", "openstack"}, {"digitalocean", "kvm"}, {"xen", "xen"},
+		{"vmware", "vmware"},
+		{"virtualbox", "virtualbox"},
+		{"innotek", "virtualbox"},
+		{"microsoft corporation virtual", "hyperv"},
+		{"qemu", "qemu"},
+		{"kvm", "kvm"},
+		{"amazon ec2", "ec2"},
+		{"google compute", "gce"},
+		{"parallels", "parallels"},
+		{"bochs", "bochs"},
+		{"openstack", "openstack"},
+		{"digitalocean", "kvm"},
+		{"xen", "xen"},
 	} {
 		if strings.Contains(text, v.hint) {
 			return v.name
