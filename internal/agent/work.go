@@ -231,6 +231,7 @@ func (a *Agent) installed(e journal.Entry, r deploy.Result) error {
 		ev.State, ev.Reason = deploy.WaitingReboot, "installed; a reboot is due"
 	}
 	ev.Result = &r
+	poke(a.hurry) // what the machine has now is news, also when a reboot is still to come
 	return a.finish(e, journal.Installed, ev)
 }
 
