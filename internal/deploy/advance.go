@@ -327,13 +327,17 @@ func (a *advance) listen(t *Task) {
 }
 
 // halt stops the deployment when too many of its tasks failed or fell silent
-// in the middle of an installation.
+// in the middle of an installation. What went wrong before somebody resumed it
+// was seen by that person and does not count again.
 func (a *advance) halt(tasks []Task) {
 	if a.d.Status != Running {
 		return
 	}
 	bad, ended := 0, 0
 	for _, t := range tasks {
+		if !a.d.Resumed.IsZero() && !t.Since.After(a.d.Resumed) {
+			continue
+		}
 		lost := begun(t.State) && t.State != WaitingReboot && a.now.Sub(later(t.Heard, t.Since)) > a.policy.OfflineAfter.Std()+a.policy.TaskTimeout.Std()
 		if t.State == Failed || lost || (t.State == RetryPlanned && t.Attempt > 1) {
 			bad++
@@ -381,6 +385,7 @@ func (a *advance) finish(tasks []Task) {
 func (a *advance) move(t *Task, s State, reason string) { t.move(s, reason, a.now) }
 
 func (t *Task) move(s State, reason string, now time.Time) {
+	reason = clip(reason, MaxReason)
 	if t.State == s {
 		t.Reason = reason
 		return

@@ -76,7 +76,7 @@ func hear(t rapidT, task Task, d Deployment, r Report) Task {
 }
 
 var (
-	aPlan    = &Plan{Changes: []Change{{Package: "x", To: "2"}}, Payloads: []patch.Payload{{SHA256: "aa"}}}
+	aPlan    = &Plan{Changes: []Change{{Package: "x", To: "2"}}, Payloads: []patch.Payload{{SHA256: strings.Repeat("a", 64)}}}
 	verdicts = []PatchVerdict{{Patch: "p1", Installed: true}, {Patch: "p2", Installed: true}}
 )
 

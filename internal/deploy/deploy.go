@@ -45,10 +45,12 @@ type Deployment struct {
 	// DryRun plans on every endpoint and installs nothing.
 	DryRun bool `json:"dry_run,omitempty"`
 	// Emergency ignores windows, never approvals or freezes' owners' limits.
-	Emergency bool      `json:"emergency,omitempty"`
-	Status    Status    `json:"status"`
-	Reason    string    `json:"reason,omitempty"` // why halted or cancelled
-	Finished  time.Time `json:"finished,omitzero"`
+	Emergency bool   `json:"emergency,omitempty"`
+	Status    Status `json:"status"`
+	Reason    string `json:"reason,omitempty"` // why halted or cancelled
+	// Resumed is when somebody last let a halted deployment go on.
+	Resumed  time.Time `json:"resumed,omitzero"`
+	Finished time.Time `json:"finished,omitzero"`
 }
 
 // Ring is a set of endpoints that go together, and the gate to the next ring.

@@ -38,9 +38,12 @@ func Hear(t Task, p Policy, r Report) (Task, error) {
 	t.History = append([]Step(nil), t.History...)
 	t.Heard = r.At
 	if r.Result != nil {
-		t.Result = r.Result
+		t.Result = r.Result.clipped()
 	}
+	r.Progress = min(max(r.Progress, 0), 100)
 	switch {
+	case len(t.History) >= MaxSteps:
+		t.move(Failed, "the endpoint reports without end; its word is not taken any more", r.At)
 	case r.Refused:
 		t.move(Failed, "refused by the endpoint: "+r.Reason, r.At)
 	case r.State == Failed:
@@ -56,11 +59,11 @@ func Hear(t Task, p Policy, r Report) (Task, error) {
 func (t *Task) follow(p Policy, r Report) {
 	switch {
 	case r.State == Planned && t.State == Planning && r.Plan != nil:
-		t.planned(r)
+		t.planned(p, r)
 	case r.State == t.State && (t.State == Downloading || t.State == Installing || t.State == Planning || t.State == Rebooting):
 		t.Progress = r.Progress
 		if r.Reason != "" {
-			t.Reason = r.Reason
+			t.Reason = clip(r.Reason, MaxReason)
 		}
 	case r.State == Staged && t.State == Downloading:
 		t.move(Staged, "all bytes are on the endpoint", r.At)
@@ -75,7 +78,11 @@ func (t *Task) follow(p Policy, r Report) {
 	}
 }
 
-func (t *Task) planned(r Report) {
+func (t *Task) planned(p Policy, r Report) {
+	if err := r.Plan.Check(); err != nil {
+		t.fail(p, "the endpoint's plan is refused: "+fault.Public(err), r.At)
+		return
+	}
 	t.Plan = r.Plan
 	why := "the plan is made"
 	if len(r.Plan.Refused) > 0 {
@@ -84,6 +91,8 @@ func (t *Task) planned(r Report) {
 	switch {
 	case t.DryRun:
 		t.move(Planned, why, r.At)
+	case len(r.Plan.Changes) == 0 && t.Result != nil && len(t.Result.Changes) > 0:
+		t.move(Verifying, "an earlier attempt has installed everything; a fresh scan is to show it", r.At)
 	case len(r.Plan.Changes) == 0 && len(r.Plan.Refused) > 0:
 		t.move(Failed, "nothing can be installed: "+refusals(r.Plan.Refused), r.At)
 	case len(r.Plan.Changes) == 0:

@@ -145,7 +145,9 @@ func (a *API) steer(ctx context.Context, in *verbIn, to deploy.Status, from ...d
 				continue
 			}
 			d.Status, d.Reason = to, ""
-			if to != deploy.Running {
+			if to == deploy.Running {
+				d.Resumed = a.Now().UTC()
+			} else {
 				d.Reason = "by " + q.actor.Name
 				if in.reason() != "" {
 					d.Reason += ": " + in.reason()
