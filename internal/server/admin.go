@@ -12,14 +12,16 @@ import (
 	"github.com/fettlehq/fettle/internal/server/assess"
 	"github.com/fettlehq/fettle/internal/server/auth"
 	"github.com/fettlehq/fettle/internal/server/gateway"
+	"github.com/fettlehq/fettle/internal/server/orchestrate"
 	"github.com/fettlehq/fettle/internal/server/report"
 )
 
 // agents is the gateway as the API sees it; a machine that is shut out leaves
-// the index too.
+// the index too, and its open tasks end.
 type agents struct {
 	*gateway.Gateway
 	index *assess.Index
+	loop  *orchestrate.Loop
 }
 
 // Revoke implements api.Agents.
@@ -28,7 +30,7 @@ func (a agents) Revoke(ctx context.Context, t estate.TenantID, id estate.Endpoin
 		return err
 	}
 	a.index.Remove(t, id)
-	return nil
+	return a.loop.Abandon(ctx, t, id)
 }
 
 // openAdmin puts the API together and leaves the local operator's key.
@@ -47,7 +49,7 @@ func (s *Server) openAdmin(ctx context.Context) error {
 	a, err := api.New(api.Config{
 		Data:  func(scope estate.Scope) api.Data { return s.db.In(scope) },
 		Index: x, Catalog: shelf{s.mirror, s.cfg.Now}, Deployments: work{s.loop, s.fleet},
-		Agents: agents{s.gateway, s.index}, Auth: s.auth, Audit: s.audit,
+		Agents: agents{s.gateway, s.index, s.loop}, Auth: s.auth, Audit: s.audit,
 		Reports:      report.New(func(scope estate.Scope) report.Data { return s.db.In(scope) }, x, s.findPatch, s.cfg.Now),
 		EnrolCommand: s.enrolCommand, Console: s.cfg.Console, Log: s.cfg.Log, Now: s.cfg.Now,
 	})

@@ -8,6 +8,7 @@ package orchestrate
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -293,8 +294,58 @@ func (l *Loop) order(d deploy.Deployment, t deploy.Task) (wire.Order, bool) {
 		Task: t.ID, Attempt: t.Attempt, Action: act, Patches: t.Patches, Catalog: l.fleet.CatalogVersion(),
 		Conffile: p.Conffile, Timeout: int(p.TaskTimeout.Std().Seconds()), RestartServices: p.RestartServices,
 	}
-	if open, until := d.Schedule.Open(l.now()); act == wire.ActInstall && open {
+	if !l.due(d, t, act) {
+		return wire.Order{}, false
+	}
+	if open, until := d.Schedule.Open(l.now()); act == wire.ActInstall && open && !d.Emergency {
 		o.Until = until
 	}
 	return o, true
+}
+
+// due reports whether an order that changes the machine may still go out. An
+// endpoint that was away when its task began must not begin when its window
+// has closed or somebody has thought better of it. An endpoint that has the
+// order already goes on by its own journal.
+func (l *Loop) due(d deploy.Deployment, t deploy.Task, act wire.Action) bool {
+	open := true
+	switch act {
+	case wire.ActInstall:
+		open, _ = d.Schedule.Open(l.now())
+	case wire.ActReboot:
+		open, _ = d.Schedule.OpenReboot(l.now())
+	default:
+		return true
+	}
+	if !open && !d.Emergency {
+		return false
+	}
+	if t.Heard.After(t.Since) || act == wire.ActReboot { // what is installed is seen to its end
+		return true
+	}
+	return d.Status == deploy.Running && !slices.ContainsFunc(t.Patches, func(p deploy.PatchRef) bool {
+		return l.fleet.Approval(t.Tenant, t.Endpoint, p.ID) != approval.Approved
+	})
+}
+
+// Abandon ends the open tasks of an endpoint that was shut out for good:
+// nothing waits for its word any more.
+func (l *Loop) Abandon(ctx context.Context, tenant estate.TenantID, endpoint estate.EndpointID) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	tasks, err := l.store.EndpointTasks(ctx, tenant, endpoint)
+	if err != nil {
+		return fault.Wrap(err, fault.CodeOf(err), "orchestrate: tasks of endpoint %s", endpoint)
+	}
+	for _, t := range tasks {
+		d, err := l.store.Deployment(ctx, tenant, t.Deployment)
+		if err == nil {
+			err = l.store.SaveProgress(ctx, d, []deploy.Task{deploy.Abandon(t, l.now())})
+		}
+		if err != nil {
+			return fault.Wrap(err, fault.CodeOf(err), "orchestrate: end task %s", t.ID)
+		}
+	}
+	l.Kick()
+	return nil
 }
