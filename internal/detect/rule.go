@@ -132,7 +132,7 @@ const MaxDepth = 32
 // Validate returns an Invalid fault that names the first node that is not
 // well-formed: no or several fields set, unknown operators or schemes, empty
 // lists, nesting beyond MaxDepth.
-func (r Rule) Validate() error { return r.validate("rule", 0) }
+func (r Rule) Validate() error { return r.validate("detect: rule", 0) }
 
 func (r Rule) validate(path string, depth int) error {
 	if depth > MaxDepth {
