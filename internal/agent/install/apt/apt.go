@@ -111,7 +111,7 @@ func (in *Installer) open(ctx context.Context, job install.Job) (*workspace, err
 		return nil, fault.Wrap(err, fault.Internal, "apt: work folder")
 	}
 	w := &workspace{in: in, job: job, dir: dir}
-	now := ready{Boot: job.Snapshot.State.BootID, Archives: w.archives()}
+	now := ready{Boot: job.Snapshot.State.BootID, Archives: w.sound(w.archives())}
 	if was, ok := w.readReady(); ok && was.Boot == now.Boot && reflect.DeepEqual(archiveIDs(was.Archives), archiveIDs(now.Archives)) {
 		w.refused = was.Refused
 		return w, w.writeConfig() // the order of another attempt may differ

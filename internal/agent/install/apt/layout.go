@@ -113,7 +113,7 @@ func (w *workspace) source(a catalog.Archive) string {
 	if len(archs) > 0 {
 		text += "Architectures: " + strings.Join(archs, " ") + "\n"
 	}
-	if _, err := os.Stat(a.Keyring); a.Keyring != "" && err == nil {
+	if keyringHere(a.Keyring) {
 		text += "Signed-By: " + a.Keyring + "\n"
 	}
 	return text

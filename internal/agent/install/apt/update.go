@@ -17,7 +17,6 @@ import (
 // apt refuses is taken out; the machine may well not know its vendor. Only
 // when that leaves none of the job's patches is it an error.
 func (w *workspace) update(ctx context.Context, archives []catalog.Archive) error {
-	w.refused = map[string]string{}
 	for {
 		text, failed, err := w.updateOnce(ctx)
 		if err != nil {
