@@ -181,9 +181,21 @@ func printReport(cmd *cobra.Command, r publisher.Report) error {
 	if asJSON, err := cmd.Flags().GetBool("json"); err == nil && asJSON {
 		enc := json.NewEncoder(cmd.OutOrStdout())
 		enc.SetIndent("", "  ")
-		return enc.Encode(r)
+		if err := enc.Encode(r); err != nil {
+			return err
+		}
+	} else {
+		tellReport(cmd.OutOrStdout(), r)
 	}
-	out := cmd.OutOrStdout()
+	if len(r.Rejected) > 0 {
+		return fault.New(fault.Untrusted, "%d things were not published because a check refused them", len(r.Rejected)).
+			WithHint("run with --json to see each with its reason")
+	}
+	return nil
+}
+
+// tellReport writes the report for people.
+func tellReport(out io.Writer, r publisher.Report) {
 	state := "unchanged"
 	if r.Changed {
 		state = "new"
@@ -201,9 +213,4 @@ func printReport(cmd *cobra.Command, r publisher.Report) error {
 	for _, n := range r.Notes {
 		fmt.Fprintf(out, "  note: %s\n", n)
 	}
-	if len(r.Rejected) > 0 {
-		return fault.New(fault.Untrusted, "%d things were not published because a check refused them", len(r.Rejected)).
-			WithHint("run with --json to see each with its reason")
-	}
-	return nil
 }
