@@ -73,6 +73,8 @@ type Agent struct {
 	summary  summary
 	accepted string // root that the server has taken
 	catalog  int64
+	followed time.Time // when the repository was looked at last
+	offered  int64     // what the server said to have then
 	rescan   bool
 	// What the server is told to be wrong.
 	journalProblem, catalogProblem, scanProblem string

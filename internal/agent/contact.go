@@ -81,14 +81,17 @@ func (a *Agent) checkIn(ctx context.Context) (next int, err error) {
 	}
 	a.mu.Lock()
 	a.accepted = a.summary.Root
-	behind := reply.Catalog > a.catalog
+	follow := a.followDue(reply.Catalog, reply.Scan, time.Now())
 	a.rescan = a.rescan || reply.Scan
 	a.mu.Unlock()
 	if err := a.take(reply.Orders, time.Now()); err != nil {
 		return 0, err
 	}
-	if behind {
-		a.sync(ctx)
+	if err := a.sweep(time.Now()); err != nil {
+		a.log.Warn("old work files stay", "error", err)
+	}
+	if follow && !a.sync(ctx, reply.Catalog) {
+		reply.Next = min(max(reply.Next, 1), int(followAgain/time.Second))
 	}
 	if reply.Scan {
 		poke(a.hurry)
@@ -128,17 +131,40 @@ func (a *Agent) problems() string {
 	return strings.ToValidUTF8(text[:min(len(text), maxProblem)], "")
 }
 
+// followEvery is the longest time between two looks at the signed repository:
+// a server that always says that there is nothing new can't hide that the
+// catalog has expired. After a refusal the agent looks again soon.
+const (
+	followEvery = scanEvery
+	followAgain = 10 * time.Minute
+)
+
+// followDue reports whether to look at the repository; the caller holds the
+// lock. newest is what the server says to have, 0 for nothing; asked is a
+// person's wish for a scan.
+func (a *Agent) followDue(newest int64, asked bool, now time.Time) bool {
+	since := now.Sub(a.followed)
+	switch {
+	case newest == 0:
+		return false
+	case a.catalogProblem != "":
+		return asked || newest != a.offered || since > followAgain
+	}
+	return newest > a.catalog || since > followEvery
+}
+
 // sync follows the repository in a child; a refusal becomes the problem that
-// the server is told, and the last good catalog stays.
-func (a *Agent) sync(ctx context.Context) {
+// the server is told, and the last good catalog stays. offered is what the
+// server says to have. It reports whether all went well.
+func (a *Agent) sync(ctx context.Context, offered int64) bool {
 	reply, err := a.steps.step(ctx, stepRequest{Step: stepSync}, nil)
 	if ctx.Err() != nil {
-		return
+		return false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	before := a.catalogProblem
-	a.catalogProblem = ""
+	a.catalogProblem, a.followed, a.offered = "", time.Now(), offered
 	if err != nil {
 		a.catalogProblem = "catalog: " + fault.Public(err)
 		a.log.Warn("catalog not brought up to date", "error", err)
@@ -147,6 +173,7 @@ func (a *Agent) sync(ctx context.Context) {
 		poke(a.hurry) // the server waits to hear it
 	}
 	a.catalog = max(a.catalog, reply.Catalog)
+	return err == nil
 }
 
 // scanIfDue takes stock when nothing is known, after a reboot, when the package
@@ -238,15 +265,20 @@ func (a *Agent) send(ctx context.Context) error {
 			if len(events) == 0 {
 				break
 			}
+			if done, err := a.shorten(events[0], time.Now()); err != nil {
+				return err
+			} else if done {
+				continue
+			}
 			err := a.sendBatch(ctx, events)
 			switch {
 			case err == nil:
 				back.Reset()
 				batchSize = batchEvents
-			case fault.Is(err, fault.Invalid) && len(events) > 1:
+			case unwanted(err) && len(events) > 1:
 				batchSize = 1 // find the one that the server can't take
-			case fault.Is(err, fault.Invalid):
-				a.log.Error("event dropped: the server does not understand it", "task", events[0].Task, "state", events[0].State, "error", err)
+			case unwanted(err):
+				a.log.Error("event dropped: the server does not take it", "task", events[0].Task, "state", events[0].State, "error", err)
 				if err := a.journal.Apply(journal.Change{Ack: events[0].Seq}, time.Now()); err != nil {
 					return err
 				}
