@@ -308,7 +308,7 @@ func (l *Loop) order(d deploy.Deployment, t deploy.Task) (wire.Order, bool) {
 // has closed or somebody has thought better of it. An endpoint that has the
 // order already goes on by its own journal.
 func (l *Loop) due(d deploy.Deployment, t deploy.Task, act wire.Action) bool {
-	open := true
+	var open bool
 	switch act {
 	case wire.ActInstall:
 		open, _ = d.Schedule.Open(l.now())
