@@ -139,6 +139,8 @@ func equal(a, b any) (bool, error) {
 func mergeVulnerability(a, b patch.Vulnerability) patch.Vulnerability {
 	out := patch.Vulnerability{ID: cmp.Or(a.ID, b.ID), EPSS: max(a.EPSS, b.EPSS)}
 	out.Description = longer(a.Description, b.Description)
+	out.Exploited, out.Disclosed = a.Exploited || b.Exploited, a.Disclosed || b.Disclosed
+	out.Impact = longer(a.Impact, b.Impact)
 	known := func(s patch.Severity) bool { return s != "" && s != patch.Unknown }
 	switch {
 	case known(a.Severity) && !known(b.Severity):

@@ -101,6 +101,13 @@ type Vulnerability struct {
 	EPSS float64 `json:"epss,omitempty"`
 	// KEV is set when CISA lists the CVE as exploited.
 	KEV *KEV `json:"kev,omitempty"`
+	// Exploited and Disclosed are the vendor's word: known to be used in
+	// attacks, or public before the fix.
+	Exploited bool `json:"exploited,omitempty"`
+	Disclosed bool `json:"disclosed,omitempty"`
+	// Impact is the vendor's word on what an attacker gains: "Remote Code
+	// Execution".
+	Impact string `json:"impact,omitempty"`
 }
 
 // KEV is CISA's entry in Known Exploited Vulnerabilities.

@@ -50,6 +50,10 @@ func merge(v *patch.Vulnerability, k patch.Vulnerability) {
 	if v.Description == "" {
 		v.Description = k.Description
 	}
+	v.Exploited, v.Disclosed = v.Exploited || k.Exploited, v.Disclosed || k.Disclosed
+	if v.Impact == "" {
+		v.Impact = k.Impact
+	}
 	if k.Severity != "" && k.Severity != patch.Unknown && (v.Severity == patch.Unknown || k.Severity.Rank() > v.Severity.Rank()) {
 		v.Severity = k.Severity
 	}

@@ -1,0 +1,139 @@
+package microsoft
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/fettlehq/fettle/internal/publisher/crawl"
+)
+
+const feeds = "../../../../../shared/feeds/microsoft"
+
+// need skips a test on machines without the real feeds.
+func need(t testing.TB, name string) string {
+	t.Helper()
+	path := filepath.Join(feeds, name)
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("the vendors' real feeds are not here:", path)
+	}
+	return path
+}
+
+func openFeed(t testing.TB, path string) io.ReadCloser {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(path, ".zst") {
+		return f
+	}
+	z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { z.Close(); _ = f.Close() })
+	return z.IOReadCloser()
+}
+
+var real struct {
+	once      sync.Once
+	documents []Month
+	snapshots []Month
+}
+
+func realMonths(t testing.TB) (documents, snapshots []Month) {
+	t.Helper()
+	dir := need(t, "msrc-cvrf")
+	real.once.Do(func() {
+		var all sync.WaitGroup
+		slots := make(chan struct{}, 2)
+		read := func(glob string) []Month {
+			names, err := filepath.Glob(filepath.Join(dir, glob))
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := make([]Month, len(names))
+			for i, n := range names {
+				slots <- struct{}{}
+				all.Go(func() {
+					defer func() { <-slots }()
+					m, err := ParseCVRF(openFeed(t, n))
+					if err != nil {
+						t.Errorf("%s: %v", n, err)
+					}
+					out[i] = m
+				})
+			}
+			return out
+		}
+		real.documents, real.snapshots = read("*.xml.zst"), read("snapshots/*.xml.zst")
+		all.Wait()
+	})
+	return real.documents, real.snapshots
+}
+
+// all are the documents and the snapshots, the newest state of each month.
+func all(docs, snaps []Month) []Month {
+	byID := map[string]Month{}
+	for _, m := range append(docs[:len(docs):len(docs)], snaps...) {
+		if old, twice := byID[m.ID]; !twice || m.newer(old) {
+			byID[m.ID] = m
+		}
+	}
+	var out []Month
+	for _, id := range sortedKeys(byID) {
+		out = append(out, byID[id])
+	}
+	return out
+}
+
+// TestRealDocuments counts what the documents hold and where it went. The
+// numbers stand in docs/microsoft.md.
+func TestRealDocuments(t *testing.T) {
+	docs, snaps := realMonths(t)
+	var sum Counts
+	kbs, pairs := map[string]bool{}, map[fixKey]bool{}
+	for _, m := range append(docs[:len(docs):len(docs)], snaps...) {
+		sum.add(m.Counts)
+		for _, f := range m.Fixes {
+			kbs[f.KB] = true
+			pairs[fixKey{f.KB, f.ProductID}] = true
+		}
+	}
+	want := Counts{
+		Bytes: 190983401, Products: 13582, Vulnerabilities: 10029, AzureLinux: 1855,
+		Remediations: map[string]int{"Vendor Fix": 97797, "Known Issue": 39006, "Release Notes": 7812, "Mitigation": 213, "Workaround": 107},
+		KBFixes:      90855, LinuxFixes: 2844, OtherFixes: 4098, Contradictions: 410,
+	}
+	if diff := cmp.Diff(want, sum); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+	if got := [...]int{len(docs), len(snaps), len(kbs), len(pairs)}; got != [...]int{83, 8, 3830, 14810} {
+		t.Errorf("documents, snapshots, KBs, pairs: %v", got)
+	}
+	if sum.KBFixes+sum.LinuxFixes+sum.OtherFixes != sum.Remediations["Vendor Fix"] {
+		t.Error("some vendor fixes are counted nowhere")
+	}
+}
+
+var realOut struct {
+	once  sync.Once
+	out   crawl.Output
+	tally Tally
+}
+
+func realBuild(t testing.TB) (crawl.Output, Tally) {
+	t.Helper()
+	docs, snaps := realMonths(t)
+	l := realList(t)
+	realOut.once.Do(func() { realOut.out, realOut.tally = Build(all(docs, snaps), l) })
+	return realOut.out, realOut.tally
+}
