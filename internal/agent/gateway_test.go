@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -193,12 +194,16 @@ func (s *server) sections(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) postEvents(w http.ResponseWriter, r *http.Request) {
 	var in wire.Events
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-		refuse(w, http.StatusBadRequest, "invalid", "bad events")
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, wire.MaxEvents)).Decode(&in); err != nil {
+		refuse(w, http.StatusRequestEntityTooLarge, "exhausted", "bad events")
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if slices.ContainsFunc(in.Events, func(e wire.Event) bool { return e.Task == "foreign" }) {
+		refuse(w, http.StatusForbidden, "denied", "a task in the batch does not belong to this endpoint")
+		return
+	}
 	var last int64
 	if len(s.events) > 0 {
 		last = s.events[len(s.events)-1].Seq

@@ -40,7 +40,7 @@ func (a *Agent) take(orders []wire.Order, now time.Time) error {
 			c.Put = append(c.Put, accept(e, o, a.bootID, now))
 		}
 	}
-	c.Drop = a.forget()
+	c.Drop = a.forget(c.Put, now)
 	if len(c.Put)+len(c.Drop)+len(c.Emit) == 0 {
 		return nil
 	}
@@ -103,17 +103,6 @@ func (a *Agent) stop(id deploy.TaskID) {
 	if a.running == id && a.cancel != nil {
 		a.cancel()
 	}
-}
-
-// forget names the oldest ended tasks beyond those to keep.
-func (a *Agent) forget() []deploy.TaskID {
-	var ended []deploy.TaskID
-	for _, e := range a.journal.Entries() {
-		if e.Step == journal.Ended {
-			ended = append(ended, e.Task)
-		}
-	}
-	return ended[:max(0, len(ended)-keepEnded)]
 }
 
 func event(e journal.Entry, state deploy.State, reason string, now time.Time) wire.Event {

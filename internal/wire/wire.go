@@ -39,7 +39,7 @@ const (
 	MaxEnroll   = 32 << 10
 	MaxCheckIn  = 64 << 10
 	MaxSections = 32 << 20 // compressed; each section is bounded after decompression
-	MaxEvents   = 1 << 20
+	MaxEvents   = 4 << 20  // a plan of 8,000 packages fits
 )
 
 // EnrollRequest asks for an identity.
