@@ -225,25 +225,33 @@ func TestLife(t *testing.T) {
 
 // Looking again without anything new changes nothing, in every state.
 func TestOnceIsIdempotent(t *testing.T) {
-	for _, s := range []deploy.State{
+	w := newWorld(t)
+	states := []deploy.State{
 		deploy.Queued, deploy.AwaitApproval, deploy.Scheduled, deploy.Planning, deploy.Staging, deploy.Downloading, deploy.Staged,
 		deploy.WaitingWindow, deploy.Installing, deploy.WaitingReboot, deploy.Rebooting, deploy.Verifying, deploy.RetryPlanned, deploy.Verified, deploy.Failed,
-	} {
-		t.Run(string(s), func(t *testing.T) {
-			w := newWorld(t)
-			w.deployment("d", s, "web1", "web2")
-			w.once()
-			first := []deploy.Task{w.task("d-web1"), w.task("d-web2")}
-			wakes := len(w.wakes)
-			w.once()
-			w.once()
-			if diff := cmp.Diff(first, []deploy.Task{w.task("d-web1"), w.task("d-web2")}); diff != "" {
-				t.Errorf("changed by looking again:\n%s", diff)
-			}
-			if len(w.wakes) != wakes {
-				t.Errorf("woken %d times more", len(w.wakes)-wakes)
-			}
-		})
+	}
+	for _, s := range states {
+		w.deployment(deploy.ID(s), s, "web1", "web2")
+	}
+	all := func() (tasks []deploy.Task) {
+		for _, s := range states {
+			tasks = append(tasks, w.task(deploy.TaskID(string(s)+"-web1")), w.task(deploy.TaskID(string(s)+"-web2")))
+		}
+		return tasks
+	}
+	before := all()
+	w.once()
+	first, wakes := all(), len(w.wakes)
+	if cmp.Equal(before, first) || wakes == 0 {
+		t.Fatal("looking once changes nothing: the test proves nothing")
+	}
+	w.once()
+	w.once()
+	if diff := cmp.Diff(first, all()); diff != "" {
+		t.Errorf("changed by looking again:\n%s", diff)
+	}
+	if len(w.wakes) != wakes {
+		t.Errorf("woken %d times more", len(w.wakes)-wakes)
 	}
 }
 
@@ -253,20 +261,28 @@ func TestOrdersFollowStates(t *testing.T) {
 		deploy.Planning: wire.ActPlan, deploy.Downloading: wire.ActDownload, deploy.Installing: wire.ActInstall,
 		deploy.Rebooting: wire.ActReboot, deploy.Verifying: wire.ActVerify,
 	}
+	w := newWorld(t)
 	for _, s := range []deploy.State{
 		deploy.Queued, deploy.AwaitApproval, deploy.Scheduled, deploy.Planning, deploy.Planned, deploy.Staging, deploy.Downloading, deploy.Staged,
 		deploy.WaitingWindow, deploy.WaitingUser, deploy.Waking, deploy.Installing, deploy.WaitingReboot, deploy.Rebooting, deploy.Verifying,
 		deploy.Verified, deploy.Failed, deploy.RetryPlanned, deploy.NotApplicable, deploy.TaskCancelled, deploy.Expired,
 	} {
-		w := newWorld(t)
-		w.deployment("d", s, "web1")
-		if got := w.order(); got != want[s] {
-			t.Errorf("%s: the order is %q, want %q", s, got, want[s])
-		}
-		for e, tenant := range map[estate.EndpointID]estate.TenantID{"web2": "acme", "spy": "rival", "web1": "rival"} {
-			if others, err := w.loop.Orders(t.Context(), tenant, e); err != nil || len(others) != 0 {
-				t.Errorf("%s of %s is told %+v, %v", e, tenant, others, err)
-			}
+		w.deployment(deploy.ID(s), s, "web1")
+	}
+	orders, err := w.loop.Orders(t.Context(), "acme", "web1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[deploy.State]wire.Action{}
+	for _, o := range orders {
+		got[deploy.State(strings.TrimSuffix(string(o.Task), "-web1"))] = o.Action
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("orders by state (-want +got):\n%s", diff)
+	}
+	for e, tenant := range map[estate.EndpointID]estate.TenantID{"web2": "acme", "spy": "rival", "web1": "rival"} {
+		if others, err := w.loop.Orders(t.Context(), tenant, e); err != nil || len(others) != 0 {
+			t.Errorf("%s of %s is told %+v, %v", e, tenant, others, err)
 		}
 	}
 }
