@@ -220,21 +220,28 @@ func (a *Agent) renewIfDue(ctx context.Context) error {
 	return renew(ctx, time.Now())
 }
 
+// returnSpread is over how long agents come that a server gets back, after its
+// own restart or a network that was away: they may have missed a wake.
+const returnSpread = 30 * time.Second
+
 // listen holds the wake channel open.
 func (a *Agent) listen(ctx context.Context) error {
 	var back schedule.Backoff
-	for ctx.Err() == nil {
+	for lost := false; ctx.Err() == nil; lost = true {
 		err := a.server().Wake(ctx, func(w wire.Wake) {
 			back.Reset()
-			if w.Kind != "check" {
+			after := time.Duration(min(max(w.After, 0), int(schedule.MaxCheckIn/time.Second))) * time.Second
+			switch {
+			case w.Kind == "hello" && lost:
+				after = returnSpread
+			case w.Kind != "check":
 				return
 			}
-			after := min(max(w.After, 0), int(schedule.MaxCheckIn/time.Second))
 			if after == 0 {
 				poke(a.hurry)
 				return
 			}
-			time.AfterFunc(schedule.Spread(time.Duration(after)*time.Second), func() { poke(a.hurry) })
+			time.AfterFunc(schedule.Spread(after), func() { poke(a.hurry) })
 		})
 		wait := back.Next()
 		a.log.Debug("wake channel ended", "error", err, "again_in", wait)

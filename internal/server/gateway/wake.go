@@ -134,7 +134,7 @@ func (g *Gateway) wake(w http.ResponseWriter, r *http.Request, p peer) error {
 	if err != nil {
 		return err
 	}
-	if len(waiting) > 0 {
+	if _, asked := g.scans.Load(p.endpoint); asked || len(waiting) > 0 {
 		c.poke(0)
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
