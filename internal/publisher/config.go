@@ -42,6 +42,8 @@ type Config struct {
 	Architectures []string `koanf:"architectures"`
 	// Archives are suites of archives to publish besides.
 	Archives []Archive `koanf:"archives"`
+	// Microsoft publishes what Microsoft says of its patches.
+	Microsoft Microsoft `koanf:"microsoft"`
 	// Feeds are the addresses of what adds CVEs, severity and risk.
 	Feeds Feeds `koanf:"feeds"`
 
@@ -71,6 +73,19 @@ type Archive struct {
 	Security        *bool    `koanf:"security"`
 	Release         string   `koanf:"release"`
 	AllowExpired    bool     `koanf:"allow_expired"`
+}
+
+// Microsoft says where Microsoft's documents come from; see
+// microsoft.Config. Without an address they are left out.
+type Microsoft struct {
+	// MSRC is the Security Update Guide's API ("default" is Microsoft's own
+	// address), or the absolute path or file:// address of a folder with its
+	// documents, for publishers behind an air gap.
+	MSRC string `koanf:"msrc"`
+	// Supersedence are files of the supersedence list; optional.
+	Supersedence []string `koanf:"supersedence"`
+	// Since is the first year to take, such as "2016"; empty takes all.
+	Since string `koanf:"since"`
 }
 
 // Feeds are addresses (http, https or file); an empty one leaves the feed out.
@@ -133,9 +148,9 @@ func (c Config) Validate() error {
 		return fault.New(fault.Invalid, "publisher: the folders data, repository and keys must be set")
 	case within(c.Keys, c.Repository) || c.RootKeys != "" && within(c.RootKeys, c.Repository):
 		return fault.New(fault.Invalid, "publisher: the keys must not lie in the repository, which everybody may read")
-	case !c.Machine && len(c.Archives) == 0:
+	case !c.Machine && len(c.Archives) == 0 && c.Microsoft.MSRC == "":
 		return fault.New(fault.Invalid, "publisher: there is nothing to publish").
-			WithHint("Set machine: true on a machine that has apt, or name archives.")
+			WithHint("Set machine: true on a machine that has apt, name archives, or set microsoft.msrc: default.")
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/all"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/debian"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft"
 	"github.com/fettlehq/fettle/internal/publisher/enrich"
 	"github.com/fettlehq/fettle/internal/publisher/enrich/cvss"
 	"github.com/fettlehq/fettle/internal/publisher/enrich/epss"
@@ -139,6 +140,9 @@ func (p *Publisher) makeSources(ctx context.Context, opt Options) error {
 		Platform: p.cfg.Platform, DebianTracker: p.cfg.Feeds.DebianTracker, DebianDSA: p.cfg.Feeds.DebianDSA, Client: archives, Feeds: feeds,
 		Options:  debian.Options{Keep: p.cfg.Keep, Now: p.now},
 		Progress: func(source, doing string) { p.say("crawl", source, doing) },
+	}
+	if m := p.cfg.Microsoft; m.MSRC != "" {
+		wanted.Microsoft = &microsoft.Config{MSRC: m.MSRC, Lists: m.Supersedence, Since: m.Since}
 	}
 	for _, a := range p.cfg.Archives {
 		wanted.Archives = append(wanted.Archives, debian.Config(a))

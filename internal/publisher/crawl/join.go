@@ -116,6 +116,9 @@ func Supersede(patches []patch.Patch, archives []catalog.Archive) {
 	lines := map[line][]int{}
 	for i := range patches {
 		p := &patches[i]
+		if len(p.Archives) == 0 { // its vendor says what replaces what, and the source has entered it
+			continue
+		}
 		p.Supersedes = nil
 		if slices.ContainsFunc(p.Archives, func(id string) bool { return automatic[id] }) {
 			k := line{p.Platform, p.Vendor, p.Product}

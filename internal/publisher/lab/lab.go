@@ -4,8 +4,10 @@
 // Vouched means that the vendor's signed index names the payload's hash, and
 // that signature and hashes were checked here. Proven means that the payload
 // itself was fetched too: its bytes have that hash, and the package says of
-// itself what the index says of it. What fails a check is rejected: it is not
-// published, and the health report names it.
+// itself what the index says of it. Unproven means that the patch names no
+// payload: it tells what a machine lacks, and nothing can be installed from it.
+// What fails a check is rejected: it is not published, and the health report
+// names it.
 package lab
 
 import (
@@ -103,6 +105,11 @@ func (l *Lab) Judge(patches []patch.Patch, archives []catalog.Archive) ([]patch.
 }
 
 func (l *Lab) judge(p patch.Patch, archives map[string]*catalog.Archive) (patch.Evidence, string) {
+	if len(p.Items) == 0 && len(p.Archives) == 0 {
+		return patch.Evidence{Verdict: patch.Unproven, Checks: []string{
+			"no payload is named: it says what a machine lacks, and nothing is installed from it",
+		}}, ""
+	}
 	voucher, why := vouchers(p, archives)
 	if why != "" {
 		return patch.Evidence{}, why

@@ -37,6 +37,23 @@ func one(change func(*patch.Patch)) patch.Patch {
 	return p
 }
 
+// TestJudgeWithoutPayload: a bulletin whose vendor names no file is published
+// for what it says; one that names a file without a signed archive is not.
+func TestJudgeWithoutPayload(t *testing.T) {
+	l, err := lab.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, rejected := l.Judge([]patch.Patch{{ID: "windows-11-23h2:amd64:KB5034123"}}, nil)
+	if len(kept) != 1 || len(rejected) != 0 || kept[0].Evidence.Verdict != patch.Unproven {
+		t.Errorf("kept %+v, rejected %+v", kept, rejected)
+	}
+	half := one(func(p *patch.Patch) { p.Archives = nil })
+	if kept, rejected := l.Judge([]patch.Patch{half}, nil); len(kept) != 0 || len(rejected) != 1 {
+		t.Errorf("kept %+v, rejected %+v", kept, rejected)
+	}
+}
+
 func TestJudge(t *testing.T) {
 	for _, c := range []struct {
 		name     string

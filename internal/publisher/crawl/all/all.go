@@ -6,6 +6,7 @@ import (
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/debian"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft"
 )
 
 // Config says which sources are wanted.
@@ -19,6 +20,8 @@ type Config struct {
 	// DebianTracker and DebianDSA are the addresses of Debian's security
 	// tracker and advisory list; empty leaves them out.
 	DebianTracker, DebianDSA string
+	// Microsoft, when set, makes Microsoft a source.
+	Microsoft *microsoft.Config
 	// Client fetches archives that apt does not, Feeds what trackers say.
 	Client, Feeds crawl.Client
 	// Options are common to the sources of package archives.
@@ -53,6 +56,17 @@ func Sources(cfg Config) ([]crawl.Source, error) {
 	}
 	if cfg.DebianDSA != "" {
 		out = append(out, &crawl.Document{ID: "debian-dsa", URL: cfg.DebianDSA, Client: cfg.Feeds, Read: debian.ParseDSA})
+	}
+	if cfg.Microsoft != nil {
+		m := *cfg.Microsoft
+		if cfg.Progress != nil {
+			m.Progress = func(doing string) { cfg.Progress("microsoft", doing) }
+		}
+		s, err := microsoft.New(m, cfg.Client)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
 	}
 	if len(out) == 0 {
 		return nil, fault.New(fault.Invalid, "all: the publisher's configuration names no source").

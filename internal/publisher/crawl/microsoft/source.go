@@ -32,8 +32,9 @@ const form = 1
 
 // Config says where Microsoft's documents come from.
 type Config struct {
-	// MSRC is the address of the Security Update Guide's API, or a folder (or
-	// file:// address) with its documents as XML, plain or packed with zstd.
+	// MSRC is the address of the Security Update Guide's API ("default" is
+	// DefaultURL), or a folder (or file:// address) with its documents as XML,
+	// plain or packed with zstd.
 	MSRC string
 	// Lists are files of the supersedence list, plain or packed with zstd.
 	// They are optional.
@@ -54,6 +55,9 @@ type Source struct {
 // New makes a source. It returns fault.Invalid for an address that is neither
 // http, https, file nor the path of a folder.
 func New(cfg Config, client crawl.Client) (*Source, error) {
+	if cfg.MSRC == "default" {
+		cfg.MSRC = DefaultURL
+	}
 	s := &Source{cfg: cfg, client: client}
 	if filepath.IsAbs(cfg.MSRC) {
 		s.folder = cfg.MSRC
