@@ -139,6 +139,10 @@ func (g *Gateway) renew(w http.ResponseWriter, r *http.Request, p peer) error {
 	if _, err := g.standing(r, p); err != nil {
 		return err
 	}
+	// Each renewal stands in the audit log for ever.
+	if !g.noted.first(string(p.endpoint)+"renewal", g.cfg.Now()) {
+		return fault.New(fault.Unavailable, "a certificate was asked for less than a minute ago").WithHint("try again in a minute")
+	}
 	cert, err := g.cfg.CA.IssueAgent(req.CSR, pki.Identity{Tenant: string(p.tenant), Endpoint: string(p.endpoint)}, g.cfg.Now())
 	if err != nil {
 		return err

@@ -136,6 +136,7 @@ type Gateway struct {
 	// inflating bounds how many inventories are decompressed at once.
 	inflating chan struct{}
 	announced announcements
+	bodies    budget
 	noted     onceInAWhile
 	scans     sync.Map // endpoints that were asked for a fresh scan
 

@@ -48,6 +48,9 @@ func (g *Gateway) sections(w http.ResponseWriter, r *http.Request, p peer) error
 		w.WriteHeader(http.StatusNoContent) // the same again after a lost answer
 		return nil
 	}
+	if err := g.bodies.take(p.endpoint, len(body), g.cfg.Now()); err != nil {
+		return err
+	}
 	all, err := g.whole(r.Context(), p, m)
 	if err != nil {
 		return err
