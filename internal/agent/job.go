@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"io"
 	"os"
+	"path"
 	"slices"
 	"time"
 
@@ -211,8 +212,11 @@ func (b *bench) download(ctx context.Context, plan deploy.Plan) error {
 	for _, p := range plan.Payloads {
 		before := done
 		_, err := b.store.Fetch(ctx, b.link, p.SHA256, p.Size, func(n int64) {
-			b.tell(int((before+n)*100/max(total, 1)), p.Name)
+			b.tell(int((before+n)*100/max(total, 1)), path.Base(p.Name))
 		})
+		if err != nil && p.Name != "" {
+			return fault.Wrap(err, fault.CodeOf(err), "file %s", path.Base(p.Name))
+		}
 		if err != nil {
 			return err
 		}

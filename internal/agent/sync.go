@@ -64,13 +64,21 @@ func syncCatalog(ctx context.Context, d Dir, t client.Transport, platforms []str
 	have, _ := keptShard(d, platforms[0])
 	switch {
 	case refreshed != nil:
-		return have.Version, fault.Wrap(refreshed, fault.CodeOf(refreshed), "agent: catalog %d stays in use", have.Version)
+		return have.Version, fault.Wrap(refreshed, fault.CodeOf(refreshed), "agent: %s", inUse(have))
 	case len(errs) > 0:
 		return have.Version, errs[0]
 	case c.Status().Expired(now):
 		return have.Version, fault.New(fault.Untrusted, "agent: the catalog has expired at %s", c.Status().Expires.UTC().Format(time.RFC3339))
 	}
 	return have.Version, nil
+}
+
+// inUse says what counts when the repository is refused.
+func inUse(have shardInfo) string {
+	if have.Version == 0 {
+		return "this machine has no catalog yet"
+	}
+	return fmt.Sprintf("catalog %d stays in use", have.Version)
 }
 
 // keptShard reads what the agent's copy is; the zero value when there is none.

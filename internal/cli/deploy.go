@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -260,15 +261,31 @@ func (o *options) listTasks(tasks []task) error {
 	return nil
 }
 
+// withArch names a package with its architecture where one name stands for
+// several.
+func withArch(name, arch string, times int) string {
+	if times < 2 || arch == "" {
+		return name
+	}
+	return name + ":" + arch
+}
+
 // showPlan prints the exact transaction of one machine.
 func (o *options) showPlan(t task) {
 	o.say("\n%s would change %d packages, download %s, need %s more disk:", t.Hostname, len(t.Plan.Changes), bytesText(t.Plan.DownloadBytes), bytesText(t.Plan.DiskBytes))
+	seen := map[string]int{}
 	for _, ch := range t.Plan.Changes {
-		from := ch.From
+		seen[ch.Package]++
+	}
+	for _, ch := range t.Plan.Changes {
+		from, why := ch.From, ch.Why
 		if from == "" {
 			from = "(new)"
 		}
-		o.say("  %-30s %s -> %s  %s", ch.Package, from, ch.To, ch.Why)
+		if why == "approved" { // goes without saying, and a dry run does not ask for it
+			why = ""
+		}
+		o.say("%s", strings.TrimRight(fmt.Sprintf("  %-30s %s -> %s  %s", withArch(ch.Package, ch.Arch, seen[ch.Package]), from, ch.To, why), " "))
 	}
 	for _, r := range t.Plan.Refused {
 		o.say("  left out %s: %s", r.Patch, r.Reason)

@@ -253,8 +253,13 @@ func (o *options) listFindings(list []finding, withHost bool) error {
 	})
 	head := []string{"SEVERITY", "SECURITY", "PACKAGE", "INSTALLED", "AVAILABLE", "APPROVAL", "WHY"}
 	rows := make([][]string, 0, len(list))
+	seen := map[string]int{}
 	for _, f := range list {
-		row := []string{severityText(f.Severity, f.Exploited), yes(f.Security, "yes"), f.Package, f.Installed, f.Available, string(f.Approval), why(f)}
+		seen[f.Hostname+" "+f.Package]++
+	}
+	for _, f := range list {
+		name := withArch(f.Package, f.Arch, seen[f.Hostname+" "+f.Package])
+		row := []string{severityText(f.Severity, f.Exploited), yes(f.Security, "yes"), name, f.Installed, f.Available, string(f.Approval), why(f)}
 		if withHost {
 			row = append([]string{f.Hostname}, row...)
 		}

@@ -174,7 +174,7 @@ func auditCmd(o *options) *cobra.Command {
 			}
 			rows := [][]string{}
 			for _, e := range list {
-				rows = append(rows, []string{strconv.FormatInt(e.Seq, 10), e.At.Local().Format(time.DateTime), e.Actor, e.Action, e.Object})
+				rows = append(rows, []string{strconv.FormatInt(e.Seq, 10), e.At.Local().Format(time.DateTime), e.Actor, e.Action, strings.TrimSpace(e.Object + " " + e.Detail)})
 			}
 			return o.table([]string{"SEQ", "AT", "WHO", "DID", "WHAT"}, rows)
 		},
