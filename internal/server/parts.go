@@ -2,12 +2,17 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/server/api"
 	"github.com/fettlehq/fettle/internal/server/assess"
@@ -94,13 +99,20 @@ func (w work) Kick() {
 
 // payloads brings files in, in the background.
 type payloads struct {
-	mirror *mirror.Mirror
-	bring  func(ctx context.Context, hashes []string) error
-	stage  func(list []patch.Payload)
+	mirror   *mirror.Mirror
+	bring    func(ctx context.Context, hashes []string) error
+	stage    func(list []patch.Payload)
+	problems *problems
 }
 
 // Staged implements orchestrate.Payloads.
-func (p payloads) Staged(list []patch.Payload) (bool, string) { return p.mirror.Staged(list) }
+func (p payloads) Staged(list []patch.Payload) (all bool, problem string) {
+	all, problem = p.mirror.Staged(list)
+	if !all && problem == "" {
+		problem = p.problems.of(list)
+	}
+	return all, problem
+}
 
 // Stage implements orchestrate.Payloads.
 func (p payloads) Stage(list []patch.Payload) { p.stage(list) }
@@ -115,12 +127,57 @@ func (p payloads) run(ctx context.Context, list []patch.Payload) error {
 			}
 		}
 		if len(hashes) > 0 {
-			if err := p.bring(ctx, hashes); err != nil {
+			err := p.bring(ctx, hashes)
+			p.problems.keep(list, err)
+			if err != nil {
 				return err
 			}
 		}
 	}
 	return p.mirror.Stage(ctx, list, nil)
+}
+
+// listKey names a list of payloads. Sizes are part of it: they are an
+// endpoint's word, and one that lies must not stand in the way of others.
+func listKey(list []patch.Payload) string {
+	h := sha256.New()
+	for _, p := range list {
+		fmt.Fprintf(h, "%s %d\n", p.SHA256, p.Size)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// problems say why the publisher did not give a list of payloads, for people
+// who wonder why a task does not go on.
+type problems struct {
+	mu  sync.Mutex
+	why map[string]string
+}
+
+// maxProblems bounds the memory; the next attempt tells again what is lost.
+const maxProblems = 1000
+
+func (p *problems) keep(list []patch.Payload, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.why == nil || len(p.why) >= maxProblems {
+		p.why = map[string]string{}
+	}
+	if err == nil {
+		delete(p.why, listKey(list))
+		return
+	}
+	text := fault.Public(err)
+	if hint := fault.HintOf(err); hint != "" {
+		text += " (" + hint + ")"
+	}
+	p.why[listKey(list)] = text
+}
+
+func (p *problems) of(list []patch.Payload) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.why[listKey(list)]
 }
 
 // witness writes the audit log for the gateway and feeds the index.

@@ -2,9 +2,7 @@ package server
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -39,12 +37,15 @@ const (
 	advanceEvery = 5 * time.Second
 	wakeSpread   = 2 * time.Minute // over which machines hear of a new catalog
 	jobWorkers   = 4
+	pruneEvery   = 6 * time.Hour
+	keepSections = 24 * time.Hour // sections that no machine has any more
 )
 
 // Kinds of durable jobs.
 const (
 	jobSync  = "sync"
 	jobStage = "stage"
+	jobPrune = "prune"
 )
 
 // Server is one site's server. Make it with New, start it with Run.
@@ -161,12 +162,23 @@ func (s *Server) shards() map[string]*catalog.Shard {
 
 func (s *Server) openWork(context.Context) error {
 	s.jobs = job.New(s.db, jobWorkers, s.cfg.Log)
-	s.payloads = payloads{mirror: s.mirror, bring: s.cfg.Bring, stage: s.enqueueStage}
+	s.payloads = payloads{mirror: s.mirror, bring: s.cfg.Bring, stage: s.enqueueStage, problems: &problems{}}
 	s.loop = orchestrate.New(s.db.Orchestration(), s.fleet, s.payloads, &waker{s}, s.cfg.Log, s.cfg.Now)
 	s.jobs.Register(jobSync, func(ctx context.Context, _ json.RawMessage) error { return s.Sync(ctx) })
 	s.jobs.Every(s.cfg.SyncEvery, jobSync)
 	s.jobs.Register(jobStage, s.runStage)
+	s.jobs.Register(jobPrune, s.prune)
+	s.jobs.Every(pruneEvery, jobPrune)
 	return nil
+}
+
+// prune removes what machines reported once and none has any more.
+func (s *Server) prune(ctx context.Context, _ json.RawMessage) error {
+	n, err := s.db.PruneSections(ctx, s.cfg.Now().Add(-keepSections))
+	if n > 0 {
+		s.cfg.Log.Info("old inventories removed", "sections", n)
+	}
+	return err
 }
 
 // stageArgs is what the stage job brings in.
@@ -176,13 +188,9 @@ type stageArgs struct {
 
 // enqueueStage makes a durable job of it; the same list waits once.
 func (s *Server) enqueueStage(list []patch.Payload) {
-	h := sha256.New()
-	for _, p := range list {
-		h.Write([]byte(p.SHA256))
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if _, err := s.jobs.Enqueue(ctx, jobStage, hex.EncodeToString(h.Sum(nil)), stageArgs{list}, time.Time{}); err != nil {
+	if _, err := s.jobs.Enqueue(ctx, jobStage, listKey(list), stageArgs{list}, time.Time{}); err != nil {
 		s.cfg.Log.Error("staging can't be started", "error", err)
 	}
 }
@@ -192,9 +200,11 @@ func (s *Server) runStage(ctx context.Context, args json.RawMessage) error {
 	if err := json.Unmarshal(args, &a); err != nil {
 		return fault.Wrap(err, fault.Invalid, "server: the stage job's arguments are damaged")
 	}
-	err := s.payloads.run(ctx, a.Payloads)
+	if err := s.payloads.run(ctx, a.Payloads); err != nil {
+		return err // no kick: the loop would ask for the same again at once, without end
+	}
 	s.loop.Kick()
-	return err
+	return nil
 }
 
 func (s *Server) openGateway(ctx context.Context) (err error) {
