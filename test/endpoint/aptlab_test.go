@@ -33,8 +33,10 @@ import (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir := driverDir; dir != "" {
-		_ = os.RemoveAll(dir)
+	for _, dir := range []string{driverDir, builtDir} {
+		if dir != "" {
+			_ = os.RemoveAll(dir)
+		}
 	}
 	os.Exit(code)
 }

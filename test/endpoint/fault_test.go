@@ -39,7 +39,7 @@ func TestEndpointFaults(t *testing.T) {
 		wishes = append(wishes, wish{name: name, cases: cases, opt: lab.MachineOptions{DiskBytes: 512 << 20}})
 	}
 	guests := h.invite(wishes...)
-	h.until("the server's first answer", func() bool { _, _, code := h.fettle("status"); return code == 0 })
+	h.answers()
 	h.enrol(guests)
 	h.do("approve", "--all-missing")
 	// The group returns when all its parallel tests have.
@@ -178,7 +178,7 @@ func TestServerFaults(t *testing.T) {
 	h.start()
 	t.Cleanup(h.down)
 	guests := h.invite(wish{name: "one", cases: cases}, wish{name: "two", cases: cases})
-	h.until("the server's first answer", func() bool { _, _, code := h.fettle("status"); return code == 0 })
+	h.answers()
 	h.enrol(guests)
 	h.do("approve", "--all-missing")
 
@@ -188,7 +188,7 @@ func TestServerFaults(t *testing.T) {
 	one.goesOn()
 	h.start()
 	began := time.Now()
-	h.until("the server's answer after its restart", func() bool { _, _, code := h.fettle("status"); return code == 0 })
+	h.answers()
 	t.Logf("the server answers again after %s", time.Since(began).Round(10*time.Millisecond))
 	one.wantDone()
 
@@ -217,16 +217,14 @@ func TestServerKilledEverywhere(t *testing.T) {
 	h.start()
 	t.Cleanup(h.down)
 	guests := h.invite(wish{name: "one", cases: cases})
-	h.until("the server's first answer", func() bool { _, _, code := h.fettle("status"); return code == 0 })
+	h.answers()
 	h.enrol(guests)
 	h.do("approve", "--all-missing")
 	one := &faultTest{house: h, g: guests["one"]}
 	one.goesOn() // before it begins: nothing stands still here
 	one.id = one.begin(tries("one")...)
 	for range 4 {
-		h.kill()
-		h.start()
-		h.until("the server's answer", func() bool { _, _, code := h.fettle("status"); return code == 0 })
+		h.restart()
 	}
 	one.wantDone()
 }

@@ -43,7 +43,7 @@ func TestFleet(t *testing.T) {
 		wish{name: "two", cases: without("lab-failing")},
 		wish{name: "three", cases: without("lab-reboot")},
 	)
-	h.until("the server's first answer", func() bool { _, _, code := h.fettle("status"); return code == 0 })
+	h.answers()
 	h.enrol(guests)
 	t.Logf("three machines are enrolled and scanned after %s", time.Since(began).Round(time.Second))
 

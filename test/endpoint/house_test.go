@@ -171,12 +171,10 @@ func (h *house) repository() string { return filepath.Join(h.dir, "repository") 
 
 func (h *house) data() string { return filepath.Join(h.dir, "data") }
 
-// up starts the server and waits until it answers.
-func (h *house) up() {
+// answers waits until the server answers.
+func (h *house) answers() {
 	h.t.Helper()
-	h.start()
-	h.t.Cleanup(h.down)
-	h.until("the server's first answer", func() bool {
+	h.until("the server's answer", func() bool {
 		_, _, code := h.fettle("status")
 		return code == 0
 	})
@@ -239,12 +237,17 @@ func (h *house) fettle(args ...string) (stdout, stderr string, code int) {
 // when none is named).
 func (h *house) ask(into any, args []string, codes ...int) {
 	h.t.Helper()
-	out, errOut, code := h.fettle(append(args, "--json")...)
+	out, errOut, code := h.fettle(append(slices.Clone(args), "--json")...)
 	if code != 0 && !slices.Contains(codes, code) {
 		h.t.Fatalf("fettle %s ended with %d: %s%s", strings.Join(args, " "), code, out, errOut)
 	}
-	if err := json.Unmarshal([]byte(out), into); err != nil {
-		h.t.Fatalf("fettle %s printed no JSON: %v\n%s%s", strings.Join(args, " "), err, out, errOut)
+	decode(h.t, out, into)
+}
+
+func decode(t *testing.T, text string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		t.Fatalf("no JSON: %v\n%s", err, text)
 	}
 }
 
@@ -404,9 +407,24 @@ func (h *house) invite(wishes ...wish) map[string]*guest {
 	return guests
 }
 
-// enrol enrols machines by the command that the command line prints, starts
-// their agents as the package's unit, and waits for their first scan.
+// enrol admits machines and waits for their first scan.
 func (h *house) enrol(guests map[string]*guest) {
+	h.t.Helper()
+	h.admit(guests)
+	h.until("the first scans", func() bool {
+		all := h.hosts()
+		for name := range guests {
+			if x, ok := all[name]; !ok || x.Health == catalog.UnknownHealth {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// admit enrols machines by the command that the command line prints and starts
+// their agents as the package's unit.
+func (h *house) admit(guests map[string]*guest) {
 	h.t.Helper()
 	var token struct{ Command string }
 	h.ask(&token, []string{"enroll-token", "--uses", fmt.Sprint(len(guests))})
@@ -421,15 +439,6 @@ func (h *house) enrol(guests map[string]*guest) {
 		})
 	}
 	h.must(g.Wait())
-	h.until("the first scans", func() bool {
-		all := h.hosts()
-		for name := range guests {
-			if x, ok := all[name]; !ok || x.Health == catalog.UnknownHealth {
-				return false
-			}
-		}
-		return true
-	})
 }
 
 // run runs a command that must succeed.
