@@ -91,6 +91,9 @@ func (u *up) run(ctx context.Context) error {
 		return err
 	}
 	defer s.Close()
+	if err := s.Listen(ctx); err != nil {
+		return err
+	}
 	failed := make(chan error, 3)
 	go func() { failed <- s.Run(ctx) }()
 	if err := s.Sync(ctx); err != nil {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/fault"
@@ -37,23 +36,11 @@ func (p *Publisher) openRepository(ctx context.Context) (*publish.Repository, er
 // dailyKeys loads the keys of targets, snapshot and timestamp. Root keys stay
 // closed, so that their passphrase is not needed.
 func (p *Publisher) dailyKeys() ([]publish.Key, error) {
-	entries, err := os.ReadDir(p.cfg.Keys)
+	held, err := keysIn(p.cfg.Keys, p.cfg.Passphrase, false)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.NotFound, "publisher: the folder of signing keys can't be read").
-			WithHint("Without the keys the repository can't be signed again. Restore them from your copy.")
+		return nil, err
 	}
-	var keys []publish.Key
-	for _, e := range entries {
-		if e.IsDir() || !strings.HasSuffix(e.Name(), ".key.json") || strings.HasPrefix(e.Name(), string(repo.Root)+"-") {
-			continue
-		}
-		k, err := publish.LoadKey(filepath.Join(p.cfg.Keys, e.Name()), []byte(p.cfg.Passphrase))
-		if err != nil {
-			return nil, err
-		}
-		keys = append(keys, k)
-	}
-	return keys, nil
+	return bare(held), nil
 }
 
 // RootFingerprint is what customers pin; see repo.RootFingerprint.
