@@ -21,9 +21,20 @@ import (
 	"github.com/fettlehq/fettle/internal/server/store"
 )
 
-// Run serves until the context ends or a listener fails. Machines may talk to
-// the server at once; the index of a large fleet fills meanwhile.
-func (s *Server) Run(ctx context.Context) error {
+// listeners are the open ports of a server.
+type listeners struct{ agents, admin net.Listener }
+
+func (l *listeners) close() {
+	for _, one := range []net.Listener{l.agents, l.admin} {
+		if one != nil {
+			_ = one.Close() // nobody was served yet, or the server has closed it
+		}
+	}
+}
+
+// Listen opens the ports. Whoever wants to know that this server, and not
+// another program, answers on them calls it before Run, which else does it.
+func (s *Server) Listen(ctx context.Context) error {
 	var lc net.ListenConfig
 	agents, err := lc.Listen(ctx, "tcp", s.cfg.Agents)
 	if err != nil {
@@ -31,9 +42,23 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	admin, err := lc.Listen(ctx, "tcp", s.cfg.Admin)
 	if err != nil {
-		agents.Close()
-		return fault.Wrap(err, fault.Unavailable, "server: can't listen for people on %s", s.cfg.Admin).WithHint("is another server running? --admin names another address")
+		return errors.Join(fault.Wrap(err, fault.Unavailable, "server: can't listen for people on %s", s.cfg.Admin).
+			WithHint("is another server running? --admin names another address"), agents.Close())
 	}
+	s.ports = listeners{agents, admin}
+	return nil
+}
+
+// Run serves until the context ends or a listener fails. Machines may talk to
+// the server at once; the index of a large fleet fills meanwhile.
+func (s *Server) Run(ctx context.Context) error {
+	if s.ports.agents == nil {
+		if err := s.Listen(ctx); err != nil {
+			return err
+		}
+	}
+	agents, admin := s.ports.agents, s.ports.admin
+	defer s.ports.close()
 	if err := s.jobs.Release(ctx); err != nil {
 		agents.Close()
 		admin.Close()

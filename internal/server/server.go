@@ -69,6 +69,7 @@ type Server struct {
 	started  time.Time
 
 	certs certificates
+	ports listeners
 }
 
 // New opens or makes everything below the data folder. It uses no network.
@@ -256,6 +257,7 @@ func (s *Server) Sync(ctx context.Context) error {
 // Close releases what New has opened. Run must have ended.
 func (s *Server) Close() {
 	var err error
+	s.ports.close()
 	if s.mirror != nil {
 		err = s.mirror.Close()
 	}
