@@ -106,8 +106,11 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, p peer, err err
 	}
 	code := fault.CodeOf(err)
 	level := g.cfg.Log.Info
-	if code == fault.Internal || code == fault.Unavailable {
+	switch {
+	case code == fault.Internal || code == fault.Unavailable:
 		level = g.cfg.Log.Error
+	case code == fault.NotFound && strings.HasPrefix(r.URL.Path, wire.PathRepo):
+		level = g.cfg.Log.Debug // asking for the next root is how a client learns that there is none
 	}
 	if g.noted.first(string(p.endpoint)+r.URL.Path+string(code), g.cfg.Now()) {
 		level("an agent's request was refused", "endpoint", p.endpoint, "tenant", p.tenant, "from", r.RemoteAddr, "path", r.URL.Path, "error", err)
