@@ -115,6 +115,8 @@ func leaf(r Rule, f Facts) Verdict {
 		e = evalOS(*r.OSBuild, f)
 	case r.Architecture != nil:
 		e = evalArch(*r.Architecture, f)
+	case r.WMI != nil:
+		e = evalWMI(*r.WMI, f)
 	default:
 		e = Evidence{Test: "empty rule", Want: "one test", Found: "none", Value: Undetermined}
 	}
@@ -258,6 +260,22 @@ func evalArch(t Architecture, f Facts) Evidence {
 		return e.unknown(err)
 	}
 	return e.found(fact.Arch, slices.Contains(t.Any, fact.Arch))
+}
+
+func evalWMI(t WMI, f Facts) Evidence {
+	e := Evidence{Test: "WMI " + t.Namespace, Want: t.Query}
+	q, can := f.(Querier)
+	if !can {
+		return e.unknown(Unknown("not part of the inventory; an agent on Windows answers it"))
+	}
+	some, err := q.Query(t.Namespace, t.Query)
+	switch {
+	case err != nil:
+		return e.unknown(err)
+	case some:
+		return e.found("something", true)
+	}
+	return e.found("nothing", false)
 }
 
 func (e Evidence) compare(s vercmp.Scheme, found string, op Op, want string) Evidence {

@@ -18,6 +18,13 @@ type Facts interface {
 	OS() (OSFact, error)
 }
 
+// Querier is Facts that can ask Windows Management Instrumentation.
+type Querier interface {
+	Facts
+	// Query reports whether the query finds anything.
+	Query(namespace, wql string) (bool, error)
+}
+
 // FileFact is what is known of a file.
 type FileFact struct {
 	Exists  bool

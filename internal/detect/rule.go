@@ -49,6 +49,7 @@ type Rule struct {
 	Package       *Package       `json:"package,omitempty"`
 	OSBuild       *OSBuild       `json:"os_build,omitempty"`
 	Architecture  *Architecture  `json:"architecture,omitempty"`
+	WMI           *WMI           `json:"wmi,omitempty"`
 }
 
 // File tests that a file is present. Path may hold environment variables
@@ -126,6 +127,14 @@ type Architecture struct {
 	Any []string `json:"any"`
 }
 
+// WMI tests that a query in WMI's query language finds something. Vendors ask
+// so for models and devices. Facts answer it when they are a Querier; it is
+// unknown to others.
+type WMI struct {
+	Namespace string `json:"namespace"` // "root\\cimv2"
+	Query     string `json:"query"`     // "SELECT * FROM Win32_BaseBoard WHERE ..."
+}
+
 // MaxDepth bounds the nesting of rules that come from outside.
 const MaxDepth = 32
 
@@ -157,7 +166,7 @@ func (r Rule) set() int {
 	for _, is := range []bool{
 		len(r.All) > 0, len(r.Any) > 0, r.Not != nil, r.Always != nil, r.File != nil,
 		r.FileVersion != nil, r.FileChecksum != nil, r.RegistryKey != nil,
-		r.RegistryValue != nil, r.Package != nil, r.OSBuild != nil, r.Architecture != nil,
+		r.RegistryValue != nil, r.Package != nil, r.OSBuild != nil, r.Architecture != nil, r.WMI != nil,
 	} {
 		if is {
 			n++

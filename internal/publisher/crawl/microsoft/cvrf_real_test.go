@@ -80,8 +80,8 @@ func realMonths(t testing.TB) (documents, snapshots []Month) {
 	return real.documents, real.snapshots
 }
 
-// all are the documents and the snapshots, the newest state of each month.
-func all(docs, snaps []Month) []Month {
+// newestStates are the documents and the snapshots, the newest state of each month.
+func newestStates(docs, snaps []Month) []Month {
 	byID := map[string]Month{}
 	for _, m := range append(docs[:len(docs):len(docs)], snaps...) {
 		if old, twice := byID[m.ID]; !twice || m.newer(old) {
@@ -134,6 +134,6 @@ func realBuild(t testing.TB) (crawl.Output, Tally) {
 	t.Helper()
 	docs, snaps := realMonths(t)
 	l := realList(t)
-	realOut.once.Do(func() { realOut.out, realOut.tally = Build(all(docs, snaps), l) })
+	realOut.once.Do(func() { realOut.out, realOut.tally = Build(newestStates(docs, snaps), l) })
 	return realOut.out, realOut.tally
 }

@@ -59,7 +59,7 @@ func TestRealBuildsDecide(t *testing.T) {
 func TestRealChains(t *testing.T) {
 	docs, snaps := realMonths(t)
 	list := realList(t)
-	g := collect(all(docs, snaps))
+	g := collect(newestStates(docs, snaps))
 	loose := 0
 	for _, platform := range sortedKeys(g.entries) {
 		l := newLine(platform, g.entries[platform], list.Edges[platform])
