@@ -171,12 +171,10 @@ func (u *up) serve(ctx context.Context, p *publisher.Publisher) (*server.Server,
 
 // publishOn publishes again and again; the first time was just now.
 func (u *up) publishOn(ctx context.Context, p *publisher.Publisher, s *server.Server) error {
-	wait := time.NewTimer(u.interval)
-	defer wait.Stop()
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-wait.C:
+	case <-time.After(u.interval):
 	}
 	return p.Run(ctx, nil, func(r publisher.Report, err error) { u.published(ctx, s, r, err) })
 }

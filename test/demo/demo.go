@@ -183,7 +183,26 @@ func (d *demo) serve(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return d.fleet.Forward(ctx, lab.ServerAddr+":"+port, agents)
+	if err := d.fleet.Forward(ctx, lab.ServerAddr+":"+port, agents); err != nil {
+		return err
+	}
+	return d.until(ctx, func() bool { return d.ask(ctx, &struct{}{}, "status") == nil })
+}
+
+// until polls a condition of fettle up for as long as it runs.
+func (d *demo) until(ctx context.Context, ok func() bool) error {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-d.ended:
+			return fmt.Errorf("fettle up has ended; its last words are in %s", d.log())
+		case <-tick.C:
+		}
+	}
+	return nil
 }
 
 // free is the address, or one with another port when somebody listens there.
@@ -271,10 +290,10 @@ func (d *demo) machine(ctx context.Context, name string, cases []lab.Case, enrol
 
 // scanned waits for the first scan of every machine.
 func (d *demo) scanned(ctx context.Context, n int) error {
-	for {
+	return d.until(ctx, func() bool {
 		var hosts []struct{ Health catalog.Health }
-		if err := d.ask(ctx, &hosts, "hosts"); err != nil {
-			return err
+		if d.ask(ctx, &hosts, "hosts") != nil {
+			return false
 		}
 		seen := 0
 		for _, h := range hosts {
@@ -282,17 +301,8 @@ func (d *demo) scanned(ctx context.Context, n int) error {
 				seen++
 			}
 		}
-		if seen >= n {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-d.ended:
-			return fmt.Errorf("fettle up has ended; its last words are in %s", d.log())
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
+		return seen >= n
+	})
 }
 
 // ask runs the command line for its JSON.
