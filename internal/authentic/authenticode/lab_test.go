@@ -1,7 +1,6 @@
 package authenticode
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -18,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -75,6 +75,15 @@ func newLab(t testing.TB) *lab {
 	return l
 }
 
+// rsaKey is the one key of all who sign with RSA: making one takes long, and who they are is in the certificate.
+var rsaKey = sync.OnceValue(func() crypto.Signer {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
 // party makes a certificate that is valid from 2024 on.
 func (l *lab) party(name string, issuer *party, ca bool, usage []x509.ExtKeyUsage, until string) party {
 	l.t.Helper()
@@ -86,7 +95,7 @@ func (l *lab) party(name string, issuer *party, ca bool, usage []x509.ExtKeyUsag
 	case "small":
 		key, err = rsa.GenerateKey(rand.Reader, 1024)
 	default:
-		key, err = rsa.GenerateKey(rand.Reader, 2048)
+		key = rsaKey()
 	}
 	l.must(err)
 	template := &x509.Certificate{
@@ -96,6 +105,9 @@ func (l *lab) party(name string, issuer *party, ca bool, usage []x509.ExtKeyUsag
 	}
 	if ca {
 		template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	}
+	if name == "lifetime" {
+		template.UnknownExtKeyUsage = []asn1.ObjectIdentifier{oidLifetimeSigning}
 	}
 	if len(usage) > 0 && usage[0] == x509.ExtKeyUsageTimeStamping { // RFC 3161, 2.3: critical, which Go would not make it
 		template.ExtKeyUsage = nil
@@ -140,7 +152,7 @@ func (l *lab) unsigned(kind Kind) string {
 	if _, err := os.Stat(file); err == nil {
 		return file
 	}
-	payload := bytes.Repeat([]byte("a payload of several sectors\n"), 150)
+	payload := fillText()
 	l.must(os.WriteFile(filepath.Join(l.dir, "payload.txt"), payload, 0o600))
 	switch kind {
 	case PE:

@@ -109,19 +109,12 @@ func hashDescription(h hash.Hash, e *cfb.Entry) {
 	}
 }
 
-// inOrder sorts a storage's entries by the bytes of their names, longer names before those that they begin with, and
-// leaves out the signature in the root.
+// inOrder sorts a storage's entries by the bytes of their names and leaves out the signature in the root.
 func inOrder(storage *cfb.Entry) []*cfb.Entry {
 	list := slices.DeleteFunc(slices.Clone(storage.Children), func(e *cfb.Entry) bool {
 		return storage.Kind == cfb.Root && e.Kind == cfb.Stream && (e.Name() == msiSignature || e.Name() == msiSignatureEx)
 	})
-	slices.SortStableFunc(list, func(a, b *cfb.Entry) int {
-		n := min(len(a.RawName), len(b.RawName))
-		if c := bytes.Compare(a.RawName[:n], b.RawName[:n]); c != 0 {
-			return c
-		}
-		return len(b.RawName) - len(a.RawName)
-	})
+	slices.SortStableFunc(list, func(a, b *cfb.Entry) int { return bytes.Compare(a.RawName, b.RawName) })
 	return list
 }
 

@@ -53,6 +53,7 @@ func TestTrust(t *testing.T) {
 	short := l.load(l.sign(l.unsigned(CAB), l.short, stamped(l.tsa, signTime)...))
 	later := l.load(l.sign(l.unsigned(CAB), l.signer, stamped(l.tsa, "2025-06-01")...))
 	issued := l.load(l.sign(l.unsigned(CAB), l.issued))
+	lifetime := l.load(l.sign(l.unsigned(CAB), l.party("lifetime", &l.root, false, []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}, "2025-01-01"), stamped(l.tsa, signTime)...))
 	root, stranger := []*x509.Certificate{l.root.cert}, []*x509.Certificate{l.stranger.cert}
 	for _, c := range []struct {
 		name    string
@@ -67,6 +68,8 @@ func TestTrust(t *testing.T) {
 		{"no authority is trusted", short, now, Trust{Roots: root}, Expired, "no time-stamping authority is trusted", false},
 		{"another authority is trusted", short, now, Trust{Roots: root, TSARoots: stranger}, Expired, "leads to no trusted root", false},
 		{"an authority is no root for code", short, now, Trust{Roots: stranger, TSARoots: root}, UntrustedChain, "leads to no trusted root", false},
+		{"a certificate that ends its signatures", lifetime, "2024-07-01", Trust{Roots: root, TSARoots: root}, nil, "", true},
+		{"its signatures have ended", lifetime, now, Trust{Roots: root, TSARoots: root}, Expired, "valid from 2024-01-01 to 2025-01-01", false},
 		{"not valid yet", short, "2023-12-01", Trust{Roots: root, TSARoots: root}, Expired, "which is in the future", false},
 		{"a stamp from the future does not count", later, "2024-07-01", Trust{Roots: root, TSARoots: root}, nil, "", false},
 		{"the intermediate is handed in", issued, now, Trust{Roots: root, Intermediates: []*x509.Certificate{l.issuer.cert}}, nil, "", false},
