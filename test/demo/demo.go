@@ -37,6 +37,8 @@ type demo struct {
 	server  *exec.Cmd
 	ended   chan struct{}
 	links   []string // where people open the console
+	// complaints is what fettle up wrote to standard error; read it after ended.
+	complaints bytes.Buffer
 }
 
 // dirPrefix begins the name of a demonstration's folder.
@@ -159,8 +161,7 @@ func (d *demo) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var complaints bytes.Buffer
-	d.server.Stderr = &complaints
+	d.server.Stderr = &d.complaints
 	if err := d.server.Start(); err != nil {
 		d.server = nil
 		return err
@@ -179,7 +180,7 @@ func (d *demo) serve(ctx context.Context) error {
 	select {
 	case <-ready:
 	case <-d.ended:
-		return fmt.Errorf("fettle up has ended: %s", complaints.String())
+		return d.over()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -198,11 +199,16 @@ func (d *demo) until(ctx context.Context, ok func() bool) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-d.ended:
-			return fmt.Errorf("fettle up has ended; its last words are in %s", d.log())
+			return d.over()
 		case <-tick.C:
 		}
 	}
 	return nil
+}
+
+// over says why fettle up has ended by itself.
+func (d *demo) over() error {
+	return fmt.Errorf("fettle up has ended: %s", strings.TrimSpace(d.complaints.String()))
 }
 
 // free is the address, or one with another port when somebody listens there.

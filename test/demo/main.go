@@ -91,7 +91,7 @@ func (d *demo) play(ctx context.Context, c config) error {
 	case <-ctx.Done():
 		return nil
 	case <-d.ended:
-		return fmt.Errorf("fettle up has ended; its last words are in %s", d.log())
+		return d.over()
 	}
 }
 
