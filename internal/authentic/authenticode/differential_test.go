@@ -49,26 +49,26 @@ func TestAgreesWithOsslsigncode(t *testing.T) {
 		cases := []made{
 			{name: "unsigned", make: func(in string) string { return in }, want: Unsigned},
 			{name: "good", make: func(in string) string { return l.sign(in, l.signer) }},
-			{name: "good with timestamp", make: func(in string) string { return l.sign(in, l.signer, stamped(l.tsa, signTime)...) }, stamped: true},
+			{name: "good with timestamp", make: func(in string) string { return l.sign(in, l.signer, l.stamped(l.tsa, signTime)...) }, stamped: true},
 			{name: "good SHA-512", make: func(in string) string { return l.sign(in, l.signer, "-h", "sha512") }},
 			{name: "good with an elliptic key", make: func(in string) string { return l.sign(in, l.elliptic) }},
 			{name: "good through an issuer", make: func(in string) string { return l.sign(in, l.issued, "-ac", l.issuer.file+".pem") }},
 			{name: "the issuer is left out", make: func(in string) string { return l.sign(in, l.issued) }, want: UntrustedChain},
 			{name: "expired", make: func(in string) string { return l.sign(in, l.short) }, want: Expired},
 			{name: "expired, judged in time", make: func(in string) string { return l.sign(in, l.short) }, at: "2024-07-01"},
-			{name: "expired with timestamp", make: func(in string) string { return l.sign(in, l.short, stamped(l.tsa, signTime)...) }, stamped: true},
-			{name: "stamped after it expired", make: func(in string) string { return l.sign(in, l.short, stamped(l.tsa, laterTime)...) }, want: Expired},
-			{name: "expired, stamped by a stranger", make: func(in string) string { return l.sign(in, l.short, stamped(l.strangerTSA, signTime)...) }, want: Expired},
+			{name: "expired with timestamp", make: func(in string) string { return l.sign(in, l.short, l.stamped(l.tsa, signTime)...) }, stamped: true},
+			{name: "stamped after it expired", make: func(in string) string { return l.sign(in, l.short, l.stamped(l.tsa, laterTime)...) }, want: Expired},
+			{name: "expired, stamped by a stranger", make: func(in string) string { return l.sign(in, l.short, l.stamped(l.strangerTSA, signTime)...) }, want: Expired},
 			{name: "self-signed", make: func(in string) string { return l.sign(in, l.selfMade) }, want: SelfSigned},
 			{name: "for servers", make: func(in string) string { return l.sign(in, l.server) }, want: UntrustedChain},
 			{name: "for nothing", make: func(in string) string { return l.sign(in, l.noUsage) }, want: UntrustedChain, differs: "osslsigncode and Windows take no list of usages for any"},
 			{name: "tampered", make: func(in string) string { return l.tamper(l.sign(in, l.signer)) }, want: Tampered},
-			{name: "tampered with timestamp", make: func(in string) string { return l.tamper(l.sign(in, l.signer, stamped(l.tsa, signTime)...)) }, want: Tampered},
+			{name: "tampered with timestamp", make: func(in string) string { return l.tamper(l.sign(in, l.signer, l.stamped(l.tsa, signTime)...)) }, want: Tampered},
 			{name: "cut off", make: func(in string) string { return l.cut(l.sign(in, l.signer)) }, want: Malformed},
 			{name: "SHA-1", make: func(in string) string { return l.sign(in, l.signer, "-h", "sha1") }, want: Weak, differs: "osslsigncode judges no hash"},
 			{name: "RSA of 1024 bits", make: func(in string) string { return l.sign(in, l.small) }, want: Weak, differs: "osslsigncode leaves keys to OpenSSL's level"},
 			{name: "SHA-1 and SHA-256", make: func(in string) string {
-				return l.sign(l.sign(in, l.signer, "-h", "sha1"), l.signer, append([]string{"-h", "sha256", "-nest"}, stamped(l.tsa, signTime)...)...)
+				return l.sign(l.sign(in, l.signer, "-h", "sha1"), l.signer, append([]string{"-h", "sha256", "-nest"}, l.stamped(l.tsa, signTime)...)...)
 			}, stamped: true},
 		}
 		switch kind {

@@ -27,11 +27,11 @@ func TestSeeds(t *testing.T) {
 		l := newLab(t)
 		for _, kind := range []Kind{PE, CAB, MSI} {
 			plain := l.unsigned(kind)
-			good := l.sign(plain, l.signer, stamped(l.tsa, signTime)...)
+			good := l.sign(plain, l.signer, l.stamped(l.tsa, signTime)...)
 			l.must(os.WriteFile(filepath.Join("testdata", "plain"+filepath.Ext(plain)), l.load(plain), 0o600))
 			l.must(os.WriteFile(filepath.Join("testdata", "good"+filepath.Ext(plain)), l.load(good), 0o600))
 		}
-		nested := l.sign(l.sign(l.unsigned(PE), l.selfMade, "-h", "sha1", "-ph"), l.elliptic, append([]string{"-h", "sha384", "-nest"}, stamped(l.tsa, signTime)...)...)
+		nested := l.sign(l.sign(l.unsigned(PE), l.selfMade, "-h", "sha1", "-ph"), l.elliptic, append([]string{"-h", "sha384", "-nest"}, l.stamped(l.tsa, signTime)...)...)
 		l.must(os.WriteFile("testdata/nested.exe", l.load(nested), 0o600))
 		l.must(os.WriteFile("testdata/root.pem", l.load(l.root.file+".pem"), 0o600))
 	}

@@ -191,11 +191,6 @@ func (l *lab) sign(in string, p party, args ...string) string {
 	return out
 }
 
-// stamped are the arguments that let a time-stamping authority confirm a time.
-func stamped(tsa party, when string) []string {
-	return []string{"-TSA-certs", tsa.file + ".pem", "-TSA-key", tsa.file + ".key", "-TSA-time", unix(when)}
-}
-
 func unix(date string) string { return strconv.FormatInt(day(date).Unix(), 10) }
 
 // minimalPE is a PE32+ image that Windows would load, with one section of data.

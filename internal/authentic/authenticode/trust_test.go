@@ -50,10 +50,10 @@ func TestExpect(t *testing.T) {
 
 func TestTrust(t *testing.T) {
 	l := newLab(t)
-	short := l.load(l.sign(l.unsigned(CAB), l.short, stamped(l.tsa, signTime)...))
-	later := l.load(l.sign(l.unsigned(CAB), l.signer, stamped(l.tsa, "2025-06-01")...))
+	short := l.load(l.sign(l.unsigned(CAB), l.short, l.stamped(l.tsa, signTime)...))
+	later := l.load(l.sign(l.unsigned(CAB), l.signer, l.stamped(l.tsa, "2025-06-01")...))
 	issued := l.load(l.sign(l.unsigned(CAB), l.issued))
-	lifetime := l.load(l.sign(l.unsigned(CAB), l.party("lifetime", &l.root, false, []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}, "2025-01-01"), stamped(l.tsa, signTime)...))
+	lifetime := l.load(l.sign(l.unsigned(CAB), l.party("lifetime", &l.root, false, []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}, "2025-01-01"), l.stamped(l.tsa, signTime)...))
 	root, stranger := []*x509.Certificate{l.root.cert}, []*x509.Certificate{l.stranger.cert}
 	for _, c := range []struct {
 		name    string
