@@ -152,9 +152,10 @@ func (d *demo) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	admin, agents := free("127.0.0.1:8780"), free("127.0.0.1:8781")
+	admin, agents := free(ctx, "127.0.0.1:8780"), free(ctx, "127.0.0.1:8781")
 	fmt.Fprintln(d.out, "demo: publishing a signed catalog of this machine's apt sources and of the demo's packages")
-	d.server = exec.Command(filepath.Join(d.bin, "fettle"), "up", "--no-agent", "--data", d.data(), "--admin", admin, "--agents", agents,
+	// close ends it in order; the context alone would kill it.
+	d.server = exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(d.bin, "fettle"), "up", "--no-agent", "--data", d.data(), "--admin", admin, "--agents", agents,
 		"--name", lab.ServerAddr, "--publisher-config", config)
 	d.server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	said, err := d.server.StdoutPipe()
@@ -212,14 +213,15 @@ func (d *demo) over() error {
 }
 
 // free is the address, or one with another port when somebody listens there.
-func free(addr string) string {
-	l, err := net.Listen("tcp", addr)
+func free(ctx context.Context, addr string) string {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
-		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		if l, err = lc.Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
 			return addr // fettle says what is wrong with it
 		}
 	}
-	defer l.Close() //nolint:errcheck // only its number was wanted
+	defer l.Close()
 	return l.Addr().String()
 }
 
@@ -279,7 +281,7 @@ func (d *demo) machine(ctx context.Context, name string, cases []lab.Case, enrol
 	if err != nil {
 		return fmt.Errorf("%w; run the demo at the top of the source", err)
 	}
-	defer unit.Close() //nolint:errcheck // read only
+	defer unit.Close()
 	if err := errors.Join(
 		m.CopyIn(ctx, filepath.Join(d.bin, "fettle-agent"), "/usr/bin/fettle-agent"),
 		m.WriteFile(ctx, "/lib/systemd/system/fettle-agent.service", unit, 0o644),

@@ -108,7 +108,7 @@ func (f *fleetTest) missingEqualsApt() {
 	f.lacked = f.missing()
 	g := f.guests["one"]
 	want, got := f.apt(g), map[string]offered{}
-	real := 0
+	genuine := 0
 	for _, x := range f.lacked["one"] {
 		if x.State == catalog.Pinned {
 			if x.Package != "lab-pinned" {
@@ -123,15 +123,15 @@ func (f *fleetTest) missingEqualsApt() {
 			f.t.Errorf("%s is missing without a reason", x.Package)
 		}
 		if x.Security && !strings.Contains(x.Package, "lab") {
-			real++
+			genuine++
 		}
 		got[x.Package+":"+x.Arch] = offered{x.Installed, x.Available, x.Security}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		f.t.Errorf("apt and fettle differ about the machine (-apt +fettle):\n%s", diff)
 	}
-	f.t.Logf("the machine lacks %d updates, %d of them real security updates", len(got), real)
-	if real == 0 {
+	f.t.Logf("the machine lacks %d updates, %d of them real security updates", len(got), genuine)
+	if genuine == 0 {
 		f.t.Error("the fresh root lacks no real security update; is the archive just after a point release?")
 	}
 }
@@ -348,7 +348,7 @@ func (f *fleetTest) report() {
 	f.do("report", "tasks", "--format", "csv", "-o", file)
 	text, err := os.Open(file)
 	f.must(err)
-	defer text.Close() //nolint:errcheck // read only
+	defer text.Close()
 	lines, err := csv.NewReader(text).ReadAll()
 	f.must(err)
 	column := map[string]int{}

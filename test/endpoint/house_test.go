@@ -107,7 +107,7 @@ func newHouse(t *testing.T, opt houseOptions) *house {
 	})
 	h.archive, err = lab.NewArchive(ctx, t.TempDir())
 	h.must(err)
-	t.Cleanup(func() { h.archive.Close() }) //nolint:errcheck // the test is over
+	t.Cleanup(func() { h.archive.Close() })
 	srv := httptest.NewServer(fileServer(h.archive.Dir))
 	t.Cleanup(srv.Close)
 	h.vendor = srv.URL
@@ -129,7 +129,7 @@ func freeAddr(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // only its number was wanted
+	defer l.Close()
 	return l.Addr().String()
 }
 

@@ -47,12 +47,12 @@ func (l *line) serve() {
 }
 
 func (l *line) pass(from net.Conn) {
-	defer from.Close() //nolint:errcheck // both ends go together
+	defer from.Close()
 	to, err := net.Dial("tcp", l.target)
 	if err != nil {
 		return // the server is down: so is the line
 	}
-	defer to.Close() //nolint:errcheck // both ends go together
+	defer to.Close()
 	l.mu.Lock()
 	limit := l.limit
 	l.open[from] = true

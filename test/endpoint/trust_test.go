@@ -86,7 +86,7 @@ func (a *attack) changedOrder() {
 	a.kill()
 	db, err := sql.Open("sqlite", filepath.Join(a.data(), "server", "fettle.db"))
 	a.must(err)
-	defer db.Close() //nolint:errcheck // the test is over
+	defer db.Close()
 	for id, change := range map[deploy.ID]string{
 		one: `update tasks set doc = json_set(doc, '$.patches[0].digest', ?) where deployment = ?`,
 		two: `update tasks set doc = json_set(doc, '$.patches[0].id', ?) where deployment = ?`,
