@@ -65,8 +65,8 @@ func (l *List) ParseList(r io.Reader) error {
 		}
 		text := strings.TrimRight(strings.TrimPrefix(line, "\ufeff"), "\r\n")
 		switch {
-		case strings.TrimSpace(text) == "":
-		case strings.HasPrefix(text, "#"):
+		case text == "":
+		case strings.HasPrefix(text, "#") && !p.open():
 		case !header:
 			if !strings.Contains(text, "BulletinKB") || !strings.Contains(text, "Supersedes") {
 				return fault.New(fault.Invalid, "microsoft: it is no supersedence list: the columns BulletinKB and Supersedes are not named")
@@ -127,6 +127,24 @@ func (p *listParser) line(text string) error {
 		p.record += "\n" + text
 	}
 	return nil
+}
+
+// open reports whether the record at hand is cut in the middle of its title,
+// so that a line with # in front goes on with it.
+func (p *listParser) open() bool {
+	if p.record == "" {
+		return false
+	}
+	rest := p.record
+	ok := true
+	for _, cut := range []func(string) (string, string, bool){
+		cutLeft, cutLeft, cutLeft, cutRight, cutRight, cutRight, cutRight, cutRight, cutRight,
+	} {
+		if ok {
+			_, rest, ok = cut(rest)
+		}
+	}
+	return !ok || len(rest) < 2 || rest[0] != '"' || rest[len(rest)-1] != '"'
 }
 
 func beginsRecord(text string) bool {
