@@ -32,17 +32,23 @@ type Report struct {
 	Took time.Duration
 }
 
+// updateTimeout ends an update that hangs, as apt's does when the disk fills up meanwhile.
+const updateTimeout = time.Hour
+
 // Update brings the private copies of the indexes up to date: "apt-get update". An error means that at least one
 // source is not up to date (fault.Unavailable) or that another process works in the same folder; the Report says
 // which, and what the other sources gave can be used all the same.
 func (a *Apt) Update(ctx context.Context, progress Progress) (Report, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := room(a.path("state")); err != nil {
+		return Report{}, err
+	}
 	a.giveTo(a.path("state/lists/partial"))
 	w := watcher{progress: progress}
 	res, err := a.run(ctx, run.Cmd{
 		Argv:   []string{"apt-get", "-q", "-o", "APT::Status-Fd=1", "update"},
-		OnLine: w.line,
+		OnLine: w.line, Timeout: updateTimeout,
 	})
 	w.report.Took = res.Duration
 	w.report.Warnings, w.report.Errors = messages(res.Stderr)

@@ -147,7 +147,7 @@ func (p *Publisher) crawl(ctx context.Context, b *batch) error {
 	}
 	if len(b.all.Patches) == 0 {
 		return fault.New(fault.Unavailable, "publisher: no source gave a patch%s", firstReason(b.results)).
-			WithHint("See the sources' health for the reason of each.")
+			WithHint("Does 'apt-get update' work on this machine? The lines before this one say why each source failed.")
 	}
 	if len(b.all.Fixes)+len(b.all.Advisories) == 0 {
 		b.all.Notes = append(b.all.Notes, "no vendor's security tracker could be read so far: CVEs and severities are missing, and what is a security patch is known from the suites alone")

@@ -84,7 +84,8 @@ func New(ctx context.Context, cfg Config, opt Options) (*Publisher, error) {
 	}
 	err := os.MkdirAll(p.cfg.Data, 0o755)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "publisher: can't make the folder %s", p.cfg.Data)
+		return nil, fault.Wrap(err, fault.Unavailable, "publisher: can't make the folder %s", p.cfg.Data).
+			WithHint("run it as a user who may write there, or name another folder with --data")
 	}
 	if p.lock, err = lockFolder(p.cfg.Data); err != nil {
 		return nil, err
