@@ -11,8 +11,8 @@ import (
 	"github.com/fettlehq/fettle/internal/fault"
 )
 
-// MaxDocument bounds one CVRF document in bytes. The largest of ten years has
-// about 12 MB.
+// MaxDocument bounds one CVRF document in bytes. The largest at hand has about
+// 4 MB, and some months have more.
 const MaxDocument = 256 << 20
 
 // maxEach bounds how many products, vulnerabilities and folded fixes are taken
