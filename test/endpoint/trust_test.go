@@ -234,7 +234,7 @@ func (a *attack) rolledBack(g *guest) {
 	old := filepath.Join(a.dir, "old")
 	a.must(os.CopyFS(filepath.Join(old, "served"), os.DirFS(a.served())))
 	a.must(os.CopyFS(filepath.Join(old, "repository"), os.DirFS(a.repository())))
-	a.publish(plain("lab-c", nil))
+	a.publish(plain("lab-c", nil), "2")
 	a.do("hosts", "scan", "three")
 	a.until("three to have the new catalog", func() bool { return g.catalog() == 2 })
 
@@ -253,7 +253,7 @@ func (a *attack) rolledBack(g *guest) {
 
 	// The machine's view: the server announces version 3 and serves version 1.
 	g.run("systemctl", "stop", "fettle-agent")
-	a.publish(plain("lab-d", nil))
+	a.publish(plain("lab-d", nil), "3")
 	a.swap(a.served(), filepath.Join(old, "served"))
 	g.run("systemctl", "start", "fettle-agent")
 	a.problem("three", "catalog", "rolled back")
@@ -271,11 +271,15 @@ func (g *guest) catalog() int64 {
 }
 
 // publish lets the vendor bring out something; fettle up publishes it when it
-// starts.
-func (a *attack) publish(c lab.Case) {
+// starts and takes it up as the version.
+func (a *attack) publish(c lab.Case, version string) {
 	a.t.Helper()
 	a.offer(c)
 	a.restart()
+	a.until("catalog "+version, func() bool {
+		out, _, _ := a.fettle("status")
+		return strings.Contains(out, "version "+version+",")
+	})
 }
 
 func (h *house) restart() {
