@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/window"
 )
 
 // TestHostilePlans: a plan is an endpoint's word, and the server fetches what
@@ -110,6 +111,20 @@ func TestAbandon(t *testing.T) {
 		got := Abandon(tasks[0], start)
 		if got.State != want || (from.Ended() != (len(got.History) == 0)) {
 			t.Errorf("from %s it goes to %s (%s)", from, got.State, got.Reason)
+		}
+	}
+}
+
+// TestPauseOfLateAttempts: doubling a long pause many times is a long pause,
+// not one before the beginning of time.
+func TestPauseOfLateAttempts(t *testing.T) {
+	d, tasks := oneTask()
+	d.Policy.Attempts, d.Policy.RetryAfter = 20, window.Duration(maxPause)
+	for attempt := 1; attempt < 20; attempt++ {
+		task := tasks[0]
+		task.State, task.Attempt = Installing, attempt
+		if task = hear(t, task, d, Report{At: start, State: Failed}); !task.NotBefore.Equal(start.Add(maxPause)) {
+			t.Fatalf("attempt %d comes at %v", attempt+1, task.NotBefore)
 		}
 	}
 }

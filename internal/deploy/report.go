@@ -155,6 +155,9 @@ func failures(all []ItemError) string {
 	return strings.Join(parts, "; ")
 }
 
+// maxPause bounds the doubled pause before an attempt.
+const maxPause = 366 * 24 * time.Hour
+
 // fail ends the attempt, planning another one while attempts are left. The
 // pause doubles with each attempt.
 func (t *Task) fail(p Policy, reason string, now time.Time) {
@@ -162,7 +165,10 @@ func (t *Task) fail(p Policy, reason string, now time.Time) {
 		t.move(Failed, reason, now)
 		return
 	}
-	pause := p.RetryAfter.Std() << (max(t.Attempt, 1) - 1)
+	pause := min(p.RetryAfter.Std(), maxPause)
+	for range max(t.Attempt, 1) - 1 {
+		pause = min(2*pause, maxPause)
+	}
 	t.NotBefore = now.Add(pause)
 	t.move(RetryPlanned, reason+" (next attempt after "+t.NotBefore.UTC().Format(time.RFC3339)+")", now)
 }
