@@ -63,7 +63,7 @@ func (s *Server) Run(ctx context.Context) error {
 		agents.Close()
 		admin.Close()
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // stopped before it began
+			return nil
 		}
 		return err
 	}

@@ -35,10 +35,14 @@ func TestStagingThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := []patch.Payload{{SHA256: strings.Repeat("a", 64), Size: 1}}
-	d := deploy.Deployment{ID: "d", Tenant: estate.DefaultTenant, Created: now, Status: deploy.Running, Policy: deploy.DefaultPolicy(),
-		Rings: []deploy.Ring{{Name: "all", Endpoints: []estate.EndpointID{"web1"}}}}
-	task := deploy.Task{ID: "t", Deployment: "d", Tenant: d.Tenant, Endpoint: "web1", State: deploy.Staging, Attempt: 1, Created: now, Since: now,
-		Plan: &deploy.Plan{Payloads: list}, History: []deploy.Step{{State: deploy.Staging, At: now}}}
+	d := deploy.Deployment{
+		ID: "d", Tenant: estate.DefaultTenant, Created: now, Status: deploy.Running, Policy: deploy.DefaultPolicy(),
+		Rings: []deploy.Ring{{Name: "all", Endpoints: []estate.EndpointID{"web1"}}},
+	}
+	task := deploy.Task{
+		ID: "t", Deployment: "d", Tenant: d.Tenant, Endpoint: "web1", State: deploy.Staging, Attempt: 1, Created: now, Since: now,
+		Plan: &deploy.Plan{Payloads: list}, History: []deploy.Step{{State: deploy.Staging, At: now}},
+	}
 	in := s.db.In(estate.InTenant(d.Tenant))
 	if err := in.CreateDeployment(t.Context(), d, []deploy.Task{task}); err != nil {
 		t.Fatal(err)

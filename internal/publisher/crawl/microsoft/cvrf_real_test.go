@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,7 +44,7 @@ func openFeed(t testing.TB, path string) io.ReadCloser {
 	return z.IOReadCloser()
 }
 
-var real struct {
+var recorded struct {
 	once      sync.Once
 	documents []Month
 	snapshots []Month
@@ -52,7 +53,7 @@ var real struct {
 func realMonths(t testing.TB) (documents, snapshots []Month) {
 	t.Helper()
 	dir := need(t, "msrc-cvrf")
-	real.once.Do(func() {
+	recorded.once.Do(func() {
 		var all sync.WaitGroup
 		slots := make(chan struct{}, 2)
 		read := func(glob string) []Month {
@@ -74,16 +75,16 @@ func realMonths(t testing.TB) (documents, snapshots []Month) {
 			}
 			return out
 		}
-		real.documents, real.snapshots = read("*.xml.zst"), read("snapshots/*.xml.zst")
+		recorded.documents, recorded.snapshots = read("*.xml.zst"), read("snapshots/*.xml.zst")
 		all.Wait()
 	})
-	return real.documents, real.snapshots
+	return recorded.documents, recorded.snapshots
 }
 
 // newestStates are the documents and the snapshots, the newest state of each month.
 func newestStates(docs, snaps []Month) []Month {
 	byID := map[string]Month{}
-	for _, m := range append(docs[:len(docs):len(docs)], snaps...) {
+	for _, m := range append(slices.Clip(docs), snaps...) {
 		if old, twice := byID[m.ID]; !twice || m.newer(old) {
 			byID[m.ID] = m
 		}
@@ -101,7 +102,7 @@ func TestRealDocuments(t *testing.T) {
 	docs, snaps := realMonths(t)
 	var sum Counts
 	kbs, pairs := map[string]bool{}, map[fixKey]bool{}
-	for _, m := range append(docs[:len(docs):len(docs)], snaps...) {
+	for _, m := range append(slices.Clip(docs), snaps...) {
 		sum.add(m.Counts)
 		for _, f := range m.Fixes {
 			kbs[f.KB] = true

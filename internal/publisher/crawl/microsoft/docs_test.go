@@ -2,6 +2,7 @@ package microsoft
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,7 +15,7 @@ func TestDocs(t *testing.T) {
 	list := realList(t)
 	var sum Counts
 	kbs, pairs := map[string]bool{}, map[fixKey]bool{}
-	for _, m := range append(docs[:len(docs):len(docs)], snaps...) {
+	for _, m := range append(slices.Clip(docs), snaps...) {
 		sum.add(m.Counts)
 		for _, f := range m.Fixes {
 			kbs[f.KB], pairs[fixKey{f.KB, f.ProductID}] = true, true

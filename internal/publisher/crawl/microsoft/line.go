@@ -120,8 +120,7 @@ const many = 8
 // supersedence connects, in which one has a build or fixes many CVEs.
 func connected(candidates []*entry, listed map[string][]string) []*entry {
 	group := map[string]string{}
-	var root func(string) string
-	root = func(kb string) string {
+	root := func(kb string) string {
 		for group[kb] != "" && group[kb] != kb {
 			kb = group[kb]
 		}

@@ -24,8 +24,16 @@ var (
 // editions are words of OS names, in the languages of the samples, and the
 // EditionID that such a machine has.
 var editions = []struct{ word, id string }{
-	{"LTSC", "EnterpriseS"}, {"Education", "Education"}, {"Enterprise", "Enterprise"}, {"Entreprise", "Enterprise"}, {"Home", "Core"},
-	{"Pro for Workstations", "ProfessionalWorkstation"}, {"Pro", "Professional"}, {"Standard", "ServerStandard"}, {"Datacenter", "ServerDatacenter"}, {"Ultimate", "Ultimate"},
+	{"LTSC", "EnterpriseS"},
+	{"Education", "Education"},
+	{"Enterprise", "Enterprise"},
+	{"Entreprise", "Enterprise"},
+	{"Home", "Core"},
+	{"Pro for Workstations", "ProfessionalWorkstation"},
+	{"Pro", "Professional"},
+	{"Standard", "ServerStandard"},
+	{"Datacenter", "ServerDatacenter"},
+	{"Ultimate", "Ultimate"},
 }
 
 // sample makes a snapshot of what systeminfo says. It knows no revision of the

@@ -1,6 +1,7 @@
 package microsoft
 
 import (
+	"slices"
 	"testing"
 )
 
@@ -64,7 +65,7 @@ func TestRealProducts(t *testing.T) {
 	docs, snaps := realMonths(t)
 	strange, classes := map[string]bool{}, map[Class]map[string]bool{}
 	platforms := map[string]bool{}
-	for _, m := range append(docs[:len(docs):len(docs)], snaps...) {
+	for _, m := range append(slices.Clip(docs), snaps...) {
 		for _, f := range m.Fixes {
 			p := ParseProduct(f.Product)
 			if classes[p.Class] == nil {
