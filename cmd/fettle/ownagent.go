@@ -37,11 +37,14 @@ func (u *up) enrol(ctx context.Context, s *server.Server) (*ownAgent, error) {
 	if err := os.RemoveAll(a.state); err != nil { // an identity that this server does not know is of no use here
 		return nil, fault.Wrap(err, fault.Unavailable, "the agent's folder %s can't be emptied", a.state)
 	}
-	args, err := s.OwnEnrolment(ctx)
+	args, token, err := s.OwnEnrolment(ctx)
 	if err != nil {
 		return nil, err
 	}
-	res, err := run.OS{}.Run(ctx, run.Cmd{Argv: append(append([]string{program}, args...), "--state", a.state), Timeout: time.Minute})
+	res, err := run.OS{}.Run(ctx, run.Cmd{
+		Argv: append(append([]string{program}, args...), "--state", a.state), Timeout: time.Minute,
+		Env: []string{"FETTLE_TOKEN=" + token}, // where neither process lists nor error messages show it
+	})
 	if err == nil {
 		err = res.Err()
 	}

@@ -207,9 +207,34 @@ func (d Dir) renew(ctx context.Context, c *link.Client) error {
 	if errFresh != nil || id.pair.Leaf == nil || len(fresh.URIs) != 1 || len(id.pair.Leaf.URIs) != 1 || fresh.URIs[0].String() != id.pair.Leaf.URIs[0].String() {
 		return fault.Wrap(errFresh, fault.Untrusted, "agent: the renewed certificate is refused: it is for another identity")
 	}
+	if err := d.sameCA(reply.CA); err != nil {
+		return err
+	}
 	key, err := pki.KeyPEM(req.Key)
 	if err != nil {
 		return err
 	}
 	return d.keepCertificate(reply.Certificate, reply.CA, key)
+}
+
+// sameCA refuses (Untrusted) a CA other than the one pinned at enrolment: who
+// owns the server for a day must not keep its machines for ever.
+func (d Dir) sameCA(der []byte) error {
+	pinned, err := d.Settings()
+	if err != nil {
+		return err
+	}
+	ca, err := x509.ParseCertificate(der)
+	if err != nil {
+		return fault.Wrap(err, fault.Untrusted, "agent: the renewed certificate is refused: its CA can't be read")
+	}
+	want, err := pki.ParseFingerprint(pinned.CA)
+	if err != nil {
+		return err
+	}
+	if got, err := pki.ParseFingerprint(pki.Fingerprint(ca)); err != nil || got != want {
+		return fault.New(fault.Untrusted, "agent: the renewed certificate is refused: its CA is %s, this machine was enrolled with %s", got, pinned.CA).
+			WithHint("a server whose CA was really replaced needs its machines enrolled anew")
+	}
+	return nil
 }

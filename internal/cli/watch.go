@@ -14,18 +14,22 @@ import (
 )
 
 // watch follows a deployment over server-sent events, prints each change of
-// state as it happens, and ends with the tasks. It fails (exit code 1) when a
-// task did.
+// state as it happens, and ends with the tasks. It also ends when all that is
+// left waits for a reboot that the deployment leaves to people. It fails (exit
+// code 1) when a task did.
 func (o *options) watch(cmd *cobra.Command, c *client, id deploy.ID) error {
-	if err := o.follow(cmd, c, id); err != nil {
-		return err
-	}
-	var d deployment
-	if err := c.call(cmd.Context(), http.MethodGet, c.tenantPath("deployments", string(id)), nil, nil, &d); err != nil {
-		return err
-	}
-	tasks, err := all[task](cmd.Context(), c, c.tenantPath("deployments", string(id), "tasks"), nil)
+	d, tasks, err := deploymentNow(cmd, c, id)
 	if err != nil {
+		return err
+	}
+	w := &watcher{o: o, printed: map[deploy.TaskID]string{}, last: map[deploy.TaskID]deploy.State{}, manual: d.Policy.Reboot != deploy.RebootIfDue}
+	for _, t := range tasks {
+		w.last[t.ID] = t.State
+	}
+	if err := w.follow(cmd, c, id); err != nil {
+		return err
+	}
+	if d, tasks, err = deploymentNow(cmd, c, id); err != nil {
 		return err
 	}
 	if o.json {
@@ -38,6 +42,9 @@ func (o *options) watch(cmd *cobra.Command, c *client, id deploy.ID) error {
 			return err
 		}
 	}
+	if n := w.waiting(); n > 0 && d.Finished.IsZero() {
+		o.say("%d machines wait for a reboot that this deployment leaves to you; they go on by themselves after it ('fettle deployments watch %s').", n, id)
+	}
 	for _, t := range tasks {
 		if t.State == deploy.Failed || t.State == deploy.Expired {
 			return quiet(ExitFailed)
@@ -46,12 +53,42 @@ func (o *options) watch(cmd *cobra.Command, c *client, id deploy.ID) error {
 	return nil
 }
 
+func deploymentNow(cmd *cobra.Command, c *client, id deploy.ID) (d deployment, tasks []task, err error) {
+	if err := c.call(cmd.Context(), http.MethodGet, c.tenantPath("deployments", string(id)), nil, nil, &d); err != nil {
+		return d, nil, err
+	}
+	tasks, err = all[task](cmd.Context(), c, c.tenantPath("deployments", string(id), "tasks"), nil)
+	return d, tasks, err
+}
+
+// watcher follows one deployment.
+type watcher struct {
+	o       *options
+	printed map[deploy.TaskID]string
+	last    map[deploy.TaskID]deploy.State
+	manual  bool // reboots are left to people
+}
+
+// waiting counts the tasks that wait for somebody to reboot their machine, 0
+// unless everything else has ended.
+func (w *watcher) waiting() int {
+	n := 0
+	for _, s := range w.last {
+		switch {
+		case s == deploy.WaitingReboot && w.manual:
+			n++
+		case !s.Ended():
+			return 0
+		}
+	}
+	return n
+}
+
 // follow reads the event stream until the deployment ends. A lost connection
 // is taken up again; the stream begins with every task's present state.
-func (o *options) follow(cmd *cobra.Command, c *client, id deploy.ID) error {
-	seen := map[deploy.TaskID]string{}
+func (w *watcher) follow(cmd *cobra.Command, c *client, id deploy.ID) error {
 	for range 100 {
-		done, err := o.stream(cmd, c, id, seen)
+		done, err := w.stream(cmd, c, id)
 		if done {
 			return nil
 		}
@@ -77,7 +114,7 @@ func goesOn(cause error, id deploy.ID) error {
 		WithHint("'fettle deployments watch %s' looks again, 'fettle deployments cancel %s' ends it", id, id)
 }
 
-func (o *options) stream(cmd *cobra.Command, c *client, id deploy.ID, seen map[deploy.TaskID]string) (done bool, err error) {
+func (w *watcher) stream(cmd *cobra.Command, c *client, id deploy.ID) (done bool, err error) {
 	endless := *c
 	endless.http = &http.Client{Transport: c.http.Transport}
 	resp, err := endless.open(cmd.Context(), http.MethodGet, c.tenantPath("deployments", string(id), "watch"), nil, nil)
@@ -107,18 +144,22 @@ func (o *options) stream(cmd *cobra.Command, c *client, id deploy.ID, seen map[d
 		}
 		var t task
 		if json.Unmarshal([]byte(body), &t) == nil && t.ID != "" {
-			o.step(t, seen)
+			w.step(t)
+		}
+		if w.waiting() > 0 {
+			return true, nil
 		}
 	}
 	return false, sc.Err()
 }
 
 // step prints a change of state or of its reason once.
-func (o *options) step(t task, seen map[deploy.TaskID]string) {
+func (w *watcher) step(t task) {
 	now := string(t.State) + t.Reason
-	if seen[t.ID] == now {
+	w.last[t.ID] = t.State
+	if w.printed[t.ID] == now {
 		return
 	}
-	seen[t.ID] = now
-	o.say("%s  %-20s %-20s %s", time.Now().Format(time.TimeOnly), t.Hostname, t.State, t.Reason)
+	w.printed[t.ID] = now
+	w.o.say("%s  %-20s %-20s %s", time.Now().Format(time.TimeOnly), t.Hostname, t.State, t.Reason)
 }

@@ -91,5 +91,5 @@ func (s *Server) enrolCommand(secret string) string {
 	if err != nil {
 		port = "8781"
 	}
-	return "fettle-agent " + strings.Join(s.enrolArgs(net.JoinHostPort(s.cfg.Names[0], port), secret), " ")
+	return "fettle-agent " + strings.Join(append(s.enrolArgs(net.JoinHostPort(s.cfg.Names[0], port)), "--token", secret), " ")
 }

@@ -208,24 +208,25 @@ func (s *Server) Knows(ctx context.Context, id estate.EndpointID) bool {
 	return err == nil && e.State == estate.Active
 }
 
-// OwnEnrolment makes a token for one machine and returns the arguments with
-// which fettle-agent enrols at this server over loopback.
-func (s *Server) OwnEnrolment(ctx context.Context) ([]string, error) {
+// OwnEnrolment makes a token for one machine and returns it with the arguments
+// with which fettle-agent enrols at this server over loopback. The token goes
+// through the environment (FETTLE_TOKEN).
+func (s *Server) OwnEnrolment(ctx context.Context) (args []string, token string, err error) {
 	now := s.cfg.Now().UTC()
 	_, secret, err := s.db.In(estate.InTenant(estate.DefaultTenant)).CreateToken(ctx, estate.Token{
 		Tenant: estate.DefaultTenant, Site: estate.DefaultSite, Uses: 1, Note: "this machine, by fettle up",
 		By: "local", Created: now, Expires: now.Add(10 * time.Minute),
 	})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	_, port, err := net.SplitHostPort(s.cfg.Agents)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Invalid, "server: %q is not an address", s.cfg.Agents)
+		return nil, "", fault.Wrap(err, fault.Invalid, "server: %q is not an address", s.cfg.Agents)
 	}
-	return s.enrolArgs("127.0.0.1:"+port, secret), nil
+	return s.enrolArgs("127.0.0.1:" + port), secret, nil
 }
 
-func (s *Server) enrolArgs(address, secret string) []string {
-	return []string{"enroll", "https://" + address, "--token", secret, "--ca", s.ca.Fingerprint(), "--root", s.root}
+func (s *Server) enrolArgs(address string) []string {
+	return []string{"enroll", "https://" + address, "--ca", s.ca.Fingerprint(), "--root", s.root}
 }

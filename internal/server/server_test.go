@@ -136,7 +136,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 	if _, err := in.PutApproval(t.Context(), approval.Approval{Tenant: estate.DefaultTenant, Patch: "debian-12:amd64:svc:2", Decision: approval.Approve, By: "ada", At: time.Now().UTC()}); err != nil {
 		t.Fatal(err)
 	}
-	args, err := first.OwnEnrolment(t.Context())
+	_, token, err := first.OwnEnrolment(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 	if err != nil || len(all) != 1 {
 		t.Errorf("approvals %v, %v", all, err)
 	}
-	if _, err := second.db.Enrol(t.Context(), args[3], estate.Endpoint{ID: "web1", Enrolled: time.Now()}, time.Now()); err != nil {
+	if _, err := second.db.Enrol(t.Context(), token, estate.Endpoint{ID: "web1", Enrolled: time.Now()}, time.Now()); err != nil {
 		t.Errorf("the token from before the restart: %v", err)
 	}
 	if !second.Knows(t.Context(), "web1") || second.Knows(t.Context(), "web2") {

@@ -39,14 +39,14 @@ func newWorld(t *testing.T, p publication) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args, err := s.OwnEnrolment(t.Context())
+	args, token, err := s.OwnEnrolment(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
 	stop := w.serve(t, "8h", nil)
 	defer stop()
-	if out, err := exec.Command(program(t, "fettle-agent"), append(args, "--state", w.state)...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(program(t, "fettle-agent"), append(args, "--token", token, "--state", w.state)...).CombinedOutput(); err != nil {
 		t.Fatalf("enrol: %v\n%s", err, out)
 	}
 	return w

@@ -113,7 +113,7 @@ func (a *API) deploy(ctx context.Context, in *struct {
 	now := a.Now().UTC()
 	d := deploy.Deployment{
 		ID: deploy.ID(newID("d")), Tenant: in.tenant(), Name: n.Name, Created: now, CreatedBy: q.actor.Name,
-		Schedule: n.Schedule, Policy: policy, DryRun: n.DryRun, Emergency: n.Emergency, Status: deploy.Running,
+		Schedule: n.Schedule.InZone("UTC"), Policy: policy, DryRun: n.DryRun, Emergency: n.Emergency, Status: deploy.Running,
 	}
 	draft, err := a.draft(ctx, n)
 	if err != nil {
