@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -104,12 +105,11 @@ func TestArchivePlain(t *testing.T) {
 func TestArchiveResumesAnIndex(t *testing.T) {
 	v := newVendor(t)
 	v.Publish(t, v.suite)
-	cut := false
+	var cut atomic.Bool
 	v.refuse = func(w http.ResponseWriter, r *http.Request) bool {
-		if cut || !strings.Contains(r.URL.Path, "by-hash") {
+		if !strings.Contains(r.URL.Path, "by-hash") || !cut.CompareAndSwap(false, true) {
 			return false
 		}
-		cut = true
 		data, err := os.ReadFile(filepath.Join(v.Dir, r.URL.Path))
 		if err != nil {
 			t.Error(err)
@@ -122,7 +122,7 @@ func TestArchiveResumesAnIndex(t *testing.T) {
 	}
 	s := v.source(t)
 	s.mustFetch()
-	if !cut || len(s.parse().Patches) != 1 {
+	if !cut.Load() || len(s.parse().Patches) != 1 {
 		t.Error("the index was not fetched in two parts")
 	}
 }
