@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"sync/atomic"
 	"testing"
 	"time"
 
