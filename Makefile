@@ -15,7 +15,7 @@ LINTER  := $(or $(FETTLE_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fettle-to
 
 # The product's packages; what needs root and a machine of its own has its own stage.
 UNIT = $(shell go list ./... | grep -v -e '^$(MODULE)/test/' -e '^$(MODULE)$$')
-FUZZTIME ?= 3
+FUZZTIME ?= 2
 ARGS ?=
 
 ##@ For everybody
@@ -90,13 +90,16 @@ lint: ## golangci-lint, formatting and a tidy go.mod
 fmt: ## format all Go code
 	$(LINTER) fmt ./...
 
-.PHONY: unit
-unit: ## unit tests and the rules of the house (arch_test.go)
+.PHONY: arch
+arch: ## the rules of the house (arch_test.go)
 	go test -count=1 .
+
+.PHONY: unit
+unit: arch ## unit tests without the race detector: the quick way while working
 	go test $(UNIT)
 
 .PHONY: race
-race: ## the unit tests again under the race detector
+race: ## the unit tests under the race detector
 	CGO_ENABLED=1 go test -race $(UNIT)
 
 .PHONY: journey
