@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/fettlehq/fettle/internal/estate"
@@ -91,5 +92,6 @@ func (s *Server) enrolCommand(secret string) string {
 	if err != nil {
 		port = "8781"
 	}
-	return "fettle-agent " + strings.Join(append(s.enrolArgs(net.JoinHostPort(s.cfg.Names[0], port)), "--token", secret), " ")
+	args := slices.Insert(s.enrolArgs(net.JoinHostPort(s.cfg.Names[0], port)), 2, "--token", secret)
+	return "fettle-agent " + strings.Join(args, " ")
 }
