@@ -62,7 +62,7 @@ func (m *Machine) ExecInput(ctx context.Context, stdin io.Reader, argv ...string
 	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
-	err = cmd.Run()
+	err = runAwake(cmd)
 	res := Result{stdout.String(), stderr.String(), 0}
 	var exit *exec.ExitError
 	switch {
@@ -74,6 +74,32 @@ func (m *Machine) ExecInput(ctx context.Context, stdin io.Reader, argv ...string
 	}
 	res.Code = -1
 	return res, fmt.Errorf("lab: %s: %s: %w", m.Name, strings.Join(argv, " "), err)
+}
+
+// runAwake is cmd.Run for nsenter. A machine that goes down stops all its
+// processes for a moment before it kills them; nsenter sees its child stopped,
+// stops itself, and would never reap the child, whose remains keep the machine
+// from ending. So it is told to go on again and again; that costs it nothing.
+func runAwake(cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				_ = cmd.Process.Signal(syscall.SIGCONT) // it may have ended
+			}
+		}
+	}()
+	err := cmd.Wait()
+	close(done)
+	return err
 }
 
 // Run is Exec for commands that must succeed; it returns standard output.
