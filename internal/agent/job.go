@@ -187,7 +187,7 @@ func (b *bench) job() install.Job {
 	j := install.Job{
 		Task: o.Task, Attempt: o.Attempt, Patches: b.patches, Archives: b.archives(), Snapshot: &b.snap,
 		Conffile: o.Conffile, Payload: b.payload, Timeout: time.Duration(min(max(o.Timeout, 0), 86400)) * time.Second,
-		RestartServices: o.RestartServices, Dir: b.dir.work(o.Task),
+		Dir: b.dir.work(o.Task),
 	}
 	if j.Conffile == "" {
 		j.Conffile = deploy.KeepOld

@@ -15,8 +15,7 @@ import (
 
 // Job is one attempt of a task on this machine. Everything in it comes from
 // the agent's own verified catalog, its own scan and its own policy; only the
-// choice of patches and the knobs Conffile, Timeout and RestartServices are
-// the server's.
+// choice of patches and the knobs Conffile and Timeout are the server's.
 type Job struct {
 	Task    deploy.TaskID
 	Attempt int // 1 for the first
@@ -36,8 +35,6 @@ type Job struct {
 	Payload func(ctx context.Context, sha256 string) (path string, err error)
 	// Timeout bounds Install; 0 means one hour.
 	Timeout time.Duration
-	// RestartServices asks to restart services that run replaced files.
-	RestartServices bool
 	// Dir is a private folder for the attempt (mode 0700). It exists, is
 	// kept from Plan through Recover of one task and is removed afterwards.
 	Dir string
