@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/fettlehq/fettle/internal/fault"
 )
@@ -112,7 +113,7 @@ func judge(r Request, u *url.URL, h http.Header, data []byte) (Response, error) 
 	if e := h.Get("ETag"); e != "" {
 		v.Set("etag", e)
 	}
-	if m := h.Get("Last-Modified"); m != "" {
+	if m := h.Get("Last-Modified"); settled(m, h.Get("Date")) {
 		v.Set("modified", m)
 	}
 	out := Response{Fingerprint: v.Encode(), Body: data}
@@ -120,6 +121,17 @@ func judge(r Request, u *url.URL, h http.Header, data []byte) (Response, error) 
 		out.NotModified, out.Body = true, nil
 	}
 	return out, nil
+}
+
+// settled reports whether a modification date may stand for the content: it has whole seconds, so a file may change once
+// more within the second in which it was fetched (RFC 9110, section 8.8.2.2).
+func settled(modified, date string) bool {
+	m, err := http.ParseTime(modified)
+	if err != nil {
+		return false
+	}
+	d, err := http.ParseTime(date)
+	return err != nil || d.Sub(m) >= time.Second
 }
 
 func read(body io.Reader, length int64, r Request, u *url.URL) ([]byte, error) {
