@@ -29,9 +29,22 @@ type Header struct {
 	Created time.Time `json:"created"`
 	// Archives are the vendor's archive snapshots that the shard pins.
 	Archives []Archive `json:"archives,omitempty"`
+	// CodeSigning says whose Authenticode signatures count for the payloads
+	// of this shard; nil when it has none that are signed so.
+	CodeSigning *CodeSigning `json:"code_signing,omitempty"`
 	// Notes tell people what is not as usual: a source that failed, a
 	// severity feed that could not be reached.
 	Notes []string `json:"notes,omitempty"`
+}
+
+// CodeSigning are the certificates that publishers' and time-stamping
+// authorities' chains must end in. The publisher of the catalog chooses them,
+// and they travel signed with it: an endpoint's own certificate store, which
+// any administrator's tool may add to, is not asked.
+type CodeSigning struct {
+	// Roots and TimestampRoots are X.509 certificates in DER.
+	Roots          [][]byte `json:"roots"`
+	TimestampRoots [][]byte `json:"timestamp_roots,omitempty"`
 }
 
 // Archive is one suite of a vendor's package archive at one moment: what was

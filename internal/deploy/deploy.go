@@ -36,8 +36,11 @@ type Deployment struct {
 	Name      string          `json:"name"`
 	Created   time.Time       `json:"created"`
 	CreatedBy string          `json:"created_by"`
+	// Operation says what is done with the patches; empty is Install.
+	Operation Operation `json:"operation,omitempty"`
 	// Patches are what to install, in the order that the catalog resolved.
-	// Each task takes those of them that its endpoint lacks.
+	// Each task takes those of them that its endpoint lacks; a rollback those
+	// that it has, the last first.
 	Patches  []patch.ID      `json:"patches"`
 	Rings    []Ring          `json:"rings"`
 	Schedule window.Schedule `json:"schedule"`
@@ -52,6 +55,18 @@ type Deployment struct {
 	Resumed  time.Time `json:"resumed,omitzero"`
 	Finished time.Time `json:"finished,omitzero"`
 }
+
+// Operation is what a deployment does with its patches.
+type Operation string
+
+// The operations.
+const (
+	Install Operation = "" // the patches are to be installed
+	// Rollback takes them back: the product is uninstalled and, where the
+	// patch names one that it restores, that one installed again. Agents do
+	// only what the signed manifest says, and their machine's policy may refuse.
+	Rollback Operation = "rollback"
+)
 
 // Ring is a set of endpoints that go together, and the gate to the next ring.
 type Ring struct {

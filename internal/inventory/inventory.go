@@ -59,6 +59,29 @@ func (o OS) PlatformFor(arch string) string {
 	return strings.ToLower(o.ID + "-" + o.Version + "-" + arch)
 }
 
+// Applications is the catalog slice of the applications that run on every
+// release of the system, such as "windows-apps-amd64"; empty where
+// applications come with the release.
+func (o OS) Applications() string {
+	if o.Family != "windows" || o.Arch == "" {
+		return ""
+	}
+	return strings.ToLower("windows-apps-" + o.Arch)
+}
+
+// Platforms are the catalog slices that serve the machine: the native one
+// first, those of its foreign architectures, that of its applications last.
+func (s *Snapshot) Platforms() []string {
+	out := []string{s.OS.Platform()}
+	for _, arch := range s.Policy.ForeignArchs {
+		out = append(out, s.OS.PlatformFor(arch))
+	}
+	if apps := s.OS.Applications(); apps != "" {
+		out = append(out, apps)
+	}
+	return out
+}
+
 // EffectiveArch is the architecture under which the package manager counts a
 // package: dpkg's "all" and rpm's "noarch" count as the native one.
 func (o OS) EffectiveArch(arch string) string {
@@ -70,12 +93,27 @@ func (o OS) EffectiveArch(arch string) string {
 
 // Package is one installed package or product.
 type Package struct {
-	Kind          string `json:"k"` // dpkg, rpm, apk, msi, arp, pkgutil
+	// Kind is dpkg, rpm, apk, pkgutil; on Windows arp (a product of the
+	// Uninstall keys, Windows Installer's included), kb (an update of the
+	// system), cbs (a component package).
+	Kind string `json:"k"`
+	// Name is the package's; for arp the name of the Uninstall key, which is
+	// the product code for Windows Installer's products.
 	Name          string `json:"n"`
 	Arch          string `json:"a,omitempty"`
 	Version       string `json:"v"`
 	Source        string `json:"s,omitempty"`  // source package, when it differs from Name
 	SourceVersion string `json:"sv,omitempty"` // when it differs from Version
+	// Title and Publisher are what people know a product by (DisplayName and
+	// Publisher of the Uninstall key), where Name is not.
+	Title     string `json:"t,omitempty"`
+	Publisher string `json:"p,omitempty"`
+	// UpgradeCode is the Windows Installer's family of the product, in braces
+	// and upper case.
+	UpgradeCode string `json:"uc,omitempty"`
+	// Scope is "user:" and the account's name (or SID) for a product that only
+	// one user of the machine has; empty for the whole machine.
+	Scope string `json:"sc,omitempty"`
 	// Hold says that the administrator holds it at this version.
 	Hold bool `json:"hold,omitempty"`
 	// Broken names an incomplete state: "half-installed", "unpacked",

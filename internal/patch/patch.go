@@ -182,8 +182,10 @@ type Payload struct {
 	// URL is where the vendor offers it, when it is not relative to an
 	// archive.
 	URL string `json:"url,omitempty"`
-	// Signer is the expected publisher of a signed file (Authenticode
-	// subject, OpenPGP fingerprint); empty when an index vouches for it.
+	// Signer is the expected publisher of a signed file: the exact common
+	// name or organization of the Authenticode certificate, or an OpenPGP
+	// fingerprint; empty when an index vouches for it. For Windows agents run
+	// nothing without one.
 	Signer string `json:"signer,omitempty"`
 }
 
@@ -195,8 +197,19 @@ type Manifest struct {
 	// Argv is the command for kinds that run the payload; "{payload}" stands
 	// for the verified file's path. Empty for package managers.
 	Argv []string `json:"argv,omitempty"`
-	// UninstallArgv undoes it where the platform can.
+	// UninstallArgv undoes it where the platform can. {payload} stands for
+	// the verified file as in Argv; "{uninstall}" as its first word stands for
+	// the command that the product itself registered for a silent removal
+	// (QuietUninstallString), the words after it are added.
 	UninstallArgv []string `json:"uninstall_argv,omitempty"`
+	// Restores names the patch that a rollback installs once this one is
+	// uninstalled: the version before it, of the same product and in the same
+	// catalog. Empty: a rollback leaves the product uninstalled, or, without
+	// UninstallArgv, is not possible.
+	Restores ID `json:"restores,omitempty"`
+	// Scope says for whom a product is installed: "machine" or "user"; empty
+	// where the platform knows no difference.
+	Scope string `json:"scope,omitempty"`
 	// ExitCodes maps the installer's exit codes beyond 0.
 	ExitCodes map[int]ExitMeaning `json:"exit_codes,omitempty"`
 	// Reboot says what the patch does to the machine.

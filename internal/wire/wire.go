@@ -140,13 +140,15 @@ const (
 // Order tells an agent to do one step of a task. It names patches; it can't
 // carry commands, arguments or file hashes: those stand in the signed catalog.
 type Order struct {
-	Task     deploy.TaskID     `json:"task"`
-	Attempt  int               `json:"attempt"`
-	Action   Action            `json:"action"`
-	Patches  []deploy.PatchRef `json:"patches,omitempty"`
-	Catalog  int64             `json:"catalog,omitempty"` // version that holds them
-	Conffile deploy.Conffile   `json:"conffile,omitempty"`
-	Timeout  int               `json:"timeout,omitempty"` // seconds
+	Task    deploy.TaskID `json:"task"`
+	Attempt int           `json:"attempt"`
+	Action  Action        `json:"action"`
+	// Operation is the deployment's.
+	Operation deploy.Operation  `json:"operation,omitempty"`
+	Patches   []deploy.PatchRef `json:"patches,omitempty"`
+	Catalog   int64             `json:"catalog,omitempty"` // version that holds them
+	Conffile  deploy.Conffile   `json:"conffile,omitempty"`
+	Timeout   int               `json:"timeout,omitempty"` // seconds
 	// Until is when the window closes; nothing is begun after it.
 	Until           time.Time `json:"until,omitzero"`
 	RestartServices bool      `json:"restart_services,omitempty"`

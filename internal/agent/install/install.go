@@ -19,8 +19,15 @@ import (
 type Job struct {
 	Task    deploy.TaskID
 	Attempt int // 1 for the first
-	// Patches are what to install, in the order that the catalog resolved.
+	// Operation says what is done with the patches.
+	Operation deploy.Operation
+	// Patches are what to install, in the order that the catalog resolved; for
+	// a rollback what to take back, in the order in which to do it.
 	Patches []patch.Patch
+	// Restored are, for a rollback, the patches that Manifest.Restores names.
+	Restored []patch.Patch
+	// CodeSigning says whose Authenticode signatures count; nil means nobody's.
+	CodeSigning *catalog.CodeSigning
 	// Archives are the vendor's archive snapshots that the shard pins:
 	// all of them, superseded ones included.
 	Archives []catalog.Archive

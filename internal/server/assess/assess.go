@@ -221,15 +221,15 @@ type result struct {
 	findings   []catalog.Finding
 }
 
-// assess matches a snapshot with the shards of its platform and of its foreign
-// architectures.
+// assess matches a snapshot with the shards that serve it. Its system counts as
+// covered when the native one is there.
 func (c *content) assess(snap *inventory.Snapshot) (result, error) {
 	out := result{generation: c.generation}
 	var shards []*catalog.Shard
-	for _, arch := range append([]string{snap.OS.Arch}, snap.Policy.ForeignArchs...) {
-		if s := c.shards[snap.OS.PlatformFor(arch)]; s != nil && !slices.Contains(shards, s) {
+	for i, platform := range snap.Platforms() {
+		if s := c.shards[platform]; s != nil && !slices.Contains(shards, s) {
 			shards = append(shards, s)
-			out.covered = out.covered || arch == snap.OS.Arch
+			out.covered = out.covered || i == 0
 		}
 	}
 	if len(shards) == 0 {
