@@ -4,6 +4,7 @@ package blob
 
 import (
 	"encoding/hex"
+	"time"
 
 	"github.com/fettlehq/fettle/internal/fault"
 )
@@ -38,4 +39,6 @@ type Info struct {
 	// Key names the payload, Size is its length in bytes.
 	Key  Key
 	Size int64
+	// Used is when it came or was last noted to be of use, to a day.
+	Used time.Time
 }

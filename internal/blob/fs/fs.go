@@ -13,6 +13,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -28,8 +29,11 @@ import (
 type Store struct {
 	dir  string
 	root *os.Root
-	mu   sync.Mutex
-	open map[blob.Key]bool // partial payloads that are being written
+
+	mu      sync.Mutex
+	open    map[blob.Key]bool // partial payloads that are being written
+	coming  int64             // bytes that they still need
+	reserve int64             // bytes that stay free; 0 for the default
 }
 
 // Open opens or makes the folder. What a crash left half-written by Put more than a day ago is removed.
@@ -56,9 +60,12 @@ func place(k blob.Key) string { return path.Join("blobs", string(k[:2]), string(
 
 // Put stores what r gives under its key. The payload becomes visible only when it is whole and its hash and size are
 // right (size -1: not known). When the store has it already, r is not read. Errors: fault.Untrusted when it is another
-// payload, fault.Exhausted when the disk is full, fault.Cancelled; after each nothing is left behind.
+// payload, fault.Exhausted when the disk has no room beyond its reserve, fault.Cancelled; after each nothing is left behind.
 func (s *Store) Put(ctx context.Context, key blob.Key, size int64, r io.Reader) error {
 	if has, err := s.Has(key); err != nil || has {
+		return err
+	}
+	if err := s.Room(max(size, 0)); err != nil {
 		return err
 	}
 	name := path.Join("incoming", "."+string(key)+"."+rand.Text()+".tmp")
@@ -160,7 +167,7 @@ func (s *Store) List() iter.Seq2[blob.Info, error] {
 			if errors.Is(err, iofs.ErrNotExist) {
 				return nil // deleted meanwhile
 			}
-			if err == nil && !yield(blob.Info{Key: key, Size: info.Size()}, nil) {
+			if err == nil && !yield(blob.Info{Key: key, Size: info.Size(), Used: info.ModTime()}, nil) {
 				return iofs.SkipAll
 			}
 			return err
@@ -199,6 +206,8 @@ func (r reader) Read(p []byte) (int, error) {
 	}
 	return r.r.Read(p)
 }
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
 // isKey tells blobs from whatever else lies in the folder.
 func isKey(k blob.Key) bool { return k.Check() == nil }

@@ -155,6 +155,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	})
 	s := open(t, dir)
+	s.KeepFree(-1)
 	small, big := []byte("small"), bytes.Repeat([]byte("big"), 1<<20)
 	if err := s.Put(t.Context(), keyOf(big), int64(len(big)), bytes.NewReader(big)); !fault.Is(err, fault.Exhausted) || fault.HintOf(err) == "" || !strings.Contains(err.Error(), "no space left") {
 		t.Fatalf("full disk: %v", err)

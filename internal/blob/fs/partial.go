@@ -19,13 +19,15 @@ type Partial struct {
 	size   int64
 	file   *os.File
 	digest *authentic.Digest
+	owed   int64 // bytes that the store expects from it
 	closed bool
 }
 
 func partialName(k blob.Key) string { return path.Join("partial", string(k)) }
 
 // Partial opens what has come of a payload of that size (-1: not known), or starts it. The hash of what is there is
-// taken first, which reads it once. Errors: fault.Conflict when it is open already.
+// taken first, which reads it once. Errors: fault.Conflict when it is open already, fault.Exhausted when the rest of it,
+// beside what others still need, would eat into the disk's reserve; what has come stays.
 func (s *Store) Partial(key blob.Key, size int64) (*Partial, error) {
 	if err := key.Check(); err != nil {
 		return nil, err
@@ -48,7 +50,19 @@ func (s *Store) Partial(key blob.Key, size int64) (*Partial, error) {
 			return nil, errors.Join(err, p.Close())
 		}
 	}
+	if rest := max(size-p.Size(), 0); rest > 0 || size < 0 {
+		if err := s.claim(rest); err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
+		p.owed = rest
+	}
 	return p, nil
+}
+
+// owe tells the store how many bytes are still to come.
+func (p *Partial) owe(n int64) {
+	p.store.expect(n - p.owed)
+	p.owed = n
 }
 
 // Size returns the number of bytes that are there.
@@ -65,6 +79,7 @@ func (p *Partial) Write(b []byte) (int, error) {
 	if err != nil {
 		return n, wrap(err, p.key)
 	}
+	p.owe(max(p.size-p.Size(), 0))
 	return n, nil
 }
 
@@ -82,6 +97,7 @@ func (p *Partial) rewind(size int64) error {
 // Restart throws away what is there.
 func (p *Partial) Restart() error {
 	p.digest = authentic.NewDigest(string(p.key), p.size)
+	p.owe(max(p.size, 0))
 	return p.rewind(0)
 }
 
@@ -115,6 +131,7 @@ func (p *Partial) Close() error {
 		return nil
 	}
 	p.closed = true
+	p.owe(0)
 	p.release()
 	if err := p.file.Close(); err != nil {
 		return wrap(err, p.key)

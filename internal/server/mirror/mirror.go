@@ -52,6 +52,8 @@ type Config struct {
 	// Sync that changed something. May be nil.
 	Changed func(platforms []string)
 	Log     *slog.Logger
+	// Now is the clock by which payloads are of use; nil means time.Now.
+	Now func() time.Time
 }
 
 // Mirror follows one repository. It is safe for concurrent use.
@@ -95,6 +97,9 @@ type attempt struct {
 // New opens the mirror with the last good catalog that it finds in its folder;
 // it uses no network. Shards that can't be opened any more count as none.
 func New(cfg Config) (*Mirror, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	for _, dir := range []string{"state", "repository", "catalog"} {
 		if err := os.MkdirAll(filepath.Join(cfg.Dir, dir), 0o755); err != nil {
 			return nil, fault.Wrap(err, fault.Unavailable, "mirror: the folder %s can't be made", cfg.Dir)

@@ -120,10 +120,11 @@ const (
 
 // Stage brings the payloads that are not here yet into the blob store, each
 // once however often it is asked for, verified by size and hash. A transfer
-// that is cut goes on from where it ended, also after a restart. The first
-// payload that can't be had ends it: fault.NotFound when no source has it,
-// fault.Untrusted when all that have it offer other bytes, fault.Unavailable,
-// fault.Exhausted for a full disk. progress may be nil; its calls do not
+// that is cut goes on from where it ended, also after a restart. A list for
+// which the disk has no room is refused before anything is fetched
+// (fault.Exhausted). The first payload that can't be had ends it:
+// fault.NotFound when no source has it, fault.Untrusted when all that have it
+// offer other bytes, fault.Unavailable. progress may be nil; its calls do not
 // overlap.
 func (m *Mirror) Stage(ctx context.Context, payloads []patch.Payload, progress func(Progress)) error {
 	t := tally{report: progress}
@@ -137,12 +138,50 @@ func (m *Mirror) Stage(ctx context.Context, payloads []patch.Payload, progress f
 			t.p.Bytes += p.Size
 		}
 	}
+	if err := m.room(work); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for _, p := range work {
 		g.Go(func() error { return m.stageOne(ctx, p, &t) })
 	}
 	return g.Wait()
+}
+
+// room refuses a list whose missing bytes the disk can't take, and tells so to
+// whoever waits for one of them.
+func (m *Mirror) room(work []patch.Payload) error {
+	var need int64
+	for _, p := range work {
+		n, err := m.cfg.Blobs.Missing(blob.Key(p.SHA256), p.Size)
+		if err != nil {
+			return err
+		}
+		need += n
+	}
+	if need == 0 {
+		return nil
+	}
+	err := m.cfg.Blobs.Room(need)
+	if err == nil {
+		return nil
+	}
+	m.stager.mu.Lock()
+	defer m.stager.mu.Unlock()
+	for _, p := range work {
+		m.stager.problems[p.SHA256] = problem(err)
+	}
+	return fault.Wrap(err, fault.CodeOf(err), "mirror: %d payloads can't be brought in", len(work))
+}
+
+// problem is a fault as the person reads it who wonders why a task waits.
+func problem(err error) string {
+	text := fault.Public(err)
+	if hint := fault.HintOf(err); hint != "" {
+		text += " (" + hint + ")"
+	}
+	return text
 }
 
 // tally adds up progress of parallel transfers.
@@ -163,11 +202,13 @@ func (t *tally) add(bytes int64, payloads int) {
 }
 
 // Staged reports whether every payload is here; problem says why the last
-// attempt for one that is not here failed, "" when none was made.
+// attempt for one that is not here failed, "" when none was made. Who asks
+// wants them: Collect leaves them alone.
 func (m *Mirror) Staged(payloads []patch.Payload) (all bool, problem string) {
 	all = true
+	now := m.cfg.Now()
 	for _, p := range payloads {
-		has, err := m.cfg.Blobs.Has(blob.Key(p.SHA256))
+		has, err := m.cfg.Blobs.Use(blob.Key(p.SHA256), now)
 		if err == nil && has {
 			continue
 		}
@@ -191,7 +232,7 @@ func (m *Mirror) stageOne(ctx context.Context, p patch.Payload, t *tally) error 
 		return err
 	}
 	defer release()
-	if has, err := m.cfg.Blobs.Has(key); err != nil || has {
+	if has, err := m.cfg.Blobs.Use(key, m.cfg.Now()); err != nil || has {
 		if err == nil {
 			t.add(p.Size, 1)
 		}
@@ -201,7 +242,7 @@ func (m *Mirror) stageOne(ctx context.Context, p patch.Payload, t *tally) error 
 	m.stager.mu.Lock()
 	defer m.stager.mu.Unlock()
 	if err != nil {
-		m.stager.problems[p.SHA256] = fault.Public(err)
+		m.stager.problems[p.SHA256] = problem(err)
 		return err
 	}
 	delete(m.stager.problems, p.SHA256)
