@@ -2,7 +2,9 @@ package inventory
 
 import (
 	"cmp"
+	"slices"
 	"sort"
+	"sync"
 
 	"github.com/fettlehq/fettle/internal/detect"
 )
@@ -10,25 +12,36 @@ import (
 // Facts answers detection rules from a stored snapshot, on the server. What a
 // snapshot does not hold (files, registry) is unknown there: the agent's probe
 // answers those on the machine.
-func (s *Snapshot) Facts() detect.Facts { return snapshotFacts{s} }
+//
+// Products of Windows are found under any of their identities; those that one
+// user alone has are left out, because rules speak of the machine.
+func (s *Snapshot) Facts() detect.Facts { return &snapshotFacts{s: s} }
 
-type snapshotFacts struct{ s *Snapshot }
+type snapshotFacts struct {
+	s        *Snapshot
+	once     sync.Once
+	products map[Identity][]detect.PackageFact
+}
 
 const notInInventory = "not part of the inventory; the agent answers it on the machine"
 
-func (f snapshotFacts) File(string) (detect.FileFact, error) {
+func (f *snapshotFacts) File(string) (detect.FileFact, error) {
 	return detect.FileFact{}, detect.Unknown(notInInventory)
 }
 
-func (f snapshotFacts) Checksum(string) (string, bool, error) {
+func (f *snapshotFacts) Checksum(string) (string, bool, error) {
 	return "", false, detect.Unknown(notInInventory)
 }
 
-func (f snapshotFacts) Registry(string, string, string) (detect.RegistryFact, error) {
+func (f *snapshotFacts) Registry(string, string, string) (detect.RegistryFact, error) {
 	return detect.RegistryFact{}, detect.Unknown(notInInventory)
 }
 
-func (f snapshotFacts) Packages(kind, name string) ([]detect.PackageFact, error) {
+func (f *snapshotFacts) Packages(kind, name string) ([]detect.PackageFact, error) {
+	if IsProduct(kind) {
+		f.once.Do(f.index)
+		return f.products[Named(kind, name)], nil
+	}
 	var out []detect.PackageFact
 	for _, p := range f.s.Find(kind, name) {
 		out = append(out, detect.PackageFact{Version: p.Version, Arch: f.s.OS.EffectiveArch(p.Arch)})
@@ -36,7 +49,7 @@ func (f snapshotFacts) Packages(kind, name string) ([]detect.PackageFact, error)
 	return out, nil
 }
 
-func (f snapshotFacts) OS() (detect.OSFact, error) {
+func (f *snapshotFacts) OS() (detect.OSFact, error) {
 	o := f.s.OS
 	if o.Family == "windows" { // rules compare the build with its revision, and know editions
 		return detect.OSFact{Family: o.Family, Product: cmp.Or(o.Edition, o.ID), Build: o.Build, Arch: o.Arch}, nil
@@ -44,13 +57,53 @@ func (f snapshotFacts) OS() (detect.OSFact, error) {
 	return detect.OSFact{Family: o.Family, Product: o.ID, Build: o.Version, Arch: o.Arch}, nil
 }
 
-// Find returns the installed packages of a kind and name. The snapshot's
-// packages must be sorted, as Split and collectors leave them.
+// index enters the machine's products under all their identities: rules ask
+// for thousands.
+func (f *snapshotFacts) index() {
+	f.products = map[Identity][]detect.PackageFact{}
+	for _, p := range f.s.kind(KindProduct) {
+		if p.Scope != "" {
+			continue
+		}
+		fact := detect.PackageFact{Version: p.Version, Arch: f.s.OS.EffectiveArch(p.Arch)}
+		for _, id := range p.Identities() {
+			f.products[id] = append(f.products[id], fact)
+		}
+	}
+}
+
+// Find returns the installed packages of a kind and name. Products of Windows
+// are found under any of their identities, those of single users (Scope)
+// included. The snapshot's packages must be sorted, as Split and collectors
+// leave them.
 func (s *Snapshot) Find(kind, name string) []Package {
+	if IsProduct(kind) {
+		return s.findProducts(Named(kind, name))
+	}
 	less := func(p Package) bool { return p.Kind < kind || (p.Kind == kind && p.Name < name) }
 	from := sort.Search(len(s.Packages), func(i int) bool { return !less(s.Packages[i]) })
 	to := from
 	for to < len(s.Packages) && s.Packages[to].Kind == kind && s.Packages[to].Name == name {
+		to++
+	}
+	return s.Packages[from:to]
+}
+
+func (s *Snapshot) findProducts(id Identity) []Package {
+	var out []Package
+	for _, p := range s.kind(KindProduct) {
+		if slices.Contains(p.Identities(), id) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// kind returns the packages of one kind.
+func (s *Snapshot) kind(kind string) []Package {
+	from := sort.Search(len(s.Packages), func(i int) bool { return s.Packages[i].Kind >= kind })
+	to := from
+	for to < len(s.Packages) && s.Packages[to].Kind == kind {
 		to++
 	}
 	return s.Packages[from:to]
