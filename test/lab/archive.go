@@ -48,7 +48,11 @@ type Archive struct {
 	SignAt time.Time
 
 	gnupg string
+	owner *os.File // locked while the archive is open
 }
+
+// keyFolder begins the name of the folder with an archive's signing key.
+const keyFolder = "fettle-lab-gpg-"
 
 // NewArchive makes an empty archive in dir with a release suite and a security
 // suite like Debian's, for amd64 and i386, and a signing key of its own. The
@@ -57,13 +61,12 @@ func NewArchive(ctx context.Context, dir string) (*Archive, error) {
 	if err := Require(); err != nil {
 		return nil, err
 	}
-	// gpg-agent's socket needs a short path.
-	gnupg, err := os.MkdirTemp("", "fettle-lab-gpg-")
+	gnupg, owner, err := makeKeyFolder(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("lab: archive: %w", err)
+		return nil, err
 	}
 	a := &Archive{
-		Dir: dir, gnupg: gnupg, Archs: []string{"amd64", "i386"},
+		Dir: dir, gnupg: gnupg, owner: owner, Archs: []string{"amd64", "i386"},
 		Suites: []Suite{
 			{Codename: MainSuite, Name: "stable", Origin: "Fettle-Lab", Label: "Fettle-Lab"},
 			{Codename: SecuritySuite, Name: "stable-security", Origin: "Fettle-Lab", Label: "Fettle-Lab-Security", ValidFor: 7 * 24 * time.Hour},
@@ -83,9 +86,28 @@ func (a *Archive) Close() error {
 		return nil
 	}
 	_, err := command(context.Background(), "gpgconf", "--homedir", a.gnupg, "--kill", "all")
-	err = errors.Join(err, os.RemoveAll(a.gnupg))
+	err = errors.Join(err, os.RemoveAll(a.gnupg), a.owner.Close())
 	a.gnupg = ""
 	return err
+}
+
+// makeKeyFolder makes a folder for a key that [Sweep] knows to be in use.
+func makeKeyFolder(ctx context.Context) (string, *os.File, error) {
+	unlock, err := lockState(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	defer unlock()
+	// gpg-agent's socket needs a short path.
+	dir, err := os.MkdirTemp("", keyFolder)
+	if err != nil {
+		return "", nil, fmt.Errorf("lab: archive: %w", err)
+	}
+	owner, err := own(dir)
+	if err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, owner, nil
 }
 
 // PublicKey is the archive's key in armour, for Signed-By.

@@ -64,7 +64,7 @@ func Base(ctx context.Context, dir string, progress io.Writer) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("lab: base: %w", err)
 	}
-	unlock, err := lockFile(ctx, filepath.Join(dir, "lock"))
+	unlock, err := LockFile(ctx, filepath.Join(dir, "lock"))
 	if err != nil {
 		return "", err
 	}
@@ -228,9 +228,9 @@ func (s *stepWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lockFile takes an exclusive lock on path, waiting for other holders, and
+// LockFile takes an exclusive lock on path, waiting for other holders, and
 // returns what releases it.
-func lockFile(ctx context.Context, path string) (func(), error) {
+func LockFile(ctx context.Context, path string) (func(), error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lab: lock: %w", err)

@@ -36,16 +36,23 @@ func (m *Machine) Command(ctx context.Context, argv ...string) (*exec.Cmd, error
 	if err != nil {
 		return nil, fmt.Errorf("lab: %s: %w", m.Name, err)
 	}
-	enter := []string{"-t", strconv.Itoa(leader), "-m", "-u", "-i", "-n", "-p", "-C", "--"}
-	cmd := exec.CommandContext(ctx, "nsenter", append(enter, argv...)...)
+	cmd := enter(ctx, leader, []string{"-C"}, argv...)
 	cmd.Env = []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=/root", "LANG=C.UTF-8", "TERM=dumb", "DEBIAN_FRONTEND=noninteractive",
 	}
+	return cmd, nil
+}
+
+// enter prepares a command in the namespaces of process leader; more are
+// further options of nsenter.
+func enter(ctx context.Context, leader int, more []string, argv ...string) *exec.Cmd {
+	args := append([]string{"-t", strconv.Itoa(leader), "-m", "-u", "-i", "-n", "-p"}, more...)
+	cmd := exec.CommandContext(ctx, "nsenter", append(append(args, "--"), argv...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	cmd.WaitDelay = 5 * time.Second
-	return cmd, nil
+	return cmd
 }
 
 // Exec runs a command in the machine to its end. The error says that it could

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 )
 
 const (
@@ -36,8 +35,9 @@ type Fleet struct {
 	owner    *os.File
 
 	mu       sync.Mutex
+	names    map[string]bool // of machines and cells
 	machines map[string]*Machine
-	closers  []io.Closer // servers and forwards
+	closers  []io.Closer // servers, forwards and cells
 	next     int
 	closed   bool
 }
@@ -56,7 +56,7 @@ func NewFleet(ctx context.Context, base string, progress io.Writer) (*Fleet, err
 	if err != nil {
 		return nil, err
 	}
-	f := &Fleet{id: id, base: base, progress: progress, machines: map[string]*Machine{}}
+	f := &Fleet{id: id, base: base, progress: progress, names: map[string]bool{}, machines: map[string]*Machine{}}
 	if err := f.claim(ctx); err != nil {
 		return nil, err
 	}
@@ -86,17 +86,8 @@ func (f *Fleet) claim(ctx context.Context) error {
 	if err := os.Mkdir(f.dir(), 0o755); err != nil {
 		return fmt.Errorf("lab: fleet: %w", err)
 	}
-	owner, err := os.Create(filepath.Join(f.dir(), "owner"))
-	if err != nil {
-		return fmt.Errorf("lab: fleet: %w", err)
-	}
-	if err := syscall.Flock(int(owner.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		owner.Close()
-		return fmt.Errorf("lab: fleet: lock: %w", err)
-	}
-	fmt.Fprintln(owner, os.Getpid())
-	f.owner = owner
-	return nil
+	f.owner, err = own(f.dir())
+	return err
 }
 
 // dir is the fleet's folder; it holds a tmpfs per machine and their logs.
@@ -148,33 +139,64 @@ func (f *Fleet) Start(ctx context.Context, name string, opt MachineOptions) (*Ma
 
 // add registers a machine and gives it an address.
 func (f *Fleet) add(name string, opt MachineOptions) (*Machine, error) {
-	if name == "" || name == "srv" || len(name) > 40 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-		return nil, fmt.Errorf("lab: %q cannot name a machine: use lower-case letters, digits and hyphens", name)
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	seat, err := f.seat(name)
+	if err != nil {
+		return nil, err
+	}
+	m := &Machine{Name: name, Addr: seat.addr, fleet: f, port: seat.port, opt: opt}
+	f.machines[name] = m
+	return m, nil
+}
+
+// seat is a place in the fleet's network.
+type seat struct {
+	addr string
+	port string // the server's end of the network cable
+}
+
+// seat reserves a name and an address; the caller holds the lock.
+func (f *Fleet) seat(name string) (seat, error) {
+	if name == "" || name == "srv" || len(name) > 40 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return seat{}, fmt.Errorf("lab: %q cannot name a machine: use lower-case letters, digits and hyphens", name)
+	}
 	switch {
 	case f.closed:
-		return nil, errors.New("lab: the fleet is closed")
-	case f.machines[name] != nil:
-		return nil, fmt.Errorf("lab: there is a machine %q already", name)
+		return seat{}, errors.New("lab: the fleet is closed")
+	case f.names[name]:
+		return seat{}, fmt.Errorf("lab: there is a machine %q already", name)
 	case f.next >= 240:
-		return nil, errors.New("lab: a fleet has room for 240 machines")
+		return seat{}, errors.New("lab: a fleet has room for 240 machines")
 	}
 	// Each systemd needs a handful of inotify instances; the usual limit of 128
 	// is used up by about 23 machines.
 	if f.next == 12 {
 		if err := raiseLimit("/proc/sys/fs/inotify/max_user_instances", 8192); err != nil {
-			return nil, err
+			return seat{}, err
 		}
 	}
 	f.next++
-	m := &Machine{
-		Name: name, Addr: subnet + strconv.Itoa(10+f.next),
-		fleet: f, port: "v" + strconv.Itoa(f.next), opt: opt,
+	f.names[name] = true
+	return seat{addr: subnet + strconv.Itoa(10+f.next), port: "v" + strconv.Itoa(f.next)}, nil
+}
+
+// plugIn makes a network namespace and its cable to the bridge.
+func (f *Fleet) plugIn(ctx context.Context, ns string, s seat) error {
+	srv := f.serverNS()
+	for _, argv := range [][]string{
+		{"ip", "netns", "add", ns},
+		{"ip", "-n", srv, "link", "add", s.port, "type", "veth", "peer", "name", "eth0", "netns", ns},
+		{"ip", "-n", srv, "link", "set", s.port, "master", "br0", "up"},
+		{"ip", "-n", ns, "addr", "add", s.addr + "/24", "dev", "eth0"},
+		{"ip", "-n", ns, "link", "set", "eth0", "up"},
+		{"ip", "-n", ns, "link", "set", "lo", "up"},
+	} {
+		if _, err := command(ctx, argv...); err != nil {
+			return err
+		}
 	}
-	f.machines[name] = m
-	return m, nil
+	return nil
 }
 
 // raiseLimit raises a kernel limit in /proc/sys to at least want.

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -202,5 +203,49 @@ func TestServicesAreThoseOfARealMachine(t *testing.T) {
 		"sh", "-c", "touch /var/lib/sandboxed/x && ls -d /home/* 2>&1; echo done")
 	if err != nil || !strings.HasSuffix(out, "done\n") {
 		t.Errorf("a sandboxed unit: %q, %v", out, err)
+	}
+}
+
+func TestCell(t *testing.T) {
+	ctx, f := testFleet(t)
+	c, err := f.NewCell(ctx, "cell", 1<<20, func(dir string) error {
+		return os.WriteFile(filepath.Join(dir, "mine"), []byte("text"), 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, err := f.Serve(ctx, ServerAddr+":8080", http.FileServer(http.Dir(t.TempDir())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := strings.TrimPrefix(url, "http://")
+	for _, tc := range []struct{ name, script, want string }{
+		{"own host name", "hostname", "cell\n"},
+		{"own address", "ip -4 -o addr show eth0", c.Addr + "/24"},
+		{"own processes", "test $$ -lt 100 && echo few", "few"},
+		{"own folder", "cat " + c.Dir() + "/mine", "text"},
+		{"own empty /tmp", "ls /tmp | wc -l", "0\n"},
+		{"own environment", "echo $COLOUR$HOME.", "green.\n"},
+		{"no way out", "ip route | grep -c default", "0\n"},
+		{"reaches the server", "bash -c 'exec 3<>/dev/tcp/" + strings.Replace(addr, ":", "/", 1) + "' && echo reached", "reached"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			cmd, err := c.Command(ctx, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "COLOUR=green"}, "sh", "-c", tc.script)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out, err := cmd.Output(); !strings.Contains(string(out), tc.want) {
+				t.Errorf("%s: %q, %v; want %q in it", tc.script, out, err, tc.want)
+			}
+		})
+	}
+	if _, err := f.Start(ctx, "cell", MachineOptions{}); err == nil {
+		t.Error("a machine got the name of a cell")
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Command(ctx, nil, "true"); err == nil {
+		t.Error("a closed cell takes commands")
 	}
 }

@@ -85,7 +85,7 @@ func (m *Machine) build(ctx context.Context) error {
 	if err := m.identify(); err != nil {
 		return err
 	}
-	return m.plugIn(ctx)
+	return m.fleet.plugIn(ctx, m.ns(), seat{m.Addr, m.port})
 }
 
 // identify gives the machine its own name and machine id, and runs the
@@ -118,24 +118,6 @@ func (m *Machine) identify() error {
 	}
 	if err := m.opt.Prepare(root); err != nil {
 		return fmt.Errorf("lab: prepare %s: %w", m.Name, err)
-	}
-	return nil
-}
-
-// plugIn makes the machine's network namespace and its cable to the bridge.
-func (m *Machine) plugIn(ctx context.Context) error {
-	srv := m.fleet.serverNS()
-	for _, argv := range [][]string{
-		{"ip", "netns", "add", m.ns()},
-		{"ip", "-n", srv, "link", "add", m.port, "type", "veth", "peer", "name", "eth0", "netns", m.ns()},
-		{"ip", "-n", srv, "link", "set", m.port, "master", "br0", "up"},
-		{"ip", "-n", m.ns(), "addr", "add", m.Addr + "/24", "dev", "eth0"},
-		{"ip", "-n", m.ns(), "link", "set", "eth0", "up"},
-		{"ip", "-n", m.ns(), "link", "set", "lo", "up"},
-	} {
-		if _, err := command(ctx, argv...); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -21,12 +21,13 @@ func lockState(ctx context.Context) (func(), error) {
 	if err := os.MkdirAll(stateDir, 0o755); err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
-	return lockFile(ctx, filepath.Join(stateDir, ".lock"))
+	return LockFile(ctx, filepath.Join(stateDir, ".lock"))
 }
 
 // Sweep removes the fleets whose process has died: their containers, mounts,
-// network namespaces, control groups and folders. Living fleets, of this or
-// other processes, are left alone.
+// network namespaces, control groups and folders, and the gpg-agents and keys of
+// archives. Living fleets and archives, of this or other processes, are left
+// alone.
 func Sweep(ctx context.Context) error {
 	unlock, err := lockState(ctx)
 	if err != nil {
@@ -43,10 +44,44 @@ func Sweep(ctx context.Context) error {
 			errs = append(errs, destroy(ctx, e.Name()))
 		}
 	}
+	return errors.Join(append(errs, sweepKeys(ctx))...)
+}
+
+// sweepKeys ends the gpg-agents of archives whose process has died, and deletes
+// their keys.
+func sweepKeys(ctx context.Context) error {
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), keyFolder+"*"))
+	if err != nil {
+		return fmt.Errorf("lab: sweep: %w", err)
+	}
+	var errs []error
+	for _, dir := range left {
+		if alive(dir) {
+			continue
+		}
+		_, err := command(ctx, "gpgconf", "--homedir", dir, "--kill", "all")
+		errs = append(errs, err, os.RemoveAll(dir))
+	}
 	return errors.Join(errs...)
 }
 
-// alive reports whether the process that made a fleet still holds its lock.
+// own takes the lock in a folder of ours that [alive] looks for. It is held
+// until the file is closed, or this process ends.
+func own(dir string) (*os.File, error) {
+	owner, err := os.Create(filepath.Join(dir, "owner"))
+	if err != nil {
+		return nil, fmt.Errorf("lab: own: %w", err)
+	}
+	if err := syscall.Flock(int(owner.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		owner.Close()
+		return nil, fmt.Errorf("lab: own: lock: %w", err)
+	}
+	fmt.Fprintln(owner, os.Getpid())
+	return owner, nil
+}
+
+// alive reports whether the process that made a folder of ours still holds its
+// lock.
 func alive(dir string) bool {
 	f, err := os.Open(filepath.Join(dir, "owner"))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -87,9 +88,9 @@ func TestSweepCleansUpAfterACrash(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	id := ""
+	id, keys, cell := "", "", 0
 	for lines := bufio.NewScanner(out); id == "" && lines.Scan(); {
-		_, id, _ = strings.Cut(lines.Text(), "fleet id ")
+		_, _ = fmt.Sscanf(lines.Text(), "fleet %s keys %s cell %d", &id, &keys, &cell)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -98,8 +99,14 @@ func TestSweepCleansUpAfterACrash(t *testing.T) {
 	if id == "" || len(traces(t, id)) < 4 {
 		t.Fatalf("the crashed run %q left too little to prove anything: %q", id, traces(t, id))
 	}
+	if _, err := os.Stat(filepath.Join(keys, "S.gpg-agent")); err != nil || !running(cell) {
+		t.Fatalf("the crashed run left no gpg-agent (%v) or no process in its cell (%d)", err, cell)
+	}
 	if err := Sweep(ctx); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := os.Stat(keys); !errors.Is(err, fs.ErrNotExist) || running(cell) {
+		t.Errorf("Sweep left a signing key (%v) or process %d of a cell", err, cell)
 	}
 	if got := traces(t, id); len(got) > 0 {
 		t.Errorf("Sweep left: %q", got)
@@ -109,7 +116,8 @@ func TestSweepCleansUpAfterACrash(t *testing.T) {
 	}
 }
 
-// crashWithFleet makes a fleet with a machine, says so and waits to be killed.
+// crashWithFleet makes a fleet with a machine and a cell, and an archive, says
+// so and waits to be killed.
 func crashWithFleet(t *testing.T) {
 	ctx, root := testRoot(t)
 	f, err := NewFleet(ctx, root, io.Discard)
@@ -119,7 +127,26 @@ func crashWithFleet(t *testing.T) {
 	if _, err := f.Start(ctx, "orphan", MachineOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Println("fleet id " + f.id)
+	a, err := NewArchive(ctx, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cell, err := f.NewCell(ctx, "lonely", 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd, err := cell.Command(ctx, []string{"PATH=/usr/bin:/bin"}, "sh", "-c", "sleep 1000 & echo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	pids, err := cell.Processes()
+	if err != nil || len(pids) != 1 {
+		t.Fatal(pids, err)
+	}
+	fmt.Println("fleet", f.id, "keys", a.gnupg, "cell", pids[0])
 	select {}
 }
 

@@ -1,0 +1,27 @@
+// Package sample has one test of each ending, for the lab's own tests.
+package sample
+
+import (
+	"flag"
+	"os"
+	"runtime"
+	"testing"
+)
+
+func TestPasses(t *testing.T) {
+	if *end {
+		os.Exit(7)
+	}
+	if text, err := os.ReadFile(`testdata\file.txt`); err != nil || runtime.GOOS != "windows" {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+func TestFails(t *testing.T) {
+	t.Run("inner", func(t *testing.T) { t.Error("this is why") })
+}
+
+func TestSkips(t *testing.T) { t.Skip("not today") }
+
+// end makes a test end its own process.
+var end = flag.Bool("end", false, "end the process in a test")
