@@ -14,7 +14,8 @@ import (
 //
 // A package counts when the version that its package manager would choose is
 // newer than the installed one; for dpkg the choice follows apt_preferences(5)
-// with the machine's own pins. Patches with rules of their own are judged by
+// with the machine's own pins. A product of Windows counts under any of its
+// identities, and once. Patches with rules of their own are judged by
 // detect.Eval over the facts, which default to the snapshot's. Shards are those
 // of the machine's platform and of its foreign architectures; the native one
 // comes first. The findings are sorted by package, architecture, version and
@@ -29,6 +30,12 @@ func Assess(shards []*Shard, snap *inventory.Snapshot, facts detect.Facts) ([]Fi
 		patches: map[*Shard]map[uint32]*brief{},
 	}
 	for i, p := range snap.Packages {
+		if p.Kind == inventory.KindProduct {
+			if err := m.assessProduct(p); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if !m.newest(i) {
 			continue
 		}
@@ -57,6 +64,7 @@ type matcher struct {
 	refs    []ref // scratch
 	known   map[string]*outstanding
 	patches map[*Shard]map[uint32]*brief
+	lacked  map[lackedProduct]int // products' findings in out
 	out     []Finding
 }
 

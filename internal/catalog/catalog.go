@@ -139,6 +139,9 @@ const (
 	// Pinned: a pin of the machine keeps a newer version away. apt does not
 	// list it as upgradable; Fettle reports it apart from missing.
 	Pinned FindingState = "pinned"
+	// UserOnly: a newer version is available of a product that single users
+	// have for themselves. Nothing is deployed for it; the reason names them.
+	UserOnly FindingState = "user_only"
 	// Unsure: a test could not be answered; the reason says which.
 	Unsure FindingState = "unknown"
 )

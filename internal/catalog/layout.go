@@ -67,6 +67,8 @@ type dict struct {
 const (
 	flagSecurity = 1 << iota // the patch is classified as security
 	flagOwnRules             // the patch brings rules of its own, or has no items
+	flagUser                 // the patch installs for one user
+	flagMSI                  // Windows Installer installs the patch
 )
 
 // row is one item of the table, with its strings.
@@ -146,6 +148,12 @@ func patchFlags(p patch.Patch) uint8 {
 	}
 	if len(p.Items) == 0 || (p.Applicable != nil && p.Installed != nil) {
 		f |= flagOwnRules
+	}
+	if p.Install.Scope == "user" {
+		f |= flagUser
+	}
+	if p.Install.Kind == "msi" || p.Install.Kind == "msp" {
+		f |= flagMSI
 	}
 	return f
 }

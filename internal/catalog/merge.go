@@ -70,6 +70,13 @@ func mergeHeader(into *Header, h Header) error {
 		into.Created = h.Created
 	}
 	into.Notes = append(into.Notes, h.Notes...)
+	if into.CodeSigning == nil {
+		into.CodeSigning = h.CodeSigning
+	} else if h.CodeSigning != nil {
+		if same, err := equal(into.CodeSigning, h.CodeSigning); err != nil || !same {
+			return cmp.Or(err, error(fault.New(fault.Conflict, "catalog: parts of %s trust other code-signing certificates", into.Platform)))
+		}
+	}
 	for _, a := range h.Archives {
 		i := slices.IndexFunc(into.Archives, func(b Archive) bool { return b.ID == a.ID })
 		if i < 0 {

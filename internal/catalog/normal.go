@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/patch"
 )
 
@@ -95,7 +96,7 @@ func normalPatch(p patch.Patch, known map[string]bool) (patch.Patch, error) {
 	p.Requires, p.Supersedes = set(p.Requires), set(p.Supersedes)
 	p.CVEs = orNil(slices.Clone(p.CVEs))
 	slices.SortFunc(p.CVEs, func(x, y patch.CVEFix) int {
-		return cmp.Or(strings.Compare(x.ID, y.ID), strings.Compare(x.FixedIn, y.FixedIn))
+		return cmp.Or(strings.Compare(x.ID, y.ID), strings.Compare(x.FixedIn, y.FixedIn), strings.Compare(x.From, y.From))
 	})
 	p.CVEs = slices.Compact(p.CVEs)
 	p.Evidence.Checks = orNil(p.Evidence.Checks)
@@ -104,6 +105,9 @@ func normalPatch(p patch.Patch, known map[string]bool) (patch.Patch, error) {
 		p.Install.ExitCodes = nil
 	}
 	p.Items = orNil(slices.Clone(p.Items))
+	for i := range p.Items {
+		p.Items[i].Name = inventory.Named(p.Items[i].Kind, p.Items[i].Name).Name
+	}
 	slices.SortFunc(p.Items, compareItems)
 	for i := range p.Items {
 		it := &p.Items[i]

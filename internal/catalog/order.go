@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/fettlehq/fettle/internal/fault"
@@ -45,6 +46,8 @@ type walk struct {
 	at    map[patch.ID]int
 	state []step
 	out   []patch.ID
+	// circle is what the last error was about, its first patch again at the end.
+	circle []patch.ID
 }
 
 func (w *walk) visit(start int) error {
@@ -69,13 +72,14 @@ func (w *walk) visit(start int) error {
 			continue
 		}
 		if w.state[need] == open {
-			var ids []string
+			w.circle = nil
 			for _, f := range stack {
-				if len(ids) > 0 || f.node == need {
-					ids = append(ids, string(w.all[f.node].ID))
+				if len(w.circle) > 0 || f.node == need {
+					w.circle = append(w.circle, w.all[f.node].ID)
 				}
 			}
-			return cycle("require", append(ids, string(w.all[need].ID)))
+			w.circle = append(w.circle, w.all[need].ID)
+			return cycle("require", Circle{Through: w.circle}.names())
 		}
 		w.state[need] = open
 		stack = append(stack, frame{node: need})
@@ -89,4 +93,64 @@ func cycle(verb string, ids []string) error {
 		ids = append(append([]string{}, ids[:most-1]...), "…", ids[len(ids)-1])
 	}
 	return fault.New(fault.Invalid, "catalog: patches %s each other in a circle: %s", verb, strings.Join(ids, " -> "))
+}
+
+// Circle is a patch that would close a circle of prerequisites.
+type Circle struct {
+	Patch patch.ID
+	// Through are the patches of the circle, from this one back to it.
+	Through []patch.ID
+}
+
+// Error says in words which circle it is.
+func (c Circle) Error() string { return fault.Public(cycle("require", c.names())) }
+
+func (c Circle) names() []string {
+	ids := make([]string, 0, len(c.Through))
+	for _, id := range c.Through {
+		ids = append(ids, string(id))
+	}
+	return ids
+}
+
+// BreakCircles leaves out the patches that close a circle of prerequisites:
+// nothing of a circle could ever be installed in order. Of a circle the patch
+// that was released last goes, and of those the one with the greatest id. The
+// rest comes back in the order given.
+func BreakCircles(all []patch.Patch) ([]patch.Patch, []Circle) {
+	kept, at := slices.Clone(all), make(map[patch.ID]int, len(all))
+	for i, p := range kept {
+		at[p.ID] = i
+	}
+	w := walk{all: kept, at: at, state: make([]step, len(kept))}
+	var broken []Circle
+	gone := map[patch.ID]bool{}
+	for i := 0; i < len(kept); {
+		err := w.visit(i)
+		if err == nil {
+			i++
+			continue
+		}
+		c := closing(w.circle, kept, at)
+		broken = append(broken, c)
+		gone[c.Patch] = true
+		kept[at[c.Patch]].Requires = nil // it is no way through any more
+		clear(w.state)
+		w.out, i = nil, 0
+	}
+	return slices.DeleteFunc(kept, func(p patch.Patch) bool { return gone[p.ID] }), broken
+}
+
+// closing picks the patch of a circle that came last.
+func closing(circle []patch.ID, all []patch.Patch, at map[patch.ID]int) Circle {
+	ring := circle[:len(circle)-1] // the last is the first again
+	last := 0
+	for i, id := range ring {
+		a, b := all[at[id]], all[at[ring[last]]]
+		if c := a.Released.Compare(b.Released); c > 0 || c == 0 && a.ID > b.ID {
+			last = i
+		}
+	}
+	turned := append(slices.Clone(ring[last:]), ring[:last]...)
+	return Circle{Patch: ring[last], Through: append(turned, ring[last])}
 }

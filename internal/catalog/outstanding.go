@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/patch"
@@ -29,6 +30,7 @@ type brief struct {
 	Severity   patch.Severity `json:"severity"`
 	Advisories []string       `json:"advisories"`
 	CVEs       []patch.CVEFix `json:"cves"`
+	Applicable *detect.Rule   `json:"applicable"`
 }
 
 // outstanding collects the CVEs and advisories of offer at and of every offer
@@ -57,12 +59,13 @@ func (m *matcher) outstanding(p inventory.Package, offers []offer, at int) (*out
 	still := func(fixedIn string) bool {
 		return compare(fixedIn, source) > 0 && compare(fixedIn, main.Version) <= 0
 	}
+	since := func(from string) bool { return from == "" || compare(from, source) <= 0 }
 	for _, r := range steps {
 		b, err := m.brief(r)
 		if err != nil {
 			return nil, err
 		}
-		if err := m.add(o, r.shard, b, still); err != nil {
+		if err := m.add(o, r.shard, b, still, since); err != nil {
 			return nil, err
 		}
 	}
@@ -71,11 +74,12 @@ func (m *matcher) outstanding(p inventory.Package, offers []offer, at int) (*out
 	return o, nil
 }
 
-// add adds what still is open of one patch.
-func (m *matcher) add(o *outstanding, s *Shard, b *brief, still func(fixedIn string) bool) error {
+// add adds what still is open of one patch: fixed above the installed version
+// (still) that has it already (since).
+func (m *matcher) add(o *outstanding, s *Shard, b *brief, still, since func(version string) bool) error {
 	before := len(o.cves)
 	for _, c := range b.CVEs {
-		if still(cmp.Or(c.FixedIn, b.Version)) {
+		if still(cmp.Or(c.FixedIn, b.Version)) && since(c.From) {
 			o.cves = append(o.cves, c.ID)
 		}
 	}

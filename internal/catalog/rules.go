@@ -107,7 +107,7 @@ func (m *matcher) foundByRule(r ruling, j *judged) error {
 	for i := range r.all {
 		if q := &r.all[i].patch; covers[q.ID] && r.all[i].lacking() {
 			b := &brief{ID: q.ID, Product: q.Product, Version: q.Version, Advisories: q.Advisories, CVEs: q.CVEs}
-			if err := m.add(o, r.shard, b, every); err != nil {
+			if err := m.add(o, r.shard, b, every, every); err != nil {
 				return err
 			}
 		}

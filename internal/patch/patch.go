@@ -141,7 +141,8 @@ type Patch struct {
 	// Install says how it is installed.
 	Install Manifest `json:"install"`
 	// Applicable and Installed are the detection rules. For patches with
-	// package items both may be nil: Rules derives them.
+	// package items either may be nil: Rules derives it from the items. One
+	// alone is a condition on top of them, such as a least build of the system.
 	Applicable *detect.Rule `json:"applicable,omitempty"`
 	Installed  *detect.Rule `json:"installed,omitempty"`
 	// Requires are patches that must be installed before.
@@ -156,6 +157,9 @@ type Patch struct {
 type CVEFix struct {
 	ID      string `json:"id"`
 	FixedIn string `json:"fixed_in"`
+	// From is the first version that has the flaw; empty means all before
+	// FixedIn.
+	From string `json:"from,omitempty"`
 }
 
 // Item is one package of a patch.

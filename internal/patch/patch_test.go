@@ -94,8 +94,8 @@ func TestOwnRulesCount(t *testing.T) {
 	if applicable.Always != &yes || installed.Always != &no {
 		t.Errorf("rules %+v, %+v", applicable, installed)
 	}
-	p.Installed = nil // half a pair says nothing
-	if applicable, _ := p.Rules(); len(applicable.Any) != 3 {
+	p.Installed = nil // half a pair is a condition more
+	if applicable, _ := p.Rules(); len(applicable.All) != 2 || applicable.All[0].Always != &yes || len(applicable.All[1].Any) != 3 {
 		t.Errorf("half a pair: %+v", applicable)
 	}
 	applicable, installed = Patch{}.Rules()

@@ -1,0 +1,202 @@
+package catalog
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/fettlehq/fettle/internal/detect"
+	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/vercmp"
+)
+
+// lackedProduct is what tells findings of products apart: a product may stand
+// in several rows and answer to several names, and still lacks a patch once.
+type lackedProduct struct {
+	patch patch.ID
+	state FindingState
+}
+
+// named is a row of a shard that names a product, and how exactly: 0 stands for
+// the first of its identities.
+type named struct {
+	ref
+	rank int
+}
+
+// assessProduct adds the finding of one product of Windows. Every row counts by
+// itself, also older ones that an installer left beside newer ones.
+func (m *matcher) assessProduct(p inventory.Package) error {
+	refs := m.productRefs(p)
+	if len(refs) == 0 {
+		return nil
+	}
+	if vercmp.Valid(vercmp.Windows, p.Version) != nil {
+		return m.incomparable(p, refs)
+	}
+	offers := []offer{{version: p.Version, archives: []*Archive{installedArchive}, live: true}}
+	for _, r := range refs {
+		offers = addOffer(offers, r)
+	}
+	slices.SortStableFunc(offers, func(a, b offer) int { return vercmp.WindowsQuad(b.version, a.version) })
+	arch := m.snap.OS.EffectiveArch(p.Arch)
+	at := candidate(offers, p, arch, vercmp.WindowsQuad, &policy{})
+	if at < 0 || vercmp.WindowsQuad(offers[at].version, p.Version) <= 0 {
+		return nil
+	}
+	return m.lacks(p, offers, at)
+}
+
+// productRefs lists the rows that name the product and fit it, those of patches
+// that don't run on this system left out. Of rows that name it in several ways
+// the most exact ones count: a product code before a display name.
+func (m *matcher) productRefs(p inventory.Package) []ref {
+	var all []named
+	for rank, id := range p.Identities() {
+		for _, s := range m.shards {
+			from, to := s.span(id.Kind, id.Name)
+			for i := from; i < to; i++ {
+				if r := s.rowAt(i); r.flags&flagOwnRules == 0 && m.fitsProduct(r, p) {
+					all = append(all, named{ref{s, r}, rank})
+				}
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	best := slices.MinFunc(all, func(a, b named) int { return cmp.Compare(a.rank, b.rank) }).rank
+	all = slices.DeleteFunc(all, func(r named) bool { return r.rank > best || !m.runs(r.ref) })
+	return m.sameInstaller(all, p)
+}
+
+// fitsProduct reports whether a row serves the product: of its architecture,
+// and nothing that installs for one user where the machine has it.
+func (m *matcher) fitsProduct(r row, p inventory.Package) bool {
+	if r.flags&flagUser != 0 && p.Scope == "" {
+		return false
+	}
+	return r.arch == "" || r.arch == m.snap.OS.EffectiveArch(p.Arch)
+}
+
+// sameInstaller keeps, where both have the product, what the installer that it
+// came with installs: Windows Installer or another; and for a user's product
+// what installs for users.
+func (m *matcher) sameInstaller(all []named, p inventory.Package) []ref {
+	want := func(flag uint8, on bool) {
+		fits := func(r named) bool { return (r.row.flags&flag != 0) == on }
+		if slices.ContainsFunc(all, fits) {
+			all = slices.DeleteFunc(all, func(r named) bool { return !fits(r) })
+		}
+	}
+	want(flagMSI, p.UpgradeCode != "")
+	want(flagUser, p.Scope != "")
+	out := make([]ref, 0, len(all))
+	for _, r := range all {
+		out = append(out, r.ref)
+	}
+	return out
+}
+
+// runs reports whether the row's patch may run on this system. One whose
+// condition can't be judged stays, and is judged when it becomes a finding.
+func (m *matcher) runs(r ref) bool {
+	b, err := m.brief(r)
+	return err == nil && (b.Applicable == nil || detect.Eval(*b.Applicable, m.facts).Value != detect.False)
+}
+
+// lacks adds the finding that the product lacks offer at.
+func (m *matcher) lacks(p inventory.Package, offers []offer, at int) error {
+	o := offers[at]
+	todo, err := m.outstanding(p, offers, at)
+	if err != nil {
+		return err
+	}
+	f := m.productFinding(p, todo)
+	f.Available, f.Security = o.version, o.security() || len(todo.cves) > 0
+	test := detect.Package{Kind: p.Kind, Name: p.Name, Arch: m.snap.OS.EffectiveArch(p.Arch), Op: detect.LT, Version: o.version}
+	f.Evidence = []detect.Evidence{{
+		Test: "package " + p.Kind + " " + p.Name, Want: "lt " + o.version, Found: p.Version, Value: detect.True,
+	}}
+	if p.Scope == "" {
+		f.Evidence = detect.Eval(detect.Rule{Package: &test}, m.snap.Facts()).Evidence
+	}
+	f.Reason = title(p) + " " + p.Version + " is installed; " + o.version + " is in the catalog"
+	if rule := todo.patch.Applicable; rule != nil {
+		if v := detect.Eval(*rule, m.facts); v.Value == detect.Undetermined {
+			f.State, f.Reason = Unsure, f.Reason+"; whether it runs on this system is not known: "+v.Reason()
+		}
+	}
+	if p.Scope != "" {
+		f.State, f.Reason = UserOnly, ""
+	}
+	m.put(p, f)
+	return nil
+}
+
+// incomparable adds the finding of a product whose version is no number.
+func (m *matcher) incomparable(p inventory.Package, refs []ref) error {
+	newest := slices.MaxFunc(refs, func(a, b ref) int { return vercmp.WindowsQuad(a.row.version, b.row.version) })
+	if p.Version == newest.row.version {
+		return nil
+	}
+	b, err := m.brief(newest)
+	if err != nil {
+		return err
+	}
+	f := m.productFinding(p, &outstanding{patch: b, advisories: []string{}, cves: []string{}, severity: b.Severity})
+	f.Available, f.State = newest.row.version, Unsure
+	f.Reason = title(p) + " is installed with the version \"" + clipped(p.Version) + "\", which can't be compared with " + f.Available
+	m.put(p, f)
+	return nil
+}
+
+func (m *matcher) productFinding(p inventory.Package, todo *outstanding) Finding {
+	return Finding{
+		Patch: todo.patch.ID, Product: todo.patch.Product, Kind: p.Kind, Package: p.Name, Arch: p.Arch, Installed: p.Version,
+		Severity: todo.severity, Advisories: todo.advisories, CVEs: todo.cves, Exploited: todo.exploited, EPSS: todo.epss, State: Missing,
+	}
+}
+
+// put adds the finding unless the product has it already under another name.
+// Users that have the same product are named together; the oldest version
+// among the rows is the one that is shown.
+func (m *matcher) put(p inventory.Package, f Finding) {
+	if m.lacked == nil {
+		m.lacked = map[lackedProduct]int{}
+	}
+	if f.State == UserOnly {
+		f.Reason = "only user " + strings.TrimPrefix(p.Scope, "user:") + " has " + title(p) + " " + p.Version + "; " + f.Available +
+			" is in the catalog. It is the user's to update: Fettle installs for the whole machine"
+	}
+	key := lackedProduct{f.Patch, f.State}
+	i, twice := m.lacked[key]
+	if !twice {
+		m.lacked[key] = len(m.out)
+		m.out = append(m.out, f)
+		return
+	}
+	have := &m.out[i]
+	reason := have.Reason
+	if f.State == UserOnly {
+		reason += "; " + f.Reason
+		f.Reason = reason
+	}
+	if vercmp.WindowsQuad(f.Installed, have.Installed) < 0 {
+		*have = f
+	} else {
+		have.Reason = reason
+	}
+}
+
+// title is what people know the product by.
+func title(p inventory.Package) string { return cmp.Or(p.Title, p.Name) }
+
+func clipped(s string) string {
+	const most = 60
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}
