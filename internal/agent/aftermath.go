@@ -3,7 +3,7 @@ package agent
 import (
 	"context"
 	"path"
-	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -34,7 +34,7 @@ func aftermath(ctx context.Context, root string, before inventory.State, restart
 	if err != nil {
 		return err
 	}
-	if restart && filepath.Clean(root) == "/" {
+	if restart && root == "/" && runtime.GOOS == "linux" {
 		if r.Restarted = restartUnits(ctx, run.OS{}, snap.State.RestartsDue); len(r.Restarted) > 0 {
 			if snap, _, err = takeInventory(ctx, root); err != nil {
 				return err
@@ -42,7 +42,8 @@ func aftermath(ctx context.Context, root string, before inventory.State, restart
 		}
 	}
 	r.RestartsDue = snap.State.RestartsDue
-	r.RebootDue = rebootBecameDue(before, snap.State)
+	// What the installer itself said counts in any case (exit code 3010).
+	r.RebootDue = r.RebootDue || rebootBecameDue(before, snap.State)
 	return nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/fettlehq/fettle/internal/agent/install"
-	"github.com/fettlehq/fettle/internal/agent/install/apt"
 	"github.com/fettlehq/fettle/internal/agent/journal"
 	"github.com/fettlehq/fettle/internal/agent/link"
 	"github.com/fettlehq/fettle/internal/deploy"
@@ -22,7 +21,8 @@ import (
 type Config struct {
 	State      Dir
 	PolicyFile string
-	// Root is the root folder of the machine, "/".
+	// Root is the root folder of the machine; "/" is this very machine, on
+	// Windows too.
 	Root string
 	// Installers by manifest kind.
 	Installers map[string]Installer
@@ -37,9 +37,9 @@ type Config struct {
 // still to be set.
 func DefaultConfig(state Dir) Config {
 	return Config{
-		State: state, PolicyFile: DefaultPolicyFile, Root: "/",
-		Installers: map[string]Installer{"apt": apt.New(run.OS{})},
-		Reboot:     []string{"systemctl", "reboot"},
+		State: state, PolicyFile: DefaultPolicyFile(), Root: "/",
+		Installers: installers(run.OS{}),
+		Reboot:     rebootCommand(),
 		Log:        slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 }
@@ -109,7 +109,7 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 		cfg: cfg, log: cfg.Log, journal: j, unlock: unlock, runner: run.OS{},
 		steps: children{runner: run.OS{}, argv: cfg.Child},
 		hurry: make(chan struct{}, 1), work: make(chan struct{}, 1), post: make(chan struct{}, 1),
-		bootID: bootID(cfg.Root),
+		bootID: bootID(ctx, cfg.Root),
 	}
 	if damaged {
 		a.journalProblem = "the agent's journal was damaged; what stood before the damage counts, the old file is " + cfg.State.journal() + ".damaged"
@@ -132,10 +132,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	if s, err := a.cfg.State.readSummary(); err == nil {
-		a.summary = s
-		if have, err := keptShard(a.cfg.State, s.Platforms[0]); err == nil {
-			a.catalog = have.Version
-		}
+		a.summary, a.catalog = s, keptVersion(a.cfg.State, s.Platforms)
 	}
 	if err := a.resume(time.Now()); err != nil {
 		return err

@@ -407,7 +407,7 @@ func TestPick(t *testing.T) {
 		"one": {[]patch.Patch{apt, apt}, ""}, "none": {nil, fault.Invalid},
 		"unknown": {[]patch.Patch{msi}, fault.Unsupported}, "mixed": {[]patch.Patch{apt, msi}, fault.Unsupported},
 	} {
-		if _, err := pick(in, tc.patches); fault.CodeOf(err) != tc.code {
+		if _, err := pick(in, tc.patches, nil); fault.CodeOf(err) != tc.code {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

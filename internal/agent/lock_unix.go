@@ -3,38 +3,16 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"os"
 	"syscall"
-	"time"
-
-	"github.com/fettlehq/fettle/internal/fault"
 )
 
-// lockPoll is how often a taken lock is tried again: flock(2) itself can't be
-// stopped by a context.
-const lockPoll = 200 * time.Millisecond
-
-// lock waits for the exclusive lock on a file and returns its release. The
-// kernel lets go of it when the process ends in whatever way.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "agent: can't open %s", path)
+// tryLock locks a file at once, or reports that another process has it.
+func tryLock(f *os.File) (taken bool, err error) {
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return true, nil
 	}
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { _ = f.Close() }, nil // closing unlocks
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fault.Wrap(errors.Join(err, f.Close()), fault.Unavailable, "agent: can't lock %s", path)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fault.Wrap(errors.Join(ctx.Err(), f.Close()), fault.Cancelled, "agent: another process holds %s", path)
-		case <-time.After(lockPoll):
-		}
-	}
+	return false, err
 }

@@ -1,12 +1,18 @@
 package agent
 
 import (
-	"context"
+	"errors"
+	"os"
 
-	"github.com/fettlehq/fettle/internal/fault"
+	"golang.org/x/sys/windows"
 )
 
-// lock is not built for Windows yet, and neither is what needs it.
-func lock(context.Context, string) (func(), error) {
-	return nil, fault.New(fault.Unsupported, "agent: running on Windows is not built yet")
+// tryLock locks the first byte of a file at once, or reports that another
+// process has it. Windows unlocks when the last handle of the process closes.
+func tryLock(f *os.File) (taken bool, err error) {
+	err = windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &windows.Overlapped{})
+	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_IO_PENDING) {
+		return true, nil
+	}
+	return false, err
 }

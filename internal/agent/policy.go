@@ -5,21 +5,23 @@ import (
 
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/patch"
 )
 
-// DefaultPolicyFile is where the administrator of the machine limits what a
-// server may order. It wins over the server.
-const DefaultPolicyFile = "/etc/fettle-agent/policy.json"
-
-// Policy is the content of that file. The zero Policy allows everything that
-// the signed catalog holds.
+// Policy is the content of the file in which the administrator of the machine
+// limits what a server may order; it wins over the server. The zero Policy
+// allows everything that the signed catalog holds.
 type Policy struct {
 	// RefusePatches are globs (path.Match, where "*" does not cross ":" or
 	// "/" specially) over patch ids; a match is never installed.
 	RefusePatches []string `json:"refuse_patches,omitempty"`
-	// AllowInstall and AllowReboot default to true.
-	AllowInstall *bool `json:"allow_install,omitempty"`
-	AllowReboot  *bool `json:"allow_reboot,omitempty"`
+	// AllowInstall, AllowRollback and AllowReboot default to true.
+	AllowInstall  *bool `json:"allow_install,omitempty"`
+	AllowRollback *bool `json:"allow_rollback,omitempty"`
+	AllowReboot   *bool `json:"allow_reboot,omitempty"`
+	// RebootCommand is the argv that restarts the machine in place of the
+	// system's own.
+	RebootCommand []string `json:"reboot_command,omitempty"`
 	// MaxReboots is how often the agent may restart the machine within a
 	// day; 0 means schedule.MaxReboots.
 	MaxReboots int `json:"max_reboots,omitempty"`
@@ -45,16 +47,29 @@ func loadPolicy(file string) (Policy, error) {
 	return p, nil
 }
 
-// mayInstall returns a Denied fault when the machine's policy refuses it.
-func (p Policy) mayInstall(refs []deploy.PatchRef) error {
-	if p.AllowInstall != nil && !*p.AllowInstall {
+// may returns a Denied fault when the machine's policy refuses the operation
+// on one of the patches.
+func (p Policy) may(op deploy.Operation, refs []deploy.PatchRef) error {
+	switch {
+	case p.AllowInstall != nil && !*p.AllowInstall:
 		return fault.New(fault.Denied, "this machine's policy does not allow installations (allow_install)")
+	case op == deploy.Rollback && p.AllowRollback != nil && !*p.AllowRollback:
+		return fault.New(fault.Denied, "this machine's policy does not allow to take patches back (allow_rollback)")
+	case op == deploy.Rollback:
+		return nil // what is refused is to have a patch, not to be rid of it
 	}
 	for _, ref := range refs {
-		for _, glob := range p.RefusePatches {
-			if ok, _ := path.Match(glob, string(ref.ID)); ok {
-				return fault.New(fault.Denied, "this machine's policy refuses patch %s (refuse_patches %q)", ref.ID, glob)
-			}
+		if err := p.refuses(ref.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p Policy) refuses(id patch.ID) error {
+	for _, glob := range p.RefusePatches {
+		if ok, _ := path.Match(glob, string(id)); ok {
+			return fault.New(fault.Denied, "this machine's policy refuses patch %s (refuse_patches %q)", id, glob)
 		}
 	}
 	return nil

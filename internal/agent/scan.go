@@ -3,13 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
-	"io"
-	"os"
-	"path/filepath"
-	"strings"
+	"slices"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/fettlehq/fettle/internal/agent/collect"
 	"github.com/fettlehq/fettle/internal/agent/collect/all"
@@ -35,9 +30,11 @@ type ScanReport struct {
 	OS       string    `json:"os"`
 	Platform string    `json:"platform"`
 	Packages int       `json:"packages"`
-	// Catalog is the version of the catalog, Created when it was made.
+	// Catalog is the version of the catalog, Created when it was made, Slices
+	// are the platforms of it that were there to compare with.
 	Catalog int64     `json:"catalog"`
 	Created time.Time `json:"catalog_created,omitzero"`
+	Slices  []string  `json:"slices"`
 	Notes   []string  `json:"notes,omitempty"`
 	// Missing is what the machine lacks, held and pinned things included,
 	// each with its state and the reason.
@@ -57,14 +54,19 @@ func Scan(ctx context.Context, o ScanOptions, now time.Time) (ScanReport, error)
 	if err != nil {
 		return ScanReport{}, err
 	}
-	shards, err := openShards(o, snap)
+	shards, err := openShards(o, &snap)
 	if err != nil {
 		return ScanReport{}, err
 	}
 	defer shards.Close()
 	r := report(snap, problems, now)
-	h := shards.list[0].Header()
-	r.Catalog, r.Created, r.Notes = h.Version, h.Created, h.Notes
+	for _, s := range shards.list {
+		h := s.Header()
+		if h.Version >= r.Catalog {
+			r.Catalog, r.Created = h.Version, h.Created
+		}
+		r.Slices, r.Notes = append(r.Slices, h.Platform), append(r.Notes, h.Notes...)
+	}
 	found, err := catalog.Assess(shards.list, &snap, probe.New(ctx, o.Root, &snap))
 	if err != nil {
 		return ScanReport{}, err
@@ -124,102 +126,17 @@ func flatten(in []error) (out []error) {
 	return out
 }
 
-// shardSet holds the shards that serve a machine, the native one first.
-type shardSet struct {
-	list  []*catalog.Shard
-	files []*os.File
-}
+// stateCollector is the name of the collector that knows the boot, on every
+// kind of machine.
+const stateCollector = "state"
 
-func (s *shardSet) Close() {
-	for _, f := range s.files {
-		_ = f.Close() // read only
-	}
-}
-
-func (s *shardSet) add(f *os.File) error {
-	s.files = append(s.files, f)
-	info, err := f.Stat()
+// bootID is the system's name for this boot, "" where it has none: taken from
+// the collector that puts it into the inventory, so that both are the same.
+func bootID(ctx context.Context, root string) string {
+	states := slices.DeleteFunc(all.List(), func(c collect.Collector) bool { return c.Name != stateCollector })
+	snap, _, err := gather(ctx, root, states)
 	if err != nil {
-		return fault.Wrap(err, fault.Unavailable, "agent: can't read the catalog %s", f.Name())
+		return ""
 	}
-	shard, err := catalog.Open(f, info.Size())
-	if err != nil {
-		return fault.Wrap(err, fault.CodeOf(err), "agent: the catalog %s is refused", filepath.Base(f.Name()))
-	}
-	s.list = append(s.list, shard)
-	return nil
-}
-
-// openShards opens the catalog file that was named, or the shards of the
-// machine's architectures from the state folder.
-func openShards(o ScanOptions, snap inventory.Snapshot) (*shardSet, error) {
-	set := &shardSet{}
-	if o.Catalog != "" {
-		f, err := openCatalog(o.Catalog)
-		if err == nil {
-			err = set.add(f)
-		}
-		if err != nil {
-			set.Close()
-			return nil, err
-		}
-		if got := set.list[0].Header().Platform; got != snap.OS.Platform() {
-			set.Close()
-			return nil, fault.New(fault.Invalid, "agent: the catalog is for %s, this machine is %s", got, snap.OS.Platform())
-		}
-		return set, nil
-	}
-	for i, arch := range append([]string{snap.OS.Arch}, snap.Policy.ForeignArchs...) {
-		f, err := os.Open(o.State.Shard(snap.OS.PlatformFor(arch)))
-		if err == nil {
-			err = set.add(f)
-		}
-		if err != nil && i == 0 {
-			set.Close()
-			return nil, fault.Wrap(err, fault.NotFound, "agent: there is no catalog for %s yet", snap.OS.Platform()).
-				WithHint("the agent fetches it from its server; to scan without one, name a shard with --catalog FILE")
-		}
-	}
-	return set, nil
-}
-
-const maxShardFile = catalog.MaxShard
-
-// openCatalog opens a shard; a compressed one goes through a file that is
-// deleted while it is open.
-func openCatalog(path string) (*os.File, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.NotFound, "agent: can't open the catalog %s", path)
-	}
-	if !strings.HasSuffix(path, ".zst") {
-		return f, nil
-	}
-	defer func() { _ = f.Close() }() // read only
-	tmp, err := os.CreateTemp("", "fettle-shard-")
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "agent: can't unpack the catalog")
-	}
-	err = errors.Join(os.Remove(tmp.Name()), unpack(tmp, f, maxShardFile))
-	if err != nil {
-		return nil, errors.Join(err, tmp.Close())
-	}
-	return tmp, nil
-}
-
-// unpack decompresses zstd, at most limit bytes.
-func unpack(w io.Writer, r io.Reader, limit int64) error {
-	dec, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(256<<20))
-	if err != nil {
-		return fault.Wrap(err, fault.Internal, "agent: start the decompression")
-	}
-	defer dec.Close()
-	n, err := io.Copy(w, io.LimitReader(dec, limit+1))
-	switch {
-	case err != nil:
-		return fault.Wrap(err, fault.Untrusted, "agent: the catalog can't be unpacked")
-	case n > limit:
-		return fault.New(fault.Untrusted, "agent: the catalog unpacks to more than %d bytes", limit)
-	}
-	return nil
+	return snap.State.BootID
 }

@@ -1,11 +1,14 @@
 package agent
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/fettlehq/fettle/internal/atomicfile"
 	"github.com/fettlehq/fettle/internal/deploy"
@@ -13,10 +16,8 @@ import (
 	"github.com/fettlehq/fettle/internal/fault"
 )
 
-// DefaultStateDir is where an agent keeps everything that it must not forget.
-const DefaultStateDir = "/var/lib/fettle-agent"
-
-// Dir is the agent's state folder. Only root may read it: it holds the key.
+// Dir is the agent's state folder. Only root, on Windows SYSTEM and
+// administrators, may read it: it holds the key.
 type Dir string
 
 func (d Dir) path(parts ...string) string {
@@ -43,26 +44,41 @@ func (d Dir) Shard(platform string) string { return d.path("shards", platform+".
 // work is the private folder of one attempt of a task.
 func (d Dir) work(id deploy.TaskID) string { return d.path("work", safe(string(id))) }
 
-// make creates the folders that are missing.
+// make creates the folders that are missing; only the first needs rights of
+// its own, the others get them from it.
 func (d Dir) make() error {
-	for _, p := range []string{"", "identity", "shards", "payloads", "work"} {
-		if err := os.MkdirAll(d.path(p), 0o700); err != nil {
-			return fault.Wrap(err, fault.Unavailable, "agent: can't make the folder %s", d.path(p)).
-				WithHint("run it as root, or name another folder with --state")
+	err := makePrivate(string(d))
+	for _, p := range []string{"identity", "shards", "payloads", "work"} {
+		if err == nil {
+			err = os.MkdirAll(d.path(p), 0o700)
 		}
+	}
+	if fault.Is(err, fault.Untrusted) {
+		return err
+	}
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "agent: can't make the folder %s", string(d)).
+			WithHint("run it as root (Windows: as administrator), or name another folder with --state")
 	}
 	return nil
 }
 
-// safe keeps an id from outside to one plain path element.
+// maxSafe bounds what people can recognise of an id in a file name: whole
+// paths stay short enough for every Windows program.
+const maxSafe = 24
+
+// safe turns an id from outside into one plain path element. What it shows of
+// the id is for people; the hash keeps two ids apart that differ in letters
+// that were left out, in case, or behind the end.
 func safe(id string) string {
-	out := []byte(id[:min(len(id), 120)])
-	for i, c := range out {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
-			out[i] = '_'
+	shown := []byte(strings.ToLower(id[:min(len(id), maxSafe)]))
+	for i, c := range shown {
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-') {
+			shown[i] = '_'
 		}
 	}
-	return "t-" + string(out)
+	sum := sha256.Sum256([]byte(id))
+	return "t-" + string(shown) + "-" + hex.EncodeToString(sum[:12])
 }
 
 // Settings are what enrolment left behind: who the agent is and whom it obeys.
@@ -99,7 +115,7 @@ func readJSON(path string, into any) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fault.Wrap(err, fault.NotFound, "agent: there is no %s", path)
 	case errors.Is(err, fs.ErrPermission):
-		return fault.Wrap(err, fault.Denied, "agent: may not read %s", path).WithHint("run it as root")
+		return fault.Wrap(err, fault.Denied, "agent: may not read %s", path).WithHint("run it as root (Windows: as administrator)")
 	case err != nil:
 		return fault.Wrap(err, fault.Unavailable, "agent: can't read %s", path)
 	}
@@ -115,4 +131,12 @@ func writeJSON(path string, v any) error {
 		return fault.Wrap(err, fault.Internal, "agent: encode %s", path)
 	}
 	return atomicfile.Write(path, append(data, '\n'), 0o600)
+}
+
+// removeWork removes a task's private folder once the task has ended.
+func (d Dir) removeWork(id deploy.TaskID) error {
+	if err := os.RemoveAll(d.work(id)); err != nil {
+		return fault.Wrap(err, fault.Unavailable, "agent: can't remove the folder %s", d.work(id))
+	}
+	return nil
 }

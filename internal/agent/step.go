@@ -4,9 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"os"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -15,7 +12,6 @@ import (
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
-	"github.com/fettlehq/fettle/internal/repo/client"
 	"github.com/fettlehq/fettle/internal/wire"
 )
 
@@ -56,20 +52,6 @@ type stepReply struct {
 type stepLine struct {
 	Progress *install.Progress `json:"progress,omitempty"`
 	Reply    *stepReply        `json:"reply,omitempty"`
-}
-
-// summary is what the agent keeps in memory of a scan.
-type summary struct {
-	Root     string              `json:"root"`
-	Sections []inventory.Section `json:"sections"` // hashes, no bodies
-	Scanned  time.Time           `json:"scanned"`
-	BootID   string              `json:"boot_id,omitempty"`
-	BootTime time.Time           `json:"boot_time,omitzero"`
-	// Platforms are the native and the foreign ones.
-	Platforms []string `json:"platforms"`
-	RebootDue bool     `json:"reboot_due,omitempty"`
-	Packages  int      `json:"packages"`
-	Problems  []string `json:"problems,omitempty"`
 }
 
 // Step is the child process: it reads one request, does it and writes lines.
@@ -181,227 +163,5 @@ func allowed(cfg Config, step stepName, order wire.Order) error {
 	if err != nil {
 		return err
 	}
-	return p.mayInstall(order.Patches)
-}
-
-// haveCatalog makes sure that the agent's catalog is not older than the order.
-func haveCatalog(ctx context.Context, cfg Config, c *link.Client, version int64) error {
-	s, err := cfg.State.readSummary()
-	if err != nil {
-		return err
-	}
-	t, err := c.Repository()
-	if err != nil {
-		return err
-	}
-	unlock, err := lock(ctx, cfg.State.syncLock())
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	have, _ := keptShard(cfg.State, s.Platforms[0]) // none counts as version 0
-	if have.Version > 0 && have.Version >= version && fresh(cfg.State, t, time.Now()) == nil {
-		return nil
-	}
-	_, err = syncCatalog(ctx, cfg.State, t, s.Platforms, time.Now())
-	if again, _ := keptShard(cfg.State, s.Platforms[0]); again.Version > 0 {
-		return nil // what it holds decides; the digest is checked in any case
-	}
-	return err
-}
-
-// fresh refuses (Untrusted) a catalog whose signatures have expired: somebody
-// may be keeping newer ones away.
-func fresh(d Dir, t client.Transport, now time.Time) error {
-	c, err := openRepository(d, t)
-	if err != nil {
-		return err
-	}
-	if st := c.Status(); st.Expired(now) {
-		return fault.New(fault.Untrusted, "agent: the catalog's signatures expired at %s; nothing is installed from it", st.Expires.UTC().Format(time.RFC3339)).
-			WithHint("is the publisher running, and does the server synchronise? 'fettle status' tells")
-	}
-	return nil
-}
-
-// current refuses to begin anything from an expired catalog. What has begun is
-// seen to its end all the same.
-func current(cfg Config, c *link.Client, step stepName) error {
-	if step != stepPlan && step != stepDownload && step != stepInstall {
-		return nil
-	}
-	t, err := c.Repository()
-	if err != nil {
-		return err
-	}
-	return fresh(cfg.State, t, time.Now())
-}
-
-func (b *bench) planFile() string {
-	return filepath.Join(b.dir.work(b.order.Task), "plan-"+strconv.Itoa(b.order.Attempt)+".json")
-}
-
-func (b *bench) resultFile() string {
-	return filepath.Join(b.dir.work(b.order.Task), "result-"+strconv.Itoa(b.order.Attempt)+".json")
-}
-
-func (b *bench) plan(ctx context.Context) (stepReply, error) {
-	p, err := b.installer.Plan(ctx, b.job())
-	if err != nil {
-		return stepReply{}, err
-	}
-	return stepReply{Plan: &p}, writeJSON(b.planFile(), p)
-}
-
-func (b *bench) fetchPlan(ctx context.Context) (stepReply, error) {
-	var p deploy.Plan
-	err := readJSON(b.planFile(), &p)
-	if fault.Is(err, fault.NotFound) {
-		p, err = b.installer.Plan(ctx, b.job())
-	}
-	if err != nil {
-		return stepReply{}, err
-	}
-	return stepReply{}, b.download(ctx, p)
-}
-
-// install writes the result to disk before it tells the agent, which may have
-// died meanwhile: recover finds it there.
-func (b *bench) install(ctx context.Context, tell func(install.Progress)) (stepReply, error) {
-	r, err := b.installer.Install(ctx, b.job(), tell)
-	if err != nil {
-		return stepReply{}, err
-	}
-	return b.done(ctx, b.snap.State, r)
-}
-
-// done looks at what the installation left behind and keeps the result.
-func (b *bench) done(ctx context.Context, before inventory.State, r deploy.Result) (stepReply, error) {
-	r.Attempt = b.order.Attempt
-	if err := aftermath(ctx, b.root, before, b.order.RestartServices, &r); err != nil {
-		return stepReply{}, err
-	}
-	return stepReply{Result: &r, Done: true}, writeJSON(b.resultFile(), r)
-}
-
-func (b *bench) recover(ctx context.Context) (stepReply, error) {
-	var r deploy.Result
-	if err := readJSON(b.resultFile(), &r); err == nil {
-		return stepReply{Result: &r, Done: true}, nil
-	}
-	r, done, err := b.installer.Recover(ctx, b.job())
-	if err != nil || !done {
-		return stepReply{}, err
-	}
-	return b.done(ctx, inventory.State{}, r) // what was due before the cut is not known: any due reboot counts
-}
-
-// takeStock scans and keeps the sections for later uploads.
-func takeStock(ctx context.Context, cfg Config, now time.Time) (*summary, error) {
-	snap, problems, err := takeInventory(ctx, cfg.Root)
-	if err != nil {
-		return nil, err
-	}
-	return keepStock(cfg, snap, problems, now)
-}
-
-// bootDrift is how far the boot time, which the kernel derives from the wall
-// clock, may move within one boot without being a change.
-const bootDrift = 10 * time.Minute
-
-func keepStock(cfg Config, snap inventory.Snapshot, problems []error, now time.Time) (*summary, error) {
-	if old, err := cfg.State.readSummary(); err == nil && old.BootID == snap.State.BootID && old.BootTime.Sub(snap.State.BootTime).Abs() < bootDrift {
-		snap.State.BootTime = old.BootTime
-	}
-	sections, err := inventory.Split(snap)
-	if err != nil {
-		return nil, err
-	}
-	s := &summary{
-		Root: inventory.Root(sections), Scanned: now.UTC().Truncate(time.Second), BootID: snap.State.BootID,
-		BootTime: snap.State.BootTime, RebootDue: snap.State.RebootDue, Packages: len(snap.Packages),
-	}
-	for _, arch := range append([]string{snap.OS.Arch}, snap.Policy.ForeignArchs...) {
-		s.Platforms = append(s.Platforms, snap.OS.PlatformFor(arch))
-	}
-	for _, p := range problems {
-		s.Problems = append(s.Problems, fault.Public(p))
-	}
-	if err := writeJSON(cfg.State.inventory(), wire.Sections{Root: s.Root, Scanned: s.Scanned, Sections: sections}); err != nil {
-		return nil, err
-	}
-	for _, sec := range sections {
-		s.Sections = append(s.Sections, inventory.Section{Name: sec.Name, Hash: sec.Hash})
-	}
-	return s, writeJSON(cfg.State.summary(), s)
-}
-
-func (d Dir) readSummary() (summary, error) {
-	var s summary
-	err := readJSON(d.summary(), &s)
-	if err == nil && len(s.Platforms) == 0 {
-		err = fault.New(fault.Invalid, "agent: %s is damaged", d.summary())
-	}
-	return s, err
-}
-
-// follow brings the catalog up to date through the gateway.
-func follow(ctx context.Context, cfg Config) (int64, error) {
-	unlock, err := lock(ctx, cfg.State.syncLock())
-	if err != nil {
-		return 0, err
-	}
-	defer unlock()
-	s, err := cfg.State.readSummary()
-	if err != nil {
-		return 0, err
-	}
-	id, err := cfg.State.identity()
-	if err != nil {
-		return 0, err
-	}
-	c, err := id.connect()
-	if err != nil {
-		return 0, err
-	}
-	defer c.Close()
-	t, err := c.Repository()
-	if err != nil {
-		return 0, err
-	}
-	return syncCatalog(ctx, cfg.State, t, s.Platforms, time.Now())
-}
-
-// upload sends the wanted sections of the last scan.
-func upload(ctx context.Context, cfg Config, want []inventory.SectionName) error {
-	var all wire.Sections
-	if err := readJSON(cfg.State.inventory(), &all); err != nil {
-		return err
-	}
-	send := wire.Sections{Root: all.Root, Scanned: all.Scanned}
-	for _, s := range all.Sections {
-		for _, w := range want {
-			if s.Name == w {
-				send.Sections = append(send.Sections, s)
-			}
-		}
-	}
-	id, err := cfg.State.identity()
-	if err != nil {
-		return err
-	}
-	c, err := id.connect()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	return c.PutSections(ctx, send)
-}
-
-// removeWork removes a task's private folder once the task has ended.
-func (d Dir) removeWork(id deploy.TaskID) error {
-	if err := os.RemoveAll(d.work(id)); err != nil {
-		return fault.Wrap(err, fault.Unavailable, "agent: can't remove the folder %s", d.work(id))
-	}
-	return nil
+	return p.may(order.Operation, order.Patches)
 }

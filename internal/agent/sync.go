@@ -4,29 +4,19 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
+	"github.com/fettlehq/fettle/internal/agent/link"
 	"github.com/fettlehq/fettle/internal/atomicfile"
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/repo/client"
 )
-
-// shardInfo is what the publisher attaches to a shard's signed target, and
-// what the agent keeps beside its copy: the shard as it lies uncompressed.
-type shardInfo struct {
-	Platform string `json:"platform"`
-	Version  int64  `json:"version"`
-	SHA256   string `json:"sha256"`
-	Size     int64  `json:"size"`
-}
-
-func shardTarget(platform string) string { return "catalog/" + platform + ".shard.zst" }
 
 func deltaTarget(platform string, from, to int64) string {
 	return fmt.Sprintf("catalog/%s.%d-%d.delta", platform, from, to)
@@ -43,8 +33,9 @@ func openRepository(d Dir, t client.Transport) (*client.Client, error) {
 }
 
 // syncCatalog brings the shards of the platforms up to date with the signed
-// repository; the first one must be there. Whatever fails, the last good
-// shards stay. It returns the version that the machine's own shard has now.
+// repository; it must hold one of them at least. Whatever fails, the last good
+// shards stay. Nothing of other platforms is fetched. It returns the version
+// that the machine's catalog has now.
 func syncCatalog(ctx context.Context, d Dir, t client.Transport, platforms []string, now time.Time) (int64, error) {
 	c, err := openRepository(d, t)
 	if err != nil {
@@ -54,55 +45,56 @@ func syncCatalog(ctx context.Context, d Dir, t client.Transport, platforms []str
 	if fault.Is(refreshed, fault.Cancelled) {
 		return 0, refreshed
 	}
-	var errs []error
-	for i, p := range platforms {
-		err := syncShard(ctx, d, c, p)
-		if err != nil && (i == 0 || !fault.Is(err, fault.NotFound)) {
-			errs = append(errs, err)
-		}
-	}
-	have, _ := keptShard(d, platforms[0])
+	synced := syncShards(ctx, d, c, platforms)
+	have := keptVersion(d, platforms)
 	switch {
 	case refreshed != nil:
-		return have.Version, fault.Wrap(refreshed, fault.CodeOf(refreshed), "agent: %s", inUse(have))
-	case len(errs) > 0:
-		return have.Version, errs[0]
+		return have, fault.Wrap(refreshed, fault.CodeOf(refreshed), "agent: %s", inUse(have))
+	case synced != nil:
+		return have, synced
 	case c.Status().Expired(now):
-		return have.Version, fault.New(fault.Untrusted, "agent: the catalog has expired at %s", c.Status().Expires.UTC().Format(time.RFC3339))
+		return have, fault.New(fault.Untrusted, "agent: the catalog has expired at %s", c.Status().Expires.UTC().Format(time.RFC3339))
 	}
-	return have.Version, nil
+	return have, nil
+}
+
+// syncShards brings each shard up to date that the repository signs, and drops
+// what it does not; the first failure is told, the other shards still come.
+func syncShards(ctx context.Context, d Dir, c *client.Client, platforms []string) error {
+	var signed []string
+	var first error
+	for _, p := range platforms {
+		want, err := signedShard(c, p)
+		if fault.Is(err, fault.NotFound) {
+			continue
+		}
+		signed = append(signed, p)
+		if err == nil {
+			err = syncShard(ctx, d, c, want)
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	switch {
+	case first != nil:
+		return first
+	case len(signed) == 0:
+		return fault.New(fault.NotFound, "agent: the catalog holds nothing for this kind of machine (%s)", strings.Join(platforms, ", "))
+	}
+	return dropShards(d, signed)
 }
 
 // inUse says what counts when the repository is refused.
-func inUse(have shardInfo) string {
-	if have.Version == 0 {
+func inUse(have int64) string {
+	if have == 0 {
 		return "this machine has no catalog yet"
 	}
-	return fmt.Sprintf("catalog %d stays in use", have.Version)
+	return fmt.Sprintf("catalog %d stays in use", have)
 }
 
-// keptShard reads what the agent's copy is; the zero value when there is none.
-func keptShard(d Dir, platform string) (info shardInfo, err error) {
-	err = readJSON(d.Shard(platform)+".json", &info)
-	if _, statErr := os.Stat(d.Shard(platform)); err != nil || statErr != nil {
-		return shardInfo{}, errors.Join(err, statErr)
-	}
-	return info, nil
-}
-
-func syncShard(ctx context.Context, d Dir, c *client.Client, platform string) error {
-	target, err := c.Target(shardTarget(platform))
-	if err != nil {
-		if fault.Is(err, fault.NotFound) {
-			err = fault.Wrap(err, fault.NotFound, "agent: the catalog holds nothing for this kind of machine (%s)", platform)
-		}
-		return err
-	}
-	want, err := parseShardInfo(target, platform)
-	if err != nil {
-		return err
-	}
-	have, _ := keptShard(d, platform) // none and a damaged one are fetched whole
+func syncShard(ctx context.Context, d Dir, c *client.Client, want shardInfo) error {
+	have, _ := keptShard(d, want.Platform) // none and a damaged one are fetched whole
 	if have == want {
 		return nil
 	}
@@ -111,15 +103,7 @@ func syncShard(ctx context.Context, d Dir, c *client.Client, platform string) er
 			return nil
 		}
 	}
-	return replaceShard(d, want, func(w io.Writer) error { return fetchShard(ctx, d, c, target.Name, w) })
-}
-
-func parseShardInfo(t client.Target, platform string) (shardInfo, error) {
-	var info shardInfo
-	if err := json.Unmarshal(t.Custom, &info); err != nil || info.Platform != platform || len(info.SHA256) != 64 || info.Size <= 0 || info.Size > maxShardFile {
-		return info, fault.Wrap(err, fault.Untrusted, "agent: the catalog for %s is refused: its signed description is not whole", platform)
-	}
-	return info, nil
+	return replaceShard(d, want, func(w io.Writer) error { return fetchShard(ctx, d, c, shardTarget(want.Platform), w) })
 }
 
 // syncDelta tries the delta from the kept shard; it is only a saving, so any
@@ -134,7 +118,7 @@ func syncDelta(ctx context.Context, d Dir, c *client.Client, have, want shardInf
 	if err := c.DownloadFile(ctx, name, part); err != nil {
 		return false
 	}
-	old, err := os.Open(d.Shard(have.Platform))
+	old, err := openShared(d.Shard(have.Platform))
 	if err != nil {
 		return false
 	}
@@ -193,7 +177,7 @@ func replaceShard(d Dir, want shardInfo, fill func(io.Writer) error) error {
 	if err := os.Remove(path + ".json"); err != nil && !os.IsNotExist(err) {
 		return fault.Wrap(err, fault.Unavailable, "agent: can't replace the catalog")
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := replace(path+".new", path); err != nil {
 		return fault.Wrap(err, fault.Unavailable, "agent: can't replace the catalog")
 	}
 	return writeJSON(path+".json", want)
@@ -213,4 +197,107 @@ func tryShard(path string, want shardInfo) error {
 		return fault.New(fault.Untrusted, "agent: the new catalog is refused: it says %s %d where %s %d is signed for", h.Platform, h.Version, want.Platform, want.Version)
 	}
 	return nil
+}
+
+// follow brings the catalog up to date through the gateway.
+func follow(ctx context.Context, cfg Config) (int64, error) {
+	unlock, err := lock(ctx, cfg.State.syncLock())
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	s, err := cfg.State.readSummary()
+	if err != nil {
+		return 0, err
+	}
+	id, err := cfg.State.identity()
+	if err != nil {
+		return 0, err
+	}
+	c, err := id.connect()
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	t, err := c.Repository()
+	if err != nil {
+		return 0, err
+	}
+	return syncCatalog(ctx, cfg.State, t, s.Platforms, time.Now())
+}
+
+// haveCatalog makes sure that the agent's catalog is whole and not older than
+// the order.
+func haveCatalog(ctx context.Context, cfg Config, c *link.Client, version int64) error {
+	s, err := cfg.State.readSummary()
+	if err != nil {
+		return err
+	}
+	t, err := c.Repository()
+	if err != nil {
+		return err
+	}
+	unlock, err := lock(ctx, cfg.State.syncLock())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	now := time.Now()
+	if keptVersion(cfg.State, s.Platforms) >= version && whole(cfg.State, s.Platforms) && fresh(cfg.State, t, now) == nil {
+		return nil
+	}
+	have, err := syncCatalog(ctx, cfg.State, t, s.Platforms, now)
+	if have > 0 {
+		return nil // what it holds decides; the digest is checked in any case
+	}
+	return err
+}
+
+// whole reports whether the kept shards are those that the repository signed
+// when it was last followed: a sync may have broken off between two of them.
+func whole(d Dir, platforms []string) bool {
+	c, err := openRepository(d, nil)
+	if err != nil {
+		return false
+	}
+	any := false
+	for _, p := range platforms {
+		want, err := signedShard(c, p)
+		if fault.Is(err, fault.NotFound) {
+			continue
+		}
+		have, _ := keptShard(d, p) // none differs from any
+		if err != nil || have != want {
+			return false
+		}
+		any = true
+	}
+	return any
+}
+
+// fresh refuses (Untrusted) a catalog whose signatures have expired: somebody
+// may be keeping newer ones away.
+func fresh(d Dir, t client.Transport, now time.Time) error {
+	c, err := openRepository(d, t)
+	if err != nil {
+		return err
+	}
+	if st := c.Status(); st.Expired(now) {
+		return fault.New(fault.Untrusted, "agent: the catalog's signatures expired at %s; nothing is installed from it", st.Expires.UTC().Format(time.RFC3339)).
+			WithHint("is the publisher running, and does the server synchronise? 'fettle status' tells")
+	}
+	return nil
+}
+
+// current refuses to begin anything from an expired catalog. What has begun is
+// seen to its end all the same.
+func current(cfg Config, c *link.Client, step stepName) error {
+	if step != stepPlan && step != stepDownload && step != stepInstall {
+		return nil
+	}
+	t, err := c.Repository()
+	if err != nil {
+		return err
+	}
+	return fresh(cfg.State, t, time.Now())
 }

@@ -47,7 +47,7 @@ func TestOldWorkIsRemoved(t *testing.T) {
 		}
 		return names
 	}
-	if got := folders(); !slices.Equal(got, []string{"t-busy", "t-reboot", "t-waits"}) {
+	if got := folders(); !slices.Equal(got, []string{safe("busy"), safe("reboot"), safe("waits")}) {
 		t.Errorf("left: %v", got)
 	}
 	if files, _ := os.ReadDir(d.payloads()); len(files) != 1 {

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"time"
 
-	"github.com/fettlehq/fettle/internal/agent/collect"
 	"github.com/fettlehq/fettle/internal/agent/journal"
 	"github.com/fettlehq/fettle/internal/agent/link"
 	"github.com/fettlehq/fettle/internal/agent/schedule"
@@ -263,7 +262,11 @@ func (a *Agent) reboot(ctx context.Context, e journal.Entry) error {
 	poke(a.post)
 	a.flush(ctx)
 	a.log.Info("restarting the machine", "task", e.Task)
-	res, err := a.runner.Run(ctx, run.Cmd{Argv: a.cfg.Reboot, Timeout: time.Minute})
+	command := a.cfg.Reboot
+	if len(p.RebootCommand) > 0 {
+		command = p.RebootCommand
+	}
+	res, err := a.runner.Run(ctx, run.Cmd{Argv: command, Timeout: time.Minute})
 	if err == nil {
 		err = res.Err()
 	}
@@ -279,6 +282,7 @@ func (a *Agent) reboot(ctx context.Context, e journal.Entry) error {
 	return nil
 }
 
+// unjoin gives back the first fault of several.
 func unjoin(err error) error {
 	if f, ok := errors.AsType[*fault.Error](err); ok {
 		return f
@@ -360,14 +364,4 @@ func (a *Agent) resume(now time.Time) error {
 	poke(a.work)
 	poke(a.post)
 	return nil
-}
-
-// bootID is the kernel's name for this boot.
-func bootID(root string) string {
-	t, err := collect.Open(root)
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = t.Close() }() // read only
-	return t.Line("proc/sys/kernel/random/boot_id")
 }

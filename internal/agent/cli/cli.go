@@ -102,7 +102,7 @@ func command(io streams) *cobra.Command {
 	}
 	root.SetVersionTemplate("fettle-agent {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.PersistentFlags().String("state", agent.DefaultStateDir, "folder of the agent's identity, catalog and journal")
+	root.PersistentFlags().String("state", agent.DefaultStateDir(), "folder of the agent's identity, catalog and journal")
 	root.AddCommand(enrollCommand(io), runCommand(io), scanCommand(io), inventoryCommand(io), statusCommand(io), versionCommand(io), stepCommand(io))
 	return root
 }

@@ -99,7 +99,7 @@ func runCommand(io streams) *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&policy, "policy", agent.DefaultPolicyFile, "file with this machine's own limits; it wins over the server")
+	c.Flags().StringVar(&policy, "policy", agent.DefaultPolicyFile(), "file with this machine's own limits; it wins over the server")
 	c.Flags().BoolVar(&verbose, "verbose", false, "log more")
 	return c
 }
@@ -136,7 +136,7 @@ func stepCommand(io streams) *cobra.Command {
 			return agent.Step(c.Context(), cfg, io.in, io.out)
 		},
 	}
-	c.Flags().StringVar(&policy, "policy", agent.DefaultPolicyFile, "file with this machine's own limits")
+	c.Flags().StringVar(&policy, "policy", agent.DefaultPolicyFile(), "file with this machine's own limits")
 	return c
 }
 

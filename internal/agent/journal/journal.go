@@ -11,7 +11,6 @@ package journal
 import (
 	"cmp"
 	"errors"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -258,20 +257,26 @@ func (j *Journal) compact() error {
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.Write(j.path, line, 0o600); err != nil {
+	w, err := atomicfile.Create(j.path, 0o600)
+	if err != nil {
 		return nil //nolint:nilerr // the change is durable in the old file; the next one tries again
 	}
-	f, err := os.OpenFile(j.path, os.O_RDWR, 0o600)
-	if err != nil {
+	defer w.Abort()
+	if _, err := w.Write(line); err != nil {
+		return nil //nolint:nilerr // as above
+	}
+	// Windows replaces no file that is open.
+	if err := j.file.Close(); err != nil {
 		return j.wrap(err)
 	}
-	err = j.file.Close()
-	j.file, j.size, j.base, j.bad = f, int64(len(line)), int64(len(line)), false
-	if err != nil {
+	committed := w.Commit()
+	if j.file, err = os.OpenFile(j.path, os.O_RDWR, 0o600); err != nil {
 		return j.wrap(err)
 	}
-	_, err = f.Seek(0, io.SeekStart)
-	return err
+	if committed == nil {
+		j.size, j.base, j.bad = int64(len(line)), int64(len(line)), false
+	}
+	return nil // where it did not come about, the old file stands and counts
 }
 
 func (j *Journal) wrap(err error) error {

@@ -1,0 +1,11 @@
+package agent
+
+import (
+	"github.com/fettlehq/fettle/internal/agent/install/apt"
+	"github.com/fettlehq/fettle/internal/run"
+)
+
+// installers lists those of this build by manifest kind.
+func installers(r run.Runner) map[string]Installer {
+	return map[string]Installer{"apt": apt.New(r)}
+}

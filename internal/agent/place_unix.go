@@ -1,0 +1,39 @@
+//go:build unix
+
+package agent
+
+import (
+	"errors"
+	"os"
+)
+
+// DefaultStateDir is where an agent keeps everything that it must not forget.
+func DefaultStateDir() string { return "/var/lib/fettle-agent" }
+
+// DefaultPolicyFile is where the administrator of the machine limits what a
+// server may order. It wins over the server.
+func DefaultPolicyFile() string { return "/etc/fettle-agent/policy.json" }
+
+// rebootCommand restarts the machine.
+func rebootCommand() []string { return []string{"systemctl", "reboot"} }
+
+// makePrivate makes a folder that only its owner may open.
+func makePrivate(path string) error { return os.MkdirAll(path, 0o700) }
+
+// createVanishing makes a file without a name: it is gone when it is closed.
+func createVanishing() (*os.File, error) {
+	f, err := os.CreateTemp("", "fettle-shard-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// openShared opens a file for reading that may be replaced meanwhile.
+func openShared(path string) (*os.File, error) { return os.Open(path) }
+
+// replace puts a file in another's place, which may be open.
+func replace(from, to string) error { return os.Rename(from, to) }
