@@ -178,8 +178,14 @@ type Item struct {
 
 // Payload is one file that a vendor ships.
 type Payload struct {
-	SHA256 string `json:"sha256"` // lower-case hex
-	Size   int64  `json:"size"`   // bytes
+	// SHA256 is lower-case hex. It is empty while it is not known: then
+	// Digest is what the vendor gives, and nothing may be installed from it.
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"` // bytes
+	// Digest is what a vendor gives who gives no SHA-256: "sha1:" or
+	// "sha512:" and lower-case hex. The lab fetches the file, holds it against
+	// this and the maker's signature, and learns the SHA-256 so.
+	Digest string `json:"digest,omitempty"`
 	// Name is the vendor's path or file name, such as
 	// "pool/updates/main/o/openssl/openssl_3.0.17-1~deb12u3_amd64.deb".
 	Name string `json:"name"`
