@@ -1,6 +1,7 @@
 // Package collect builds the inventory of this machine. Each niche below it
-// fills one part of inventory.Snapshot from files under a Tree, so that tests
-// use fixture trees and nothing is executed; collect/all lists the niches.
+// fills one part of inventory.Snapshot from files and, on Windows, the registry
+// of a Tree, so that tests use fixture trees and nothing is executed;
+// collect/all lists the niches.
 package collect
 
 import (
@@ -10,11 +11,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/winreg"
 )
 
 // Collector fills its part of a snapshot. A fault of an Essential collector
@@ -29,22 +32,39 @@ type Collector struct {
 // says less. dpkg's status file of a large desktop has 10 MB.
 const MaxFile = 256 << 20
 
-// Tree is the file system of the machine that is looked at: "/" or a fixture.
-// Names are relative with forward slashes, such as "etc/os-release". It must
-// be closed.
+// Tree is the machine that is looked at: its file system, "/" or a fixture, and
+// the registry of a Windows machine. Names are relative with forward slashes,
+// such as "etc/os-release"; on Windows they begin below the system's drive. It
+// must be closed.
 type Tree struct {
 	dir  string
 	root *os.Root
+	live bool
+	reg  winreg.Registry
 }
 
-// Open opens the tree below dir. A folder that can't be opened gives
-// fault.Unavailable.
+// Open opens the tree below dir; "/" is the running machine on any system. A
+// folder that can't be opened gives fault.Unavailable.
 func Open(dir string) (*Tree, error) {
+	live := filepath.ToSlash(filepath.Clean(dir)) == "/"
+	if drive := os.Getenv("SystemDrive"); live && runtime.GOOS == "windows" && drive != "" {
+		dir = drive + `\`
+	}
+	return open(dir, live, winreg.Live())
+}
+
+// Image opens a Windows machine that does not run: its system drive's files
+// stand below dir.
+func Image(dir string, registry winreg.Registry) (*Tree, error) {
+	return open(dir, false, registry)
+}
+
+func open(dir string, live bool, registry winreg.Registry) (*Tree, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "collect: can't open the folder %s", dir)
 	}
-	return &Tree{dir: dir, root: root}, nil
+	return &Tree{dir: dir, root: root, live: live, reg: registry}, nil
 }
 
 // Close closes the tree.
@@ -52,7 +72,11 @@ func (t *Tree) Close() error { return t.root.Close() }
 
 // Live reports whether this is the running machine and not a fixture or an
 // image: facts that no file holds (addresses) exist only there.
-func (t *Tree) Live() bool { return filepath.Clean(t.dir) == "/" }
+func (t *Tree) Live() bool { return t.live }
+
+// Registry is the machine's registry; on one that has none each key gives
+// fault.Unsupported.
+func (t *Tree) Registry() winreg.Registry { return t.reg }
 
 // Path returns the full path of a name, for files that the kernel owns.
 func (t *Tree) Path(name string) string { return filepath.Join(t.dir, filepath.FromSlash(name)) }
@@ -67,6 +91,26 @@ func (t *Tree) Open(name string) (*os.File, error) {
 	}
 	if err != nil {
 		return nil, wrap(err, name)
+	}
+	return f, nil
+}
+
+// OpenWithin opens a file below a folder that Windows names by its full path,
+// such as `C:\Users\ann`, on whatever drive. Links do not lead out of the
+// folder, which may belong to a user. Errors are those of Open.
+func (t *Tree) OpenWithin(folder, name string) (*os.File, error) {
+	if !t.live {
+		_, below, _ := strings.Cut(folder, `:\`)
+		return t.Open(strings.ReplaceAll(below, `\`, "/") + "/" + name)
+	}
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, wrap(err, folder)
+	}
+	defer func() { _ = root.Close() }() // the file is open by itself
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, wrap(err, folder+`\`+name)
 	}
 	return f, nil
 }
@@ -143,3 +187,23 @@ func wrap(err error, name string) error {
 	}
 	return fault.Wrap(err, code, "collect: can't read /%s", name)
 }
+
+// Partial is the error of a collector that has filled its part but for what
+// the problems name: an essential one may give it too.
+type Partial struct{ Problems []error }
+
+// Incomplete returns the problems that are not nil as a Partial, nil when
+// there is none.
+func Incomplete(problems ...error) error {
+	problems = slices.DeleteFunc(problems, func(err error) bool { return err == nil })
+	if len(problems) == 0 {
+		return nil
+	}
+	return &Partial{problems}
+}
+
+// Error implements error.
+func (p *Partial) Error() string { return errors.Join(p.Problems...).Error() }
+
+// Unwrap gives the single problems.
+func (p *Partial) Unwrap() []error { return p.Problems }

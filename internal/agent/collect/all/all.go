@@ -3,6 +3,7 @@ package all
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"slices"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/fettlehq/fettle/internal/agent/collect/release"
 	"github.com/fettlehq/fettle/internal/agent/collect/restart"
 	"github.com/fettlehq/fettle/internal/agent/collect/state"
+	"github.com/fettlehq/fettle/internal/agent/collect/winapps"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
 )
@@ -21,10 +23,18 @@ import (
 // List returns the collectors in the order in which they run: later ones may
 // use what earlier ones found.
 func List() []collect.Collector {
+	if runtime.GOOS == "windows" {
+		return Windows()
+	}
 	return []collect.Collector{
 		release.Collector(), dpkg.Collector(), apt.Collector(), hardware.Collector(),
 		network.Collector(), state.Collector(), restart.Collector(),
 	}
+}
+
+// Windows returns the collectors of Windows machines, in their order.
+func Windows() []collect.Collector {
+	return []collect.Collector{release.Windows(), winapps.Collector()}
 }
 
 // Basics returns the collectors without which there is no inventory: the
@@ -38,16 +48,17 @@ func Basics() []collect.Collector {
 // is worth nothing, with fault.Unsupported where this build knows no way to
 // look at the machine.
 func Collect(ctx context.Context, t *collect.Tree, list []collect.Collector) (s inventory.Snapshot, problems []error, err error) {
-	if t.Live() && runtime.GOOS != "linux" {
+	if t.Live() && runtime.GOOS == "darwin" {
 		return s, nil, fault.New(fault.Unsupported, "collect: the inventory of %s machines is not built yet", runtime.GOOS)
 	}
 	for _, c := range list {
 		err := c.Collect(ctx, t, &s)
+		_, filled := errors.AsType[*collect.Partial](err)
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:
 			return s, problems, fault.Wrap(err, fault.Cancelled, "collect: the scan was stopped")
-		case c.Essential:
+		case c.Essential && !filled:
 			return s, problems, err
 		default:
 			problems = append(problems, err)

@@ -1,0 +1,5 @@
+//go:build !windows
+
+package release
+
+func nativeArchitecture() string { return "" }
