@@ -15,6 +15,8 @@ LINTER  := $(or $(FETTLE_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fettle-to
 
 # The product's packages; what needs root and a machine of its own has its own stage.
 UNIT = $(shell go list ./... | grep -v -e '^$(MODULE)/test/' -e '^$(MODULE)$$')
+# Packages with tests of sizes, which the race detector only makes slow.
+LARGE = $(shell grep -rl --include='*_test.go' '^//go:build !race' internal | xargs -n 1 dirname | sort -u | sed 's|^|./|')
 FUZZTIME ?= 2
 ARGS ?=
 
@@ -99,8 +101,9 @@ unit: arch ## unit tests without the race detector: the quick way while working
 	go test $(UNIT)
 
 .PHONY: race
-race: ## the unit tests under the race detector
+race: ## the unit tests under the race detector, and without it those of sizes
 	CGO_ENABLED=1 go test -race $(UNIT)
+	go test $(LARGE)
 
 .PHONY: journey
 journey: ## whole programs: sessions of the command line, and what apt says beside what we say

@@ -6,11 +6,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"testing"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/patch"
@@ -197,37 +194,4 @@ func nextDay(c Contents) Contents {
 		out.Vulnerabilities[rnd.IntN(len(out.Vulnerabilities))].EPSS = float64(rnd.IntN(1000)) / 1e5
 	}
 	return out
-}
-
-// TestDayOfChanges holds a day's delta against the whole shard, both as they
-// travel.
-func TestDayOfChanges(t *testing.T) {
-	c := debianSized()
-	older, whole := encode(t, c)
-	newer, want := encode(t, nextDay(c))
-	var delta, got bytes.Buffer
-	if err := MakeDelta(&delta, older, newer); err != nil {
-		t.Fatal(err)
-	}
-	size := delta.Len()
-	got.Grow(len(want))
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	if err := ApplyDelta(&got, older, &delta); err != nil {
-		t.Fatal(err)
-	}
-	runtime.ReadMemStats(&after)
-	if !bytes.Equal(got.Bytes(), want) {
-		t.Fatal("the delta did not make the new shard")
-	}
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
-	if err != nil {
-		t.Fatal(err)
-	}
-	full := len(z.EncodeAll(want, nil))
-	t.Logf("shard %d bytes, as zstd %d, delta %d: 1/%d; applying allocated %d MB in all", len(whole), full, size, full/size,
-		(after.TotalAlloc-before.TotalAlloc)>>20)
-	if size*100 > full {
-		t.Errorf("the delta of a day has %d bytes, more than 1/100 of %d", size, full)
-	}
 }

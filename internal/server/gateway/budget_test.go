@@ -1,42 +1,12 @@
 package gateway_test
 
 import (
-	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 
-	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/pki"
 	"github.com/fettlehq/fettle/internal/wire"
 )
-
-// Row 6: an agent that sends another large inventory again and again fills
-// neither the disk nor anybody else's budget.
-func TestTrustRow6EndlessInventories(t *testing.T) {
-	w := newWorld(t)
-	a, honest := w.enrol("acme"), w.enrol("acme")
-	kept, refused := 0, 0
-	for i := range 12 {
-		s := snapshot(3, fmt.Sprint(i))
-		s.Packages[0].Source = strings.Repeat(fmt.Sprintf("%07d", i), 10<<20/7)
-		all, _ := split(t, s)
-		code, no := a.send("PUT", wire.PathSection, pack(t, encode(t, wire.Sections{Root: inventory.Root(all), Sections: all})), nil)
-		switch code {
-		case http.StatusNoContent:
-			kept++
-		case http.StatusServiceUnavailable:
-			refused++
-		default:
-			t.Fatalf("inventory %d: %d %+v", i, code, no)
-		}
-	}
-	if kept == 0 || kept > 9 || refused == 0 {
-		t.Errorf("%d inventories of 10 MB are kept, %d refused", kept, refused)
-	}
-	all, _ := split(t, snapshot(3, "x"))
-	honest.mustSend("PUT", wire.PathSection, pack(t, encode(t, wire.Sections{Root: inventory.Root(all), Sections: all})), nil)
-}
 
 // Row 6: renewals stand in the audit log for ever, so they have a pace.
 func TestTrustRow6EndlessRenewals(t *testing.T) {
