@@ -22,17 +22,19 @@ const (
 )
 
 // Approval is one signed-off decision about one patch for one group of a
-// tenant, or for the whole tenant.
+// tenant, for one endpoint, or for the whole tenant.
 type Approval struct {
 	ID     string          `json:"id"`
 	Tenant estate.TenantID `json:"tenant"`
 	// Group narrows the decision; empty means every endpoint of the tenant.
-	Group    estate.GroupID `json:"group,omitempty"`
-	Patch    patch.ID       `json:"patch"`
-	Decision Decision       `json:"decision"`
-	Reason   string         `json:"reason,omitempty"`
-	By       string         `json:"by"` // actor's name
-	At       time.Time      `json:"at"`
+	Group estate.GroupID `json:"group,omitempty"`
+	// Endpoint narrows it to one machine, such as one that rolled back.
+	Endpoint estate.EndpointID `json:"endpoint,omitempty"`
+	Patch    patch.ID          `json:"patch"`
+	Decision Decision          `json:"decision"`
+	Reason   string            `json:"reason,omitempty"`
+	By       string            `json:"by"` // actor's name
+	At       time.Time         `json:"at"`
 	// Expires ends the decision; zero means never.
 	Expires time.Time `json:"expires,omitzero"`
 	// Review names when a decline is to be looked at again.
@@ -42,7 +44,8 @@ type Approval struct {
 }
 
 // Validate returns an Invalid fault for a decision that can't be kept: no
-// patch, unknown decision, a decline without a reason, an expiry in the past.
+// patch, unknown decision, a decline without a reason, an expiry in the past,
+// a group and an endpoint at once.
 func (a Approval) Validate() error {
 	switch {
 	case a.Patch == "":
@@ -52,6 +55,8 @@ func (a Approval) Validate() error {
 	case a.Decision == Decline && a.Reason == "":
 		return fault.New(fault.Invalid, "declining %s needs a reason", a.Patch).
 			WithHint("say why with --reason; auditors and the next administrator will ask")
+	case a.Group != "" && a.Endpoint != "":
+		return fault.New(fault.Invalid, "the decision on %s names a group and a machine", a.Patch).WithHint("name one of them")
 	case !a.Expires.IsZero() && !a.Expires.After(a.At):
 		return fault.New(fault.Invalid, "the decision on %s would expire before it is made", a.Patch)
 	}
@@ -76,14 +81,15 @@ const (
 	Declined State = "declined"
 )
 
-// Decide folds decisions that apply to an endpoint with the groups. Decline
-// always beats approve; a decision for the tenant counts for every group. It
-// returns the decision that settled it, nil while awaiting.
-func Decide(all []Approval, id patch.ID, groups []estate.GroupID, now time.Time) (State, *Approval) {
+// Decide folds decisions that apply to an endpoint with the groups; without an
+// endpoint ("") only decisions for groups and the tenant count. Decline always
+// beats approve; a decision for the tenant counts for every group. It returns
+// the decision that settled it, nil while awaiting.
+func Decide(all []Approval, id patch.ID, endpoint estate.EndpointID, groups []estate.GroupID, now time.Time) (State, *Approval) {
 	var approved *Approval
 	for i := range all {
 		a := &all[i]
-		if a.Patch != id || !a.Active(now) || !appliesTo(a.Group, groups) {
+		if a.Patch != id || !a.Active(now) || !a.appliesTo(endpoint, groups) {
 			continue
 		}
 		if a.Decision == Decline {
@@ -99,9 +105,9 @@ func Decide(all []Approval, id patch.ID, groups []estate.GroupID, now time.Time)
 	return Awaiting, nil
 }
 
-func appliesTo(group estate.GroupID, groups []estate.GroupID) bool {
-	if group == "" {
-		return true
+func (a *Approval) appliesTo(endpoint estate.EndpointID, groups []estate.GroupID) bool {
+	if a.Endpoint != "" {
+		return a.Endpoint == endpoint
 	}
-	return slices.Contains(groups, group)
+	return a.Group == "" || slices.Contains(groups, a.Group)
 }

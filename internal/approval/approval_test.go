@@ -83,6 +83,7 @@ func TestDecide(t *testing.T) {
 	in := func(g estate.GroupID, a approval.Approval) approval.Approval { a.Group = g; return a }
 	gone := func(a approval.Approval) approval.Approval { a.Withdrawn = noon.Add(-time.Minute); return a }
 	past := func(a approval.Approval) approval.Approval { a.Expires = noon.Add(-time.Minute); return a }
+	on := func(e estate.EndpointID, a approval.Approval) approval.Approval { a.Endpoint = e; return a }
 	other := yes
 	other.Patch = "debian-12:amd64:other:1"
 	for name, tc := range map[string]struct {
@@ -100,6 +101,8 @@ func TestDecide(t *testing.T) {
 		"a decline for another group":       {all: []approval.Approval{yes, in("db", no)}, groups: []estate.GroupID{"web"}, want: approval.Approved, by: "yes"},
 		"approved for another group":        {all: []approval.Approval{in("db", yes)}, groups: []estate.GroupID{"web"}, want: approval.Awaiting},
 		"no group at all":                   {all: []approval.Approval{in("db", yes)}, want: approval.Awaiting},
+		"a decline for the machine":         {all: []approval.Approval{yes, on("e1", no)}, want: approval.Declined, by: "no"},
+		"a decline for another machine":     {all: []approval.Approval{yes, on("e2", no)}, want: approval.Approved, by: "yes"},
 		"another patch":                     {all: []approval.Approval{other}, want: approval.Awaiting},
 		"withdrawn decline":                 {all: []approval.Approval{gone(no), yes}, want: approval.Approved, by: "yes"},
 		"expired decline":                   {all: []approval.Approval{past(no), yes}, want: approval.Approved, by: "yes"},
@@ -107,7 +110,7 @@ func TestDecide(t *testing.T) {
 		"withdrawn approval":                {all: []approval.Approval{gone(yes)}, want: approval.Awaiting},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, by := approval.Decide(tc.all, openssl, tc.groups, noon)
+			got, by := approval.Decide(tc.all, openssl, "e1", tc.groups, noon)
 			id := ""
 			if by != nil {
 				id = by.ID
@@ -130,6 +133,9 @@ func decisions() *rapid.Generator[[]approval.Approval] {
 			Decision: rapid.SampledFrom([]approval.Decision{approval.Approve, approval.Decline}).Draw(t, "decision"),
 			At:       noon.Add(time.Duration(hours.Draw(t, "at")) * time.Hour),
 		}
+		if a.Group == "" {
+			a.Endpoint = rapid.SampledFrom([]estate.EndpointID{"", "", "e1", "e2"}).Draw(t, "endpoint")
+		}
 		if rapid.Bool().Draw(t, "expires?") {
 			a.Expires = noon.Add(time.Duration(hours.Draw(t, "expires")) * time.Hour)
 		}
@@ -145,11 +151,11 @@ func TestLaws(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		all := decisions().Draw(t, "decisions")
 		groups := rapid.SampledFrom([][]estate.GroupID{nil, {"test"}, {"web"}, {"test", "web"}}).Draw(t, "groups")
-		state, by := approval.Decide(all, openssl, groups, noon)
+		state, by := approval.Decide(all, openssl, "e1", groups, noon)
 
 		counts := func(d approval.Decision) bool {
 			return slices.ContainsFunc(all, func(a approval.Approval) bool {
-				return a.Patch == openssl && a.Decision == d && a.Active(noon) && (a.Group == "" || slices.Contains(groups, a.Group))
+				return a.Patch == openssl && a.Decision == d && a.Active(noon) && (a.Endpoint == "e1" || a.Endpoint == "" && (a.Group == "" || slices.Contains(groups, a.Group)))
 			})
 		}
 		want := approval.Awaiting
@@ -166,19 +172,19 @@ func TestLaws(t *testing.T) {
 			t.Fatalf("%s is settled by %+v", state, by)
 		}
 		// The order of decisions does not matter.
-		again, _ := approval.Decide(rapid.Permutation(all).Draw(t, "shuffled"), openssl, groups, noon)
+		again, _ := approval.Decide(rapid.Permutation(all).Draw(t, "shuffled"), openssl, "e1", groups, noon)
 		if again != state {
 			t.Fatalf("shuffled: %s, before %s", again, state)
 		}
 		// One decline for the whole tenant declines it for everyone, whatever
 		// else was decided.
 		no := approval.Approval{Patch: openssl, Decision: approval.Decline, Reason: "no", At: noon}
-		if s, _ := approval.Decide(append(slices.Clone(all), no), openssl, groups, noon); s != approval.Declined {
+		if s, _ := approval.Decide(append(slices.Clone(all), no), openssl, "e1", groups, noon); s != approval.Declined {
 			t.Fatalf("with a decline for all: %s", s)
 		}
 		// Another approval never takes an approval or a decline away.
 		yes := approval.Approval{Patch: openssl, Decision: approval.Approve, At: noon}
-		if s, _ := approval.Decide(append(slices.Clone(all), yes), openssl, groups, noon); s == approval.Awaiting || state == approval.Declined && s != approval.Declined {
+		if s, _ := approval.Decide(append(slices.Clone(all), yes), openssl, "e1", groups, noon); s == approval.Awaiting || state == approval.Declined && s != approval.Declined {
 			t.Fatalf("with another approval: %s, before %s", s, state)
 		}
 	})

@@ -1,9 +1,7 @@
 // Package cli is the operator's command line. Every command works over the
 // REST API, as any other program could.
 //
-// Exit codes: 0 done; 1 the work failed (a deployment with failures, a check
-// that found something); 2 wrong usage; 3 not found; 4 not allowed; 5 the
-// server can't be reached; 6 untrusted data was refused.
+// Exit codes stand in fault.ExitCode; docs/cli.md has the table.
 package cli
 
 import (
@@ -18,17 +16,6 @@ import (
 
 	"github.com/fettlehq/fettle/internal/buildinfo"
 	"github.com/fettlehq/fettle/internal/fault"
-)
-
-// Exit codes that scripts may rely on.
-const (
-	ExitOK          = 0
-	ExitFailed      = 1
-	ExitUsage       = 2
-	ExitNotFound    = 3
-	ExitDenied      = 4
-	ExitUnreachable = 5
-	ExitUntrusted   = 6
 )
 
 // options are the flags that every command knows.
@@ -63,7 +50,7 @@ Commands that ask a server find it by --server and $FETTLE_API_KEY, by
 	f.StringVar(&o.data, "data", defaultData(), "data folder of a server on this machine")
 	f.StringVar(&o.tenant, "tenant", "main", "tenant to work in")
 	f.BoolVar(&o.json, "json", false, "print JSON for programs")
-	root.AddCommand(hostsCmd(o), patchesCmd(o), missingCmd(o), approveCmd(o), declineCmd(o), approvalsCmd(o), deployCmd(o),
+	root.AddCommand(hostsCmd(o), patchesCmd(o), missingCmd(o), approveCmd(o), declineCmd(o), approvalsCmd(o), deployCmd(o), rollbackCmd(o),
 		deploymentsCmd(o), reportCmd(o), enrollTokenCmd(o), groupsCmd(o), auditCmd(o), statusCmd(o), syncCmd(o), doctorCmd(o))
 	root.AddCommand(own...)
 	return root
@@ -90,7 +77,7 @@ func Run(ctx context.Context, args []string, out, errOut io.Writer, own ...*cobr
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
-		return ExitOK
+		return fault.ExitOK
 	}
 	if q, ok := errors.AsType[quiet](err); ok {
 		return int(q)
@@ -118,22 +105,11 @@ type quiet int
 
 func (q quiet) Error() string { return fmt.Sprintf("exit code %d", int(q)) }
 
+// exitCode is fault's table; what is no fault comes from the flags' parser.
 func exitCode(err error) int {
 	var f *fault.Error
 	if !errors.As(err, &f) {
-		return ExitUsage
+		return fault.ExitUsage
 	}
-	switch f.Code {
-	case fault.Invalid:
-		return ExitUsage
-	case fault.NotFound:
-		return ExitNotFound
-	case fault.Denied, fault.Unauthenticated:
-		return ExitDenied
-	case fault.Unavailable:
-		return ExitUnreachable
-	case fault.Untrusted:
-		return ExitUntrusted
-	}
-	return ExitFailed
+	return fault.ExitCode(err)
 }

@@ -16,7 +16,7 @@ import (
 // Every code has its exit code, which scripts rely on.
 func TestExitCodes(t *testing.T) {
 	for code, want := range map[fault.Code]int{
-		fault.Invalid: 2, fault.NotFound: 3, fault.Denied: 4, fault.Unauthenticated: 4, fault.Unavailable: 5, fault.Untrusted: 6,
+		fault.Invalid: 2, fault.NotFound: 3, fault.Denied: 4, fault.Unauthenticated: 4, fault.Unavailable: 5, fault.Untrusted: 6, fault.Nothing: 7,
 		fault.Conflict: 1, fault.Exhausted: 1, fault.Unsupported: 1, fault.Cancelled: 1, fault.Internal: 1,
 	} {
 		if got := exitCode(fault.New(code, "x")); got != want {
@@ -52,7 +52,7 @@ func TestRunTellsOnTheErrorStream(t *testing.T) {
 	t.Setenv("FETTLE_SERVER", "")
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	var out, errs bytes.Buffer
-	if code := Run(context.Background(), []string{"hosts", "--data", t.TempDir()}, &out, &errs); code != ExitUnreachable {
+	if code := Run(context.Background(), []string{"hosts", "--data", t.TempDir()}, &out, &errs); code != fault.ExitUnreachable {
 		t.Errorf("exit code %d", code)
 	}
 	if out.Len() != 0 || !strings.Contains(errs.String(), "no server is known") {

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fettlehq/fettle/internal/deploy"
-	"github.com/fettlehq/fettle/internal/fault"
 )
 
 // deployment is a deployment with its counts.
@@ -26,23 +25,10 @@ type task struct {
 	Hostname string `json:"hostname"`
 }
 
-// deployFlags is what a deployment is made from.
-type deployFlags struct {
-	choice
-	hosts, groups []string
-	everywhere    bool
-	name, reboot  string
-	conffile      string
-	attempts      int
-	retryAfter    time.Duration
-	noRestart     bool
-	dryRun, watch bool
-	emergency     bool
-	maxFailed     int
-}
-
 func deployCmd(o *options) *cobra.Command {
-	var d deployFlags
+	var r rollout
+	var ch choice
+	var conffile string
 	cmd := &cobra.Command{
 		Use: "deploy [PATCH...]", Short: "Install approved patches on machines",
 		Long: `Makes a deployment. Without patches it takes every approved one that the
@@ -50,95 +36,49 @@ machines lack. Each machine computes the exact transaction first, the server
 brings the files, the machine installs in order and proves it by a fresh scan.`,
 		Example: `  fettle deploy --all --dry-run
   fettle deploy --all --watch
-  fettle deploy --host web1 --reboot if_due`,
+  fettle deploy --host web1 --reboot if_due
+  fettle deploy --ring pilot:test:90%:24h --ring rest:all --window 'sat,sun 22:00 4h'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := o.connect()
 			if err != nil {
 				return err
 			}
-			body, err := d.body(cmd, c, args)
+			body, err := r.body(cmd, c)
+			if err == nil {
+				err = r.take(body, &ch, conffile, args)
+			}
 			if err != nil {
 				return err
 			}
-			var made deployment
-			if err := c.call(cmd.Context(), http.MethodPost, c.tenantPath("deployments"), nil, body, &made); err != nil {
-				return err
-			}
-			if d.watch || d.dryRun {
-				return o.watch(cmd, c, made.ID)
-			}
-			if o.json {
-				return o.printJSON(made)
-			}
-			o.say("deployment %s began; follow it with 'fettle deployments watch %s'", made.ID, made.ID)
-			return nil
+			return r.begin(cmd, o, c, body)
 		},
 	}
-	f := cmd.Flags()
-	d.choice.flags(cmd)
-	f.StringSliceVar(&d.hosts, "host", nil, "machines by name or id; may be repeated")
-	f.StringSliceVar(&d.groups, "group", nil, "groups of machines; may be repeated")
-	f.BoolVar(&d.everywhere, "all", false, "every machine of the tenant")
-	f.StringVar(&d.name, "name", "", "a name for people")
-	f.StringVar(&d.reboot, "reboot", "never", "when a reboot is due: never or if_due")
-	f.StringVar(&d.conffile, "conffile", "keep", "a changed configuration file: keep the machine's or replace it with the vendor's")
-	f.IntVar(&d.attempts, "attempts", 0, "how often to try in all (default 3)")
-	f.DurationVar(&d.retryAfter, "retry-after", 0, "pause before the second attempt; it doubles (default 10m)")
-	f.IntVar(&d.maxFailed, "max-failed", 0, "halt above this percentage of failures (default 20)")
-	f.BoolVar(&d.noRestart, "no-restart", false, "leave services that run replaced files alone")
-	f.BoolVar(&d.dryRun, "dry-run", false, "show the exact transaction of each machine and change nothing")
-	f.BoolVar(&d.watch, "watch", false, "stay and show what happens")
-	f.BoolVar(&d.emergency, "emergency", false, "do not wait for maintenance windows")
+	ch.flags(cmd)
+	r.flags(cmd)
+	cmd.Flags().StringVar(&conffile, "conffile", "keep", "a changed configuration file: keep the machine's or replace it with the vendor's")
 	return cmd
 }
 
-func (d *deployFlags) body(cmd *cobra.Command, c *client, args []string) (map[string]any, error) {
-	body := map[string]any{"name": d.name, "dry_run": d.dryRun, "emergency": d.emergency, "policy": d.policy()}
+// take says in the body which patches are meant.
+func (r *rollout) take(body map[string]any, ch *choice, conffile string, args []string) error {
+	policy := r.policy()
+	policy["conffile"] = conffile
+	body["policy"] = policy
 	switch {
 	case len(args) > 0:
 		body["patches"] = args
-	case d.security || d.atLeast != "" || d.missing:
-		ch, err := d.choice.body(nil)
+	case ch.security || ch.atLeast != "" || ch.missing:
+		chosen, err := ch.body(nil)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		body["filter"] = ch["filter"]
-	case d.dryRun:
+		body["filter"] = chosen["filter"]
+	case r.dryRun:
 		body["filter"] = map[string]any{"all_missing": true}
 	default:
 		body["all_approved"] = true
 	}
-	ids := []string{}
-	for _, name := range d.hosts {
-		h, err := c.host(cmd, name)
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, string(h.ID))
-	}
-	switch {
-	case d.everywhere:
-		body["all"] = true
-	case len(ids) > 0 || len(d.groups) > 0:
-		body["endpoints"], body["groups"] = ids, d.groups
-	default:
-		return nil, fault.New(fault.Invalid, "no machine is named").WithHint("use --host, --group or --all")
-	}
-	return body, nil
-}
-
-func (d *deployFlags) policy() map[string]any {
-	p := map[string]any{"reboot": d.reboot, "conffile": d.conffile, "restart_services": !d.noRestart}
-	if d.attempts > 0 {
-		p["attempts"] = d.attempts
-	}
-	if d.retryAfter > 0 {
-		p["retry_after"] = d.retryAfter.String()
-	}
-	if d.maxFailed > 0 {
-		p["max_failed_percent"] = d.maxFailed
-	}
-	return p
+	return nil
 }
 
 func deploymentsCmd(o *options) *cobra.Command {
@@ -161,9 +101,9 @@ func deploymentsCmd(o *options) *cobra.Command {
 			}
 			rows := [][]string{}
 			for _, d := range list {
-				rows = append(rows, []string{string(d.ID), d.Name, string(d.Status), d.Created.Local().Format(time.DateTime), d.CreatedBy, countsText(d.Counts), d.Reason})
+				rows = append(rows, []string{string(d.ID), d.Name, operation(d.Operation), string(d.Status), d.Created.Local().Format(time.DateTime), d.CreatedBy, countsText(d.Counts), d.Reason})
 			}
-			return o.table([]string{"ID", "NAME", "STATUS", "CREATED", "BY", "TASKS", "WHY"}, rows)
+			return o.table([]string{"ID", "NAME", "DOES", "STATUS", "CREATED", "BY", "TASKS", "WHY"}, rows)
 		},
 	}
 	cmd.AddCommand(&cobra.Command{
@@ -233,13 +173,16 @@ func (o *options) showDeployment(cmd *cobra.Command, c *client, id string) error
 
 // headline says where a deployment stands, in one line.
 func headline(d deployment) string {
-	text := "deployment " + string(d.ID)
+	text := operationText(d.Operation) + " " + string(d.ID)
 	if d.Name != "" {
 		text += " (" + d.Name + ")"
 	}
 	text += " is " + string(d.Status)
 	if d.Reason != "" {
 		text += ": " + d.Reason
+	}
+	if d.Cause != "" {
+		text += "; asked for because: " + d.Cause
 	}
 	return text
 }

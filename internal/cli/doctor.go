@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"time"
@@ -61,7 +62,7 @@ func (o *options) diagnose(all []check) error {
 		}
 	}
 	if bad > 0 {
-		return quiet(ExitFailed)
+		return quiet(fault.ExitFailed)
 	}
 	return nil
 }
@@ -86,6 +87,9 @@ func (o *options) checks(cmd *cobra.Command) []check {
 		return append(out, check{name: "server answers", err: err})
 	}
 	out = append(out, check{name: "server answers", note: s.Version}, catalogCheck(s))
+	if s.Payloads != nil {
+		out = append(out, diskCheck(*s.Payloads))
+	}
 	hosts, err := all[host](cmd.Context(), c, c.tenantPath("hosts"), nil)
 	if err != nil {
 		return append(out, check{name: "machines", err: err})
@@ -104,6 +108,16 @@ func catalogCheck(s serverStatus) check {
 		c.err = fault.New(fault.Untrusted, "expired on %s", s.Catalog.Expires.Format(time.DateTime)).WithHint("the publisher has to publish again; is it running?")
 	default:
 		c.note = "fresh and signed"
+	}
+	return c
+}
+
+// diskCheck looks at the disk that the server's payloads and database are on.
+func diskCheck(p serverPayloads) check {
+	c := check{name: "server's disk", note: fmt.Sprintf("%d MiB free", p.Free>>20)}
+	if p.Error != "" {
+		c.err = fault.New(fault.Exhausted, "%s", p.Error).
+			WithHint("free space there: until then no payloads come in, and deployments wait. keep_free_mib in the server's settings sets the reserve")
 	}
 	return c
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -199,7 +200,7 @@ func auditCmd(o *options) *cobra.Command {
 				if err := o.printJSON(v); err != nil || v.OK {
 					return err
 				}
-				return quiet(ExitUntrusted)
+				return quiet(fault.ExitUntrusted)
 			}
 			if !v.OK {
 				return fault.New(fault.Untrusted, "the audit log was changed: %s", v.Problem)
@@ -230,7 +231,41 @@ type serverStatus struct {
 			CVEs       int    `json:"cves"`
 		} `json:"platforms"`
 	} `json:"catalog"`
-	Counts map[string]int `json:"counts"`
+	Counts   map[string]int  `json:"counts"`
+	Payloads *serverPayloads `json:"payloads,omitempty"`
+}
+
+// serverPayloads is what the server tells of the vendors' files that it holds.
+type serverPayloads struct {
+	Counted   time.Time `json:"counted,omitzero"`
+	Payloads  int       `json:"payloads"`
+	Bytes     int64     `json:"bytes"`
+	Idle      int       `json:"idle"`
+	IdleBytes int64     `json:"idle_bytes"`
+	KeepIdle  int64     `json:"keep_idle_seconds"`
+	Free      int64     `json:"free_bytes"`
+	Reserve   int64     `json:"reserve_bytes"`
+	Coming    int64     `json:"coming_bytes"`
+	Error     string    `json:"error,omitempty"`
+}
+
+// lines says it to people.
+func (p *serverPayloads) lines() []string {
+	out := []string{fmt.Sprintf("payloads %d MiB free on the server's disk, %d MiB of it stay free", p.Free>>20, p.Reserve>>20)}
+	if !p.Counted.IsZero() {
+		out = append(out, fmt.Sprintf("         %d files, %d MiB; nobody needs %d of them (%d MiB)%s", p.Payloads, p.Bytes>>20, p.Idle, p.IdleBytes>>20, p.fate()))
+	}
+	if p.Error != "" {
+		out = append(out, "         PROBLEM: "+p.Error)
+	}
+	return out
+}
+
+func (p *serverPayloads) fate() string {
+	if p.Idle == 0 || p.KeepIdle < 0 {
+		return ""
+	}
+	return fmt.Sprintf(", which go after %d days", p.KeepIdle/(24*60*60))
 }
 
 func statusCmd(o *options) *cobra.Command {
@@ -278,6 +313,11 @@ func (o *options) status(cmd *cobra.Command, c *client, path, method string) err
 	}
 	if s.Catalog.Error != "" {
 		o.say("         PROBLEM: %s", s.Catalog.Error)
+	}
+	if s.Payloads != nil {
+		for _, line := range s.Payloads.lines() {
+			o.say("%s", line)
+		}
 	}
 	o.say("machines %d enrolled, %d online, %d lack security updates", s.Counts["endpoints"], s.Counts["online"], s.Counts["missing_security"])
 	return nil

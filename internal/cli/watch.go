@@ -47,7 +47,7 @@ func (o *options) watch(cmd *cobra.Command, c *client, id deploy.ID) error {
 	}
 	for _, t := range tasks {
 		if t.State == deploy.Failed || t.State == deploy.Expired {
-			return quiet(ExitFailed)
+			return quiet(fault.ExitFailed)
 		}
 	}
 	return nil

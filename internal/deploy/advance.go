@@ -19,6 +19,10 @@ type World interface {
 	Approval(estate.EndpointID, patch.ID) approval.State
 	// Lacks reports whether the endpoint's last scan lacks the patch.
 	Lacks(estate.EndpointID, patch.ID) bool
+	// Has reports whether the endpoint's last scan shows exactly the patch;
+	// known is false when that can't be told at the moment. Advance asks it
+	// once for each patch of a rollback: it may take a while.
+	Has(estate.EndpointID, patch.ID) (has, known bool)
 	// StagedHere reports whether the server holds every payload; problem
 	// says why not, when that is known.
 	StagedHere([]patch.Payload) (all bool, problem string)
@@ -101,6 +105,10 @@ func (a *advance) step(t *Task, all []Task) {
 	}
 	switch t.State {
 	case Queued, AwaitApproval:
+		if t.Operation == Rollback {
+			a.choose(t)
+			return
+		}
 		a.approve(t)
 	case Scheduled:
 		a.release(t, all)
@@ -181,11 +189,9 @@ func (a *advance) release(t *Task, all []Task) {
 		a.reason(t, "held: the deployment is "+string(a.d.Status))
 		return
 	}
-	for _, p := range t.Patches {
-		if !a.d.DryRun && a.world.Approval(t.Endpoint, p.ID) != approval.Approved {
-			a.move(t, Queued, "approvals changed")
-			return
-		}
+	if !a.d.DryRun && a.unapproved(t) {
+		a.move(t, Queued, "approvals changed")
+		return
 	}
 	if why := a.gate(t.Ring, all); why != "" {
 		a.reason(t, why)
@@ -193,6 +199,14 @@ func (a *advance) release(t *Task, all []Task) {
 	}
 	a.move(t, Planning, "the endpoint computes the exact transaction")
 	a.actions = append(a.actions, Action{Wake: t.Endpoint})
+}
+
+// unapproved reports that a patch of the task may not be installed (any more).
+// What is taken back needs no approval of the patch.
+func (a *advance) unapproved(t *Task) bool {
+	return t.Operation != Rollback && slices.ContainsFunc(t.Patches, func(p PatchRef) bool {
+		return a.world.Approval(t.Endpoint, p.ID) != approval.Approved
+	})
 }
 
 // gate returns why the ring may not start yet, "" when it may.
@@ -254,11 +268,9 @@ func (a *advance) start(t *Task) {
 		a.reason(t, "held: the deployment is "+string(a.d.Status))
 		return
 	}
-	for _, p := range t.Patches {
-		if a.world.Approval(t.Endpoint, p.ID) != approval.Approved {
-			a.move(t, Queued, "approvals changed")
-			return
-		}
+	if a.unapproved(t) {
+		a.move(t, Queued, "approvals changed")
+		return
 	}
 	if open, _ := a.calendar.Install.Open(a.now); !open && !a.d.Emergency {
 		a.move(t, WaitingWindow, "waiting for the maintenance window"+a.nextWindow())

@@ -20,6 +20,8 @@ var start = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 type fleet struct {
 	approvals map[patch.ID]approval.State
 	lacks     map[patch.ID]bool
+	has       map[patch.ID]bool
+	blind     bool // what machines have can't be told
 	staged    bool
 	problem   string
 	started   int
@@ -28,7 +30,10 @@ type fleet struct {
 
 func (f *fleet) Approval(_ estate.EndpointID, id patch.ID) approval.State { return f.approvals[id] }
 func (f *fleet) Lacks(_ estate.EndpointID, id patch.ID) bool              { return f.lacks[id] }
-func (f *fleet) StagedHere([]patch.Payload) (bool, string)                { return f.staged, f.problem }
+func (f *fleet) Has(_ estate.EndpointID, id patch.ID) (bool, bool) {
+	return f.has[id], !f.blind
+}
+func (f *fleet) StagedHere([]patch.Payload) (bool, string) { return f.staged, f.problem }
 
 func (f *fleet) Started(time.Time) (int, int) { return f.started, f.endpoints }
 

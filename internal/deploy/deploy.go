@@ -29,7 +29,8 @@ const (
 	Cancelled Status = "cancelled"
 )
 
-// Deployment installs approved patches on endpoints, ring after ring.
+// Deployment installs approved patches on endpoints, or takes patches back,
+// ring after ring.
 type Deployment struct {
 	ID        ID              `json:"id"`
 	Tenant    estate.TenantID `json:"tenant"`
@@ -38,9 +39,11 @@ type Deployment struct {
 	CreatedBy string          `json:"created_by"`
 	// Operation says what is done with the patches; empty is Install.
 	Operation Operation `json:"operation,omitempty"`
+	// Cause is why a person asked for a rollback.
+	Cause string `json:"cause,omitempty"`
 	// Patches are what to install, in the order that the catalog resolved.
 	// Each task takes those of them that its endpoint lacks; a rollback those
-	// that it has, the last first.
+	// that it has, and the endpoint goes through them from the last to the first.
 	Patches  []patch.ID      `json:"patches"`
 	Rings    []Ring          `json:"rings"`
 	Schedule window.Schedule `json:"schedule"`
@@ -203,7 +206,11 @@ type Task struct {
 	Tenant     estate.TenantID   `json:"tenant"`
 	Endpoint   estate.EndpointID `json:"endpoint"`
 	Ring       int               `json:"ring"`
-	Patches    []PatchRef        `json:"patches"`
+	// Operation is the deployment's.
+	Operation Operation  `json:"operation,omitempty"`
+	Patches   []PatchRef `json:"patches"`
+	// Restores names, for a rollback, what comes back.
+	Restores []Restoration `json:"restores,omitempty"`
 	// DryRun ends with the plan.
 	DryRun bool  `json:"dry_run,omitempty"`
 	State  State `json:"state"`

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/patch"
 )
 
 // Report is what an endpoint says about a task.
@@ -92,11 +93,11 @@ func (t *Task) planned(p Policy, r Report) {
 	case t.DryRun:
 		t.move(Planned, why, r.At)
 	case len(r.Plan.Changes) == 0 && t.Result != nil && len(t.Result.Changes) > 0:
-		t.move(Verifying, "an earlier attempt has installed everything; a fresh scan is to show it", r.At)
+		t.move(Verifying, "an earlier attempt has "+t.words("installed", "taken back")+" everything; a fresh scan is to show it", r.At)
 	case len(r.Plan.Changes) == 0 && len(r.Plan.Refused) > 0:
-		t.move(Failed, "nothing can be installed: "+refusals(r.Plan.Refused), r.At)
+		t.move(Failed, "nothing can be "+t.words("installed", "taken back")+": "+refusals(r.Plan.Refused), r.At)
 	case len(r.Plan.Changes) == 0:
-		t.move(NotApplicable, "the endpoint has nothing left to install", r.At)
+		t.move(NotApplicable, "the endpoint has nothing left to "+t.words("install", "take back"), r.At)
 	default:
 		t.move(Staging, why, r.At)
 	}
@@ -111,40 +112,65 @@ func refusals(all []Refusal) string {
 }
 
 // verify ends the attempt: verified only when the fresh scan shows every
-// patch installed that the plan did not leave out.
+// patch installed that the plan did not leave out, or for a rollback every one
+// gone and what it restores installed.
 func (t *Task) verify(p Policy, r Report) {
-	verdicts := map[string]PatchVerdict{}
-	for _, v := range r.Verdicts {
-		verdicts[string(v.Patch)] = v
-	}
-	var lacking []string
-	for _, ref := range t.Patches {
-		v, ok := verdicts[string(ref.ID)]
-		switch {
-		case t.Plan != nil && t.Plan.refuses(ref):
-		case !ok:
-			lacking = append(lacking, string(ref.ID)+": the scan says nothing of it")
-		case !v.Installed:
-			lacking = append(lacking, string(ref.ID)+": "+v.Reason)
-		}
-	}
-	if len(lacking) == 0 {
-		why := "a fresh scan shows everything installed"
+	open := t.unproven(r.Verdicts)
+	if len(open) == 0 {
+		why := "a fresh scan shows everything " + t.words("installed", "taken back")
 		if t.Plan != nil && len(t.Plan.Refused) > 0 {
 			why += " but what was left out: " + refusals(t.Plan.Refused)
 		}
 		t.move(Verified, why, r.At)
 		return
 	}
-	reason := "after the installation the scan still finds: " + strings.Join(lacking, "; ")
+	reason := "after the " + t.words("installation", "rollback") + " the scan still finds: " + strings.Join(open, "; ")
 	if t.Result != nil && len(t.Result.Failures) > 0 {
 		reason = failures(t.Result.Failures)
 	}
 	t.fail(p, reason, r.At)
 }
 
-func (p *Plan) refuses(ref PatchRef) bool {
-	return slices.ContainsFunc(p.Refused, func(r Refusal) bool { return r.Patch == ref.ID })
+// unproven lists what the verdicts do not show to be as it is wanted.
+func (t *Task) unproven(verdicts []PatchVerdict) []string {
+	by := map[patch.ID]PatchVerdict{}
+	for _, v := range verdicts {
+		by[v.Patch] = v
+	}
+	var open []string
+	want := func(id patch.ID, installed bool) {
+		v, ok := by[id]
+		switch {
+		case !ok:
+			open = append(open, string(id)+": the scan says nothing of it")
+		case v.Installed != installed:
+			open = append(open, string(id)+": "+v.Reason)
+		}
+	}
+	for _, ref := range t.Patches {
+		if !t.Plan.refuses(ref.ID) {
+			want(ref.ID, t.Operation != Rollback)
+		}
+	}
+	for _, back := range t.Restores {
+		if !t.Plan.refuses(back.For) {
+			want(back.Patch.ID, true)
+		}
+	}
+	return open
+}
+
+// words picks the word that fits the task's operation.
+func (t *Task) words(install, rollback string) string {
+	if t.Operation == Rollback {
+		return rollback
+	}
+	return install
+}
+
+// refuses reports whether the plan, which may be nil, leaves the patch out.
+func (p *Plan) refuses(id patch.ID) bool {
+	return p != nil && slices.ContainsFunc(p.Refused, func(r Refusal) bool { return r.Patch == id })
 }
 
 func failures(all []ItemError) string {

@@ -26,6 +26,9 @@ const (
 	NotFound Code = "not_found"
 	// Conflict means that the state has moved on or the thing exists already.
 	Conflict Code = "conflict"
+	// Nothing means that things are as they were asked to be: there is nothing
+	// to do.
+	Nothing Code = "nothing_to_do"
 	// Unauthenticated means that the caller has not proven who it is.
 	Unauthenticated Code = "unauthenticated"
 	// Denied means that the caller is known and may not do this.

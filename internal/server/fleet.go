@@ -8,7 +8,9 @@ import (
 
 	"github.com/fettlehq/fettle/internal/approval"
 	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/server/assess"
@@ -61,6 +63,42 @@ func (f *fleet) Lacks(tenant estate.TenantID, endpoint estate.EndpointID, id pat
 	return false
 }
 
+// Has implements orchestrate.Fleet: the last scan shows exactly the patch. A
+// patch that left the catalog is on no machine as far as can be told.
+func (f *fleet) Has(tenant estate.TenantID, endpoint estate.EndpointID, id patch.ID) (has, known bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, snap, err := snapshots{f.db}.Snapshot(ctx, tenant, endpoint)
+	if fault.Is(err, fault.NotFound) {
+		return false, true
+	}
+	var p patch.Patch
+	if err == nil {
+		p, err = f.find(id)
+	}
+	if fault.Is(err, fault.NotFound) {
+		return false, true
+	}
+	if err != nil {
+		f.log.Error("what a machine has can't be read; its rollback waits", "tenant", tenant, "endpoint", endpoint, "error", err)
+		return false, false
+	}
+	return detect.Eval(p.Present(), snap.Facts()).Value == detect.True, true
+}
+
+// find looks a patch up in every shard.
+func (f *fleet) find(id patch.ID) (patch.Patch, error) {
+	for _, platform := range f.mirror.Platforms() {
+		if shard, ok := f.mirror.Shard(platform); ok {
+			p, _, err := shard.Patch(id)
+			if err == nil || !fault.Is(err, fault.NotFound) {
+				return p, err
+			}
+		}
+	}
+	return patch.Patch{}, fault.New(fault.NotFound, "server: the catalog has no patch %s", id)
+}
+
 // Approval implements orchestrate.Fleet. When the store can't be asked the
 // answer is "awaiting": nothing is installed on a guess.
 func (f *fleet) Approval(tenant estate.TenantID, endpoint estate.EndpointID, id patch.ID) approval.State {
@@ -68,7 +106,7 @@ func (f *fleet) Approval(tenant estate.TenantID, endpoint estate.EndpointID, id 
 	if d == nil {
 		return approval.Awaiting
 	}
-	state, _ := approval.Decide(d.all[id], id, d.groups[endpoint], f.now())
+	state, _ := approval.Decide(d.all[id], id, endpoint, d.groups[endpoint], f.now())
 	return state
 }
 

@@ -177,7 +177,7 @@ func TestDeploy(t *testing.T) {
 	w.call("DELETE", mainT+"/hosts/e4", nil, 204, nil)
 	w.call("POST", mainT+"/groups", map[string]any{"id": "g", "members": []string{"e2"}}, 201, nil)
 
-	p := w.refused("POST", mainT+"/deployments", map[string]any{"all_approved": true, "all": true}, fault.Conflict)
+	p := w.refused("POST", mainT+"/deployments", map[string]any{"all_approved": true, "all": true}, fault.Nothing)
 	if !strings.Contains(p.Detail, "awaiting approval") || !strings.Contains(p.Hint, "approve") {
 		t.Errorf("nothing approved is told as %q, %q", p.Detail, p.Hint)
 	}
@@ -222,8 +222,8 @@ func TestDeploy(t *testing.T) {
 		{"no machines", map[string]any{"all_approved": true}, fault.Invalid},
 		{"no patches", map[string]any{"all": true}, fault.Invalid},
 		{"two ways", map[string]any{"all": true, "all_approved": true, "patches": []string{string(openssl)}}, fault.Invalid},
-		{"declined by name", map[string]any{"all": true, "patches": []string{string(bashFix)}}, fault.Conflict},
-		{"up to date", map[string]any{"endpoints": []string{"e3"}, "filter": map[string]any{"all_missing": true}}, fault.Conflict},
+		{"declined by name", map[string]any{"all": true, "patches": []string{string(bashFix)}}, fault.Nothing},
+		{"up to date", map[string]any{"endpoints": []string{"e3"}, "filter": map[string]any{"all_missing": true}}, fault.Nothing},
 		{"unknown patch", map[string]any{"all": true, "patches": []string{"no-such"}}, fault.NotFound},
 		{"bad policy", map[string]any{"all": true, "all_approved": true, "policy": map[string]any{"reboot": "always"}}, fault.Invalid},
 		{"bad window", map[string]any{"all": true, "all_approved": true, "schedule": map[string]any{"install": []any{map[string]any{"rule": map[string]any{"kind": "daily"}, "start": "25:00", "duration": "1h"}}}}, fault.Invalid},
@@ -364,7 +364,7 @@ func TestReports(t *testing.T) {
 func TestHeld(t *testing.T) {
 	w := newWorld(t)
 	w.machine("main", "e1", map[string]string{"curl": "7.88.1-10"}, "curl")
-	w.refused("POST", mainT+"/deployments", map[string]any{"filter": map[string]any{"all_missing": true}, "all": true}, fault.Conflict)
+	w.refused("POST", mainT+"/deployments", map[string]any{"filter": map[string]any{"all_missing": true}, "all": true}, fault.Nothing)
 	w.call("POST", mainT+"/deployments", map[string]any{"patches": []string{string(curlFix)}, "all": true}, 201, nil)
 }
 

@@ -28,10 +28,16 @@ func (a *API) decisions(ctx context.Context) (book, error) {
 	return b, err
 }
 
-// state folds the decisions on a patch for a machine with the groups; without
+// state folds the decisions on a patch for machines with the groups; without
 // groups only decisions for the whole tenant count.
 func (b book) state(id patch.ID, groups []estate.GroupID) approval.State {
-	s, _ := approval.Decide(b.by[id], id, groups, b.now)
+	s, _ := approval.Decide(b.by[id], id, "", groups, b.now)
+	return s
+}
+
+// stateOn folds the decisions on a patch for one machine.
+func (b book) stateOn(id patch.ID, e estate.Endpoint) approval.State {
+	s, _ := approval.Decide(b.by[id], id, e.ID, e.Groups, b.now)
 	return s
 }
 
@@ -42,7 +48,7 @@ func (b book) finding(e estate.Endpoint, f catalog.Finding) Finding {
 	if f.CVEs == nil {
 		f.CVEs = []string{}
 	}
-	return Finding{Endpoint: e.ID, Hostname: e.Hostname, Finding: f, Approval: b.state(f.Patch, e.Groups)}
+	return Finding{Endpoint: e.ID, Hostname: e.Hostname, Finding: f, Approval: b.stateOn(f.Patch, e)}
 }
 
 type approvalsIn struct {

@@ -32,7 +32,7 @@ func TestCommandLine(t *testing.T) {
 		{"patches --all --search cve-2026-0002", 0, []string{string(curlFix)}},
 		{"patches " + string(openssl), 0, []string{"exploited", "needed by 1: host-e1", "signed record: sha256"}},
 		{"patches no-such", 3, []string{"no patch of the catalog", "hint:"}},
-		{"deploy --all", 1, []string{"nothing to do", "fettle approve"}},
+		{"deploy --all", 7, []string{"nothing to do", "fettle approve"}},
 		{"deploy --host host-e1 --group nobody", 3, []string{"no group"}},
 		{"groups set web host-e1 host-e2", 0, []string{"group web has 2 machines"}},
 		{"groups", 0, []string{"web"}},

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/deploy"
@@ -60,9 +61,11 @@ func (p Policy) filled() (deploy.Policy, error) {
 }
 
 // NewDeployment asks for a deployment. It names patches by exactly one of
-// patches, filter and all_approved, and machines by targets or by rings.
+// patches, filter and all_approved, and machines by targets or by rings. A
+// rollback names patches one by one and says why.
 type NewDeployment struct {
 	Name        string       `json:"name,omitempty" maxLength:"253"`
+	Operation   string       `json:"operation,omitempty" enum:",install,rollback" doc:"What to do with the patches; default: install"`
 	Patches     []patch.ID   `json:"patches,omitempty" maxItems:"5000"`
 	Filter      *PatchFilter `json:"filter,omitempty"`
 	AllApproved bool         `json:"all_approved,omitempty"`
@@ -72,7 +75,12 @@ type NewDeployment struct {
 	Policy    Policy          `json:"policy,omitzero"`
 	DryRun    bool            `json:"dry_run,omitempty" doc:"Plan on every machine and install nothing"`
 	Emergency bool            `json:"emergency,omitempty" doc:"Do not wait for windows"`
+	Reason    string          `json:"reason,omitempty" maxLength:"4096" doc:"Why; a rollback needs it"`
+	// KeepApproval leaves the decisions on patches that are rolled back alone.
+	KeepApproval bool `json:"keep_approval,omitempty" doc:"Of a rollback: do not decline the patches for these machines"`
 }
+
+func (n NewDeployment) rollback() bool { return n.Operation == string(deploy.Rollback) }
 
 func (n NewDeployment) validate() error {
 	ways := 0
@@ -83,6 +91,9 @@ func (n NewDeployment) validate() error {
 	}
 	if ways != 1 {
 		return fault.New(fault.Invalid, "a deployment needs exactly one of patches, filter and all_approved")
+	}
+	if err := n.validateRollback(); err != nil {
+		return err
 	}
 	if n.Filter != nil {
 		if err := n.Filter.validate(); err != nil {
@@ -115,6 +126,9 @@ func (a *API) deploy(ctx context.Context, in *struct {
 		ID: deploy.ID(newID("d")), Tenant: in.tenant(), Name: n.Name, Created: now, CreatedBy: q.actor.Name,
 		Schedule: n.Schedule.InZone("UTC"), Policy: policy, DryRun: n.DryRun, Emergency: n.Emergency, Status: deploy.Running,
 	}
+	if n.rollback() {
+		d.Operation, d.Cause = deploy.Rollback, strings.TrimSpace(n.Reason)
+	}
 	draft, err := a.draft(ctx, n)
 	if err != nil {
 		return nil, err
@@ -123,10 +137,28 @@ func (a *API) deploy(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
+	note(ctx, string(d.ID), madeText(d, len(tasks)))
+	if err := a.keepOff(ctx, n, d); err != nil {
+		return nil, err
+	}
 	if err := a.Data(q.scope).CreateDeployment(ctx, d, tasks); err != nil {
 		return nil, err
 	}
-	note(ctx, string(d.ID), fmt.Sprintf("%d patches on %d machines%s", len(d.Patches), len(tasks), map[bool]string{true: ", dry run"}[d.DryRun]))
 	a.Deployments.Kick()
 	return &answered[Deployment]{Body: Deployment{Deployment: d, Counts: map[deploy.State]int{deploy.Queued: len(tasks)}}}, nil
+}
+
+// madeText is what the audit log says of a new deployment.
+func madeText(d deploy.Deployment, machines int) string {
+	text := fmt.Sprintf("%d patches on %d machines", len(d.Patches), machines)
+	if d.Operation == deploy.Rollback {
+		text = "rollback of " + nameList(d.Patches) + fmt.Sprintf(" on %d machines", machines)
+	}
+	if d.DryRun {
+		text += ", dry run"
+	}
+	if d.Cause != "" {
+		text += " (" + d.Cause + ")"
+	}
+	return text
 }

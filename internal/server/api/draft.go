@@ -20,11 +20,13 @@ import (
 // draft is a deployment under construction: which machine of which ring takes
 // which patches.
 type draft struct {
-	rings   []deploy.Ring
-	wants   map[estate.EndpointID][]patch.ID
-	found   map[patch.ID]found
-	first   []patch.ID // the order that the caller gave
-	skipped map[string]int
+	operation deploy.Operation
+	rings     []deploy.Ring
+	wants     map[estate.EndpointID][]patch.ID
+	found     map[patch.ID]found
+	restores  map[patch.ID]deploy.PatchRef // what a rollback brings back for a patch
+	first     []patch.ID                   // the order that the caller gave
+	skipped   map[string]int
 }
 
 // Words for why nothing of a machine's findings was taken.
@@ -50,6 +52,14 @@ func (a *API) draft(ctx context.Context, n NewDeployment) (*draft, error) {
 			return nil, err
 		}
 	}
+	choose := func(e estate.Endpoint) (bool, error) { return a.choose(d, n, book, e), nil }
+	if n.rollback() {
+		d.operation = deploy.Rollback
+		choose = func(e estate.Endpoint) (bool, error) { return a.chooseBack(ctx, d, e) }
+		if err := a.reversible(d); err != nil {
+			return nil, err
+		}
+	}
 	taken := map[estate.EndpointID]bool{}
 	for i, r := range rings {
 		machines, err := a.machines(ctx, r.Targets)
@@ -62,7 +72,11 @@ func (a *API) draft(ctx context.Context, n NewDeployment) (*draft, error) {
 				continue
 			}
 			taken[e.ID] = true
-			if a.choose(d, n, book, e) {
+			some, err := choose(e)
+			if err != nil {
+				return nil, err
+			}
+			if some {
 				ring.Endpoints = append(ring.Endpoints, e.ID)
 			}
 		}
@@ -142,7 +156,7 @@ func (a *API) choose(d *draft, n NewDeployment, book book, e estate.Endpoint) bo
 		if !wanted(n, f) {
 			continue
 		}
-		if why := unfit(n, book.state(f.Patch, e.Groups)); why != "" {
+		if why := unfit(n, book.stateOn(f.Patch, e)); why != "" {
 			d.skipped[why]++
 			continue
 		}
@@ -214,12 +228,15 @@ func (d *draft) fill(to *deploy.Deployment) ([]deploy.Task, error) {
 			ids := d.wants[e]
 			slices.SortFunc(ids, func(a, b patch.ID) int { return at[a] - at[b] })
 			t := deploy.Task{
-				ID: deploy.TaskID(newID("t")), Deployment: to.ID, Tenant: to.Tenant, Endpoint: e, Ring: ring, DryRun: to.DryRun,
+				ID: deploy.TaskID(newID("t")), Deployment: to.ID, Tenant: to.Tenant, Endpoint: e, Ring: ring, DryRun: to.DryRun, Operation: to.Operation,
 				State: deploy.Queued, Reason: "the deployment was made", Attempt: 1, Created: to.Created, Since: to.Created,
 			}
 			t.History = []deploy.Step{{State: t.State, At: t.Since, Reason: t.Reason}}
 			for _, id := range ids {
 				t.Patches = append(t.Patches, deploy.PatchRef{ID: id, Digest: d.found[id].digest})
+				if back, ok := d.restores[id]; ok && !slices.Contains(ids, back.ID) { // what is taken back itself does not stay
+					t.Restores = append(t.Restores, deploy.Restoration{For: id, Patch: back})
+				}
 			}
 			tasks = append(tasks, t)
 		}
@@ -228,7 +245,8 @@ func (d *draft) fill(to *deploy.Deployment) ([]deploy.Task, error) {
 }
 
 // order is the order of installation: what the caller gave, else by id, as far
-// as prerequisites allow.
+// as prerequisites allow. A rollback keeps it too: agents go through it from
+// its end.
 func (d *draft) order() ([]patch.ID, error) {
 	ids := slices.Sorted(maps.Keys(d.found))
 	if len(d.first) > 0 {
@@ -246,11 +264,14 @@ func (d *draft) nothing() error {
 	for _, w := range slices.Sorted(maps.Keys(d.skipped)) {
 		why = append(why, fmt.Sprintf("%d %s", d.skipped[w], w))
 	}
+	if d.operation == deploy.Rollback {
+		return d.nothingBack(why)
+	}
 	text := "there is nothing to do: no machine lacks what was asked for"
 	if len(why) > 0 {
 		text = "there is nothing to do: of what machines lack, " + strings.Join(why, ", ")
 	}
-	f := fault.New(fault.Conflict, "%s", text)
+	f := fault.New(fault.Nothing, "%s", text)
 	if d.skipped[skipAwaiting] > 0 {
 		return f.WithHint("'fettle approve --security' approves every missing security patch")
 	}

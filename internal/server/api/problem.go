@@ -43,7 +43,7 @@ func statusOf(code fault.Code) int {
 		return http.StatusUnprocessableEntity
 	case fault.NotFound:
 		return http.StatusNotFound
-	case fault.Conflict:
+	case fault.Conflict, fault.Nothing:
 		return http.StatusConflict
 	case fault.Unauthenticated:
 		return http.StatusUnauthorized

@@ -17,6 +17,7 @@ import (
 	"github.com/fettlehq/fettle/internal/approval"
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/deploy"
+	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
@@ -243,9 +244,18 @@ func (f fleet) Lacks(t estate.TenantID, e estate.EndpointID, id patch.ID) bool {
 	return false
 }
 
+func (f fleet) Has(t estate.TenantID, e estate.EndpointID, id patch.ID) (has, known bool) {
+	_, snap, err := f.w.Snapshot(context.Background(), t, e)
+	if err != nil {
+		return false, false
+	}
+	p, err := f.w.patch(id)
+	return err == nil && detect.Eval(p.Present(), snap.Facts()).Value == detect.True, true
+}
+
 func (f fleet) Approval(t estate.TenantID, e estate.EndpointID, id patch.ID) approval.State {
 	all, _ := f.w.db.In(estate.InTenant(t)).ActiveApprovals(context.Background(), time.Now())
-	s, _ := approval.Decide(all, id, nil, time.Now())
+	s, _ := approval.Decide(all, id, e, nil, time.Now())
 	return s
 }
 func (f fleet) Started(estate.TenantID, time.Time) int { return 0 }

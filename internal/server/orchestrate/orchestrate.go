@@ -33,9 +33,17 @@ type Store interface {
 	SaveProgress(ctx context.Context, d deploy.Deployment, tasks []deploy.Task) error
 }
 
+// Scans answers from the last scan of an endpoint.
+type Scans interface {
+	Lacks(tenant estate.TenantID, endpoint estate.EndpointID, id patch.ID) bool
+	// Has reports whether exactly the patch is there; known is false when the
+	// scan can't be read now.
+	Has(tenant estate.TenantID, endpoint estate.EndpointID, id patch.ID) (has, known bool)
+}
+
 // Fleet answers from the assessment, the approvals and the estate.
 type Fleet interface {
-	Lacks(tenant estate.TenantID, endpoint estate.EndpointID, id patch.ID) bool
+	Scans
 	Approval(tenant estate.TenantID, endpoint estate.EndpointID, id patch.ID) approval.State
 	// Started counts endpoints of the tenant that began to install since.
 	Started(tenant estate.TenantID, since time.Time) int
@@ -150,6 +158,10 @@ func (w world) Approval(e estate.EndpointID, id patch.ID) approval.State {
 }
 
 func (w world) Lacks(e estate.EndpointID, id patch.ID) bool { return w.l.fleet.Lacks(w.tenant, e, id) }
+
+func (w world) Has(e estate.EndpointID, id patch.ID) (has, known bool) {
+	return w.l.fleet.Has(w.tenant, e, id)
+}
 
 func (w world) StagedHere(p []patch.Payload) (bool, string) { return w.l.payloads.Staged(p) }
 
@@ -291,7 +303,7 @@ func (l *Loop) order(d deploy.Deployment, t deploy.Task) (wire.Order, bool) {
 	}
 	p := d.Policy.Filled()
 	o := wire.Order{
-		Task: t.ID, Attempt: t.Attempt, Action: act, Patches: t.Patches, Catalog: l.fleet.CatalogVersion(),
+		Task: t.ID, Attempt: t.Attempt, Action: act, Operation: t.Operation, Patches: t.Patches, Catalog: l.fleet.CatalogVersion(),
 		Conffile: p.Conffile, Timeout: int(p.TaskTimeout.Std().Seconds()), RestartServices: p.RestartServices,
 	}
 	if !l.due(d, t, act) {
@@ -322,6 +334,9 @@ func (l *Loop) due(d deploy.Deployment, t deploy.Task, act wire.Action) bool {
 	}
 	if t.Heard.After(t.Since) || act == wire.ActReboot { // what is installed is seen to its end
 		return true
+	}
+	if t.Operation == deploy.Rollback { // taking back needs no approval of the patch
+		return d.Status == deploy.Running
 	}
 	return d.Status == deploy.Running && !slices.ContainsFunc(t.Patches, func(p deploy.PatchRef) bool {
 		return l.fleet.Approval(t.Tenant, t.Endpoint, p.ID) != approval.Approved

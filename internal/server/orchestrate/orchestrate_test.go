@@ -40,6 +40,7 @@ type world struct {
 	now      time.Time
 	state    approval.State
 	lacks    bool
+	has      bool
 	staged   bool
 	problem  string
 	started  int
@@ -84,6 +85,10 @@ func (w *world) clock() time.Time {
 }
 
 func (w *world) Lacks(estate.TenantID, estate.EndpointID, patch.ID) bool { return w.lacks }
+
+func (w *world) Has(estate.TenantID, estate.EndpointID, patch.ID) (has, known bool) {
+	return w.has, true
+}
 
 func (w *world) Approval(estate.TenantID, estate.EndpointID, patch.ID) approval.State { return w.state }
 

@@ -103,7 +103,7 @@ func missingTable() table {
 					return err
 				}
 				for _, f := range findings {
-					state, _ := approval.Decide(by[f.Patch], f.Patch, e.Groups, r.at)
+					state, _ := approval.Decide(by[f.Patch], f.Patch, e.ID, e.Groups, r.at)
 					if err := row([]any{
 						e.Hostname, f.Package, f.Arch, f.Installed, f.Available, f.Security, string(f.Severity), f.Exploited,
 						f.CVEs, f.Advisories, string(f.State), string(state), f.Reason, string(f.Patch), string(e.ID),
@@ -131,6 +131,7 @@ func approvalTable() table {
 			{"review", "Review", normal},
 			{"withdrawn", "Withdrawn", normal},
 			{"active", "Counts now", normal},
+			{"endpoint", "Machine id", normal},
 		},
 		rows: func(r *request, row func([]any) error) error {
 			for after := ""; ; {
@@ -142,7 +143,7 @@ func approvalTable() table {
 					if !r.covers(a.At) {
 						continue
 					}
-					if err := row([]any{a.At, string(a.Decision), string(a.Patch), string(a.Group), a.By, a.Reason, a.Expires, a.Review, a.Withdrawn, a.Active(r.at)}); err != nil {
+					if err := row([]any{a.At, string(a.Decision), string(a.Patch), string(a.Group), a.By, a.Reason, a.Expires, a.Review, a.Withdrawn, a.Active(r.at), string(a.Endpoint)}); err != nil {
 						return err
 					}
 				}
@@ -175,6 +176,7 @@ func taskTable() table {
 			{"name", "Name", normal},
 			{"endpoint", "Machine id", hidden},
 			{"task", "Task id", hidden},
+			{"operation", "Operation", normal},
 		},
 		rows: taskRows,
 	}
@@ -239,13 +241,14 @@ func (r *request) taskRow(t deploy.Task, id patch.ID, host, deployment string) [
 	}
 	return []any{
 		host, string(id), string(t.State), result, reason, t.Attempt, t.Created, started, ended, changed,
-		t.Result != nil && t.Result.RebootDue, t.DryRun, string(t.Deployment), deployment, string(t.Endpoint), string(t.ID),
+		t.Result != nil && t.Result.RebootDue, t.DryRun, string(t.Deployment), deployment, string(t.Endpoint), string(t.ID), operation(t),
 	}
 }
 
 // The results of one patch on one machine.
 const (
-	resultInstalled = "installed" // a fresh scan proved it
+	resultInstalled = "installed"   // a fresh scan proved it
+	resultBack      = "rolled back" // likewise
 	resultFailed    = "failed"
 	resultChanged   = "changed, not proven" // the task failed at another patch
 	resultLeftOut   = "left out"
@@ -274,6 +277,9 @@ func (r *request) outcome(t deploy.Task, id patch.ID) (result, reason string, ch
 	}
 	switch t.State {
 	case deploy.Verified:
+		if t.Operation == deploy.Rollback {
+			return resultBack, t.Reason, changed
+		}
 		return resultInstalled, t.Reason, changed
 	case deploy.Failed:
 		for _, f := range failures(t) {
@@ -295,6 +301,14 @@ func (r *request) outcome(t deploy.Task, id patch.ID) (result, reason string, ch
 		return resultExpired, t.Reason, changed
 	}
 	return resultPending, t.Reason, changed
+}
+
+// operation names what a task does with its patches.
+func operation(t deploy.Task) string {
+	if t.Operation == deploy.Rollback {
+		return string(deploy.Rollback)
+	}
+	return "install"
 }
 
 func failures(t deploy.Task) []deploy.ItemError {

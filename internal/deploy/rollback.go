@@ -1,0 +1,54 @@
+package deploy
+
+import (
+	"slices"
+
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/patch"
+)
+
+// Restoration names what a rollback brings back in place of a patch, as the
+// patch's signed manifest says.
+type Restoration struct {
+	For   patch.ID `json:"for"`   // the patch that is taken back
+	Patch PatchRef `json:"patch"` // the one before it
+}
+
+// Reversible refuses (Unsupported) a patch that no rollback can take back: its
+// package manager has no way back, or its signed manifest says none.
+func Reversible(p patch.Patch) error {
+	switch {
+	case p.Install.Kind == "apt":
+		return fault.New(fault.Unsupported, "%s can't be rolled back: apt packages have no safe way back to an older version", p.ID).
+			WithHint("restore the machine from its backup or snapshot; 'fettle decline' keeps the patch off the others")
+	case len(p.Install.UninstallArgv) == 0:
+		return fault.New(fault.Unsupported, "%s can't be rolled back: its signed manifest says no way to uninstall it", p.ID).
+			WithHint("restore the machine from its backup or snapshot; 'fettle decline' keeps the patch off the others")
+	}
+	return nil
+}
+
+// choose keeps those patches of a rollback that the endpoint has. Whoever may
+// deploy may take back: there is nothing to approve.
+func (a *advance) choose(t *Task) {
+	var keep []PatchRef
+	for _, p := range t.Patches {
+		has, known := a.world.Has(t.Endpoint, p.ID)
+		if !known {
+			a.reason(t, "waiting: what the endpoint has can't be told at the moment")
+			return
+		}
+		if has {
+			keep = append(keep, p)
+		}
+	}
+	if len(keep) == 0 {
+		a.move(t, NotApplicable, "the endpoint has none of the patches any more")
+		return
+	}
+	t.Patches = keep
+	t.Restores = slices.DeleteFunc(slices.Clone(t.Restores), func(r Restoration) bool {
+		return !slices.ContainsFunc(keep, func(p PatchRef) bool { return p.ID == r.For })
+	})
+	a.move(t, Scheduled, "to be rolled back")
+}

@@ -1,0 +1,162 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/fettlehq/fettle/internal/approval"
+	"github.com/fettlehq/fettle/internal/deploy"
+	"github.com/fettlehq/fettle/internal/detect"
+	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/patch"
+)
+
+// Words for why a machine has no part in a rollback.
+const (
+	skipAbsent = "not there in this version"
+	skipUnsure = "of which the inventory does not tell whether they are there"
+)
+
+// validateRollback refuses a rollback without a reason, or of patches that
+// nobody named.
+func (n NewDeployment) validateRollback() error {
+	switch {
+	case n.KeepApproval && !n.rollback():
+		return fault.New(fault.Invalid, "keep_approval belongs to a rollback")
+	case !n.rollback():
+		return nil
+	case len(n.Patches) == 0:
+		return fault.New(fault.Invalid, "a rollback names its patches").WithHint("'fettle deployments ID' names what was installed")
+	case strings.TrimSpace(n.Reason) == "" && !n.DryRun:
+		return fault.New(fault.Invalid, "a rollback needs a reason").WithHint("say why with --reason; auditors and the next administrator will ask")
+	}
+	return nil
+}
+
+// reversible refuses what can't be taken back, before any machine is asked,
+// and looks up what comes in its place.
+func (a *API) reversible(d *draft) error {
+	d.restores = map[patch.ID]deploy.PatchRef{}
+	for _, id := range d.first {
+		f, _, err := a.find(id)
+		if err == nil {
+			err = deploy.Reversible(f.patch)
+		}
+		if err != nil {
+			return err
+		}
+		before := f.patch.Install.Restores
+		if before == "" {
+			continue
+		}
+		old, _, err := a.find(before)
+		if err != nil {
+			return fault.Wrap(err, fault.Unsupported, "%s can't be rolled back: the catalog has no %s any more, which came before it", id, before).
+				WithHint("the publisher keeps a version as long as a newer one restores it; 'fettle sync' takes in its newest catalog")
+		}
+		d.restores[id] = deploy.PatchRef{ID: before, Digest: old.digest}
+	}
+	return nil
+}
+
+// chooseBack picks the patches that a machine has and reports whether there
+// are any.
+func (a *API) chooseBack(ctx context.Context, d *draft, e estate.Endpoint) (bool, error) {
+	snap, _, err := a.snapshot(ctx, e.ID)
+	if fault.Is(err, fault.NotFound) {
+		d.skipped[skipUnseen]++
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, id := range d.first {
+		if slices.Contains(d.wants[e.ID], id) {
+			continue
+		}
+		switch a.present(d, id, &snap) {
+		case detect.True:
+			d.wants[e.ID] = append(d.wants[e.ID], id)
+		case detect.Undetermined:
+			d.skipped[skipUnsure]++
+		case detect.False:
+			d.skipped[skipAbsent]++
+		}
+	}
+	return len(d.wants[e.ID]) > 0, nil
+}
+
+// present tells whether a machine has the very patch.
+func (a *API) present(d *draft, id patch.ID, snap *inventory.Snapshot) detect.Value {
+	if !a.know(d, id) {
+		return detect.False
+	}
+	return detect.Eval(d.found[id].patch.Present(), snap.Facts()).Value
+}
+
+func (d *draft) nothingBack(why []string) error {
+	text := "there is nothing to roll back"
+	if len(why) > 0 {
+		text += ": " + strings.Join(why, ", ")
+	}
+	return fault.New(fault.Nothing, "%s", text).WithHint("a machine must have the very version; 'fettle hosts packages HOST' shows what it has")
+}
+
+// keepOff keeps the patches of a rollback from coming back at once: it
+// declines them for just the machines that the rollback was asked for. It is
+// part of the rollback and takes no right of its own.
+func (a *API) keepOff(ctx context.Context, n NewDeployment, d deploy.Deployment) error {
+	if !n.rollback() || n.DryRun || n.KeepApproval {
+		return nil
+	}
+	targets := []Targets{n.Targets}
+	for _, r := range n.Rings {
+		targets = append(targets, r.Targets)
+	}
+	data := a.Data(of(ctx).scope)
+	for _, one := range declines(targets) {
+		for _, id := range d.Patches {
+			one.Tenant, one.Patch, one.Decision, one.At, one.By = d.Tenant, id, approval.Decline, d.Created, d.CreatedBy
+			one.Reason = "rolled back by " + d.CreatedBy + ": " + d.Cause
+			if _, err := data.PutApproval(ctx, one); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// declines says for whom: the whole tenant, or each group and machine named.
+func declines(targets []Targets) []approval.Approval {
+	var out []approval.Approval
+	for _, t := range targets {
+		if t.All {
+			return []approval.Approval{{}}
+		}
+		for _, g := range t.Groups {
+			out = append(out, approval.Approval{Group: g})
+		}
+		for _, e := range t.Endpoints {
+			out = append(out, approval.Approval{Endpoint: e})
+		}
+	}
+	return out
+}
+
+// nameList lists patches for the audit log, the first few of many.
+func nameList(ids []patch.ID) string {
+	const most = 20
+	var names []string
+	for _, id := range ids[:min(len(ids), most)] {
+		names = append(names, string(id))
+	}
+	text := strings.Join(names, " ")
+	if len(ids) > most {
+		text += fmt.Sprintf(" and %d more", len(ids)-most)
+	}
+	return text
+}
