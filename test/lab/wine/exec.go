@@ -30,32 +30,54 @@ func (h *Host) ExecIn(ctx context.Context, dir string, env []string, argv ...str
 		return lab.Result{Code: -1}, err
 	}
 	status := fmt.Sprintf(`C:\windows\temp\labrun-%d`, tickets.Add(1))
-	cmd, err := h.command(ctx, at, env, append([]string{`C:\windows\system32\labrun.exe`, status}, argv...)...)
+	var res lab.Result
+	for range 3 {
+		var text string
+		if text, res, err = h.labrun(ctx, at, env, status, argv); err != nil {
+			return res, err
+		}
+		// Wine says ERROR_INTERNAL_ERROR when a process dies before it has begun,
+		// which happens while a busy machine boots: the program has not run.
+		if text == "start 1359" {
+			continue
+		}
+		code, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return res, fmt.Errorf("wine: %s: %s: no exit code but %q: %s", h.Name, strings.Join(argv, " "), text, tail(res.Stderr, 1000))
+		}
+		res.Code = int(code)
+		return res, nil
+	}
+	return res, fmt.Errorf("wine: %s: %s: cannot be started", h.Name, strings.Join(argv, " "))
+}
+
+// labrun runs a program once and returns what labrun.c left in the status file.
+func (h *Host) labrun(ctx context.Context, dir string, env []string, status string, argv []string) (string, lab.Result, error) {
+	res := lab.Result{Code: -1}
+	cmd, err := h.command(ctx, dir, env, append([]string{`C:\windows\system32\labrun.exe`, status}, argv...)...)
 	if err != nil {
-		return lab.Result{Code: -1}, err
+		return "", res, err
 	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err = cmd.Run()
-	res := lab.Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: -1}
+	res.Stdout, res.Stderr = stdout.String(), stderr.String()
 	// A program that leaves others behind keeps the pipes open: its exit code
 	// is there all the same.
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) || ctx.Err() != nil {
-		return res, fmt.Errorf("wine: %s: %s: %w", h.Name, strings.Join(argv, " "), errors.Join(err, context.Cause(ctx)))
+		return "", res, fmt.Errorf("wine: %s: %s: %w", h.Name, strings.Join(argv, " "), errors.Join(err, context.Cause(ctx)))
 	}
 	file, err := h.unixPath(status)
 	if err != nil {
-		return res, err
+		return "", res, err
 	}
 	text, err := os.ReadFile(file)
-	_ = os.Remove(file) // the drive goes with the fleet
-	code, perr := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
-	if err := errors.Join(err, perr); err != nil {
-		return res, fmt.Errorf("wine: %s: %s: no exit code: %w: %s", h.Name, strings.Join(argv, " "), err, tail(res.Stderr, 1000))
+	if err != nil {
+		return "", res, fmt.Errorf("wine: %s: %s: %w: %s", h.Name, strings.Join(argv, " "), err, tail(res.Stderr, 1000))
 	}
-	res.Code = int(code)
-	return res, nil
+	_ = os.Remove(file) // the drive goes with the fleet
+	return string(text), res, nil
 }
 
 // tickets number the status files of this process.
