@@ -24,9 +24,25 @@ func (b *bench) verdicts(ctx context.Context, root string) []deploy.PatchVerdict
 		out = append(out, verdict(p, facts, &b.snap))
 	}
 	for _, p := range b.restored {
-		out = append(out, verdict(p, facts, &b.snap))
+		out = append(out, putBack(p, facts, &b.snap))
 	}
 	return out
+}
+
+// putBack says whether the patch before one that was taken back is there
+// again. Unlike verdict it wants to see it: a product that is gone altogether
+// was not put back.
+func putBack(p patch.Patch, facts detect.Facts, snap *inventory.Snapshot) deploy.PatchVerdict {
+	_, installed := p.Rules()
+	v := detect.Eval(detect.Rule{All: []detect.Rule{installed, p.There()}}, facts)
+	d := deploy.PatchVerdict{Patch: p.ID, Installed: v.Value == detect.True, Reason: v.Reason()}
+	if reason := undone(p, snap); reason != "" {
+		d.Installed, d.Reason = false, reason
+	}
+	if d.Reason == "" {
+		d.Reason = "installed: " + string(v.Value)
+	}
+	return d
 }
 
 // verdict says whether a patch is installed. What is on the machine no more

@@ -18,3 +18,17 @@ func (p Patch) Present() detect.Rule {
 	}
 	return detect.Rule{All: []detect.Rule{installed, {Any: exact}}}
 }
+
+// There returns the rule that shows some version of what the patch brings: any
+// of its packages. A patch without packages has no such test; it always holds.
+func (p Patch) There() detect.Rule {
+	if len(p.Items) == 0 {
+		always := true
+		return detect.Rule{Always: &always}
+	}
+	var some []detect.Rule
+	for _, it := range p.Items {
+		some = append(some, detect.Rule{Package: &detect.Package{Kind: it.Kind, Name: it.Name, Arch: p.effectiveArch(it.Arch)}})
+	}
+	return detect.Rule{Any: some}
+}
