@@ -11,6 +11,6 @@ func Space(dir string) (free, total int64, err error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, 0, err
 	}
-	block := int64(st.Bsize)                                      //nolint:unconvert // its width differs by system
+	block := int64(st.Bsize)                                       //nolint:unconvert // its width differs by system
 	return int64(st.Bavail) * block, int64(st.Blocks) * block, nil //nolint:gosec,unconvert // no disk has 2^63 bytes
 }

@@ -40,6 +40,12 @@ type Config struct {
 	// CheckIn is how often agents check in while they hold a wake channel; 0
 	// means 8 hours.
 	CheckIn time.Duration `koanf:"check_in"`
+	// KeepFree is how many MiB payloads leave free on the disk of the data
+	// folder; 0 means 1,024, or a twentieth of a smaller disk.
+	KeepFree int64 `koanf:"keep_free_mib"`
+	// KeepPayloads is how long payloads that nobody needs are kept; 0 means
+	// 30 days, less than 0 for ever.
+	KeepPayloads time.Duration `koanf:"keep_payloads"`
 
 	// Console serves everything outside the API.
 	Console http.Handler `koanf:"-"`
@@ -75,6 +81,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SyncEvery <= 0 {
 		c.SyncEvery = time.Hour
+	}
+	if c.KeepPayloads == 0 {
+		c.KeepPayloads = keepPayloads
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

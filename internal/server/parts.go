@@ -47,8 +47,9 @@ func (x index) Totals(t estate.TenantID) api.Totals {
 
 // shelf is the mirror as the API sees it.
 type shelf struct {
-	m   *mirror.Mirror
-	now func() time.Time
+	m    *mirror.Mirror
+	now  func() time.Time
+	sync func(context.Context) error
 }
 
 // Shards implements api.Catalog.
@@ -79,10 +80,7 @@ func (s shelf) Status() api.CatalogStatus {
 }
 
 // Sync implements api.Catalog.
-func (s shelf) Sync(ctx context.Context) error {
-	_, err := s.m.Sync(ctx, s.now())
-	return err
-}
+func (s shelf) Sync(ctx context.Context) error { return s.sync(ctx) }
 
 // work is the orchestration loop as the API sees it: whoever decides or
 // changes something makes it look again with fresh approvals.

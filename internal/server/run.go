@@ -179,7 +179,7 @@ func (s *Server) Findings(id estate.EndpointID) ([]catalog.Finding, error) {
 }
 
 // Status says where the catalog stands.
-func (s *Server) Status() api.CatalogStatus { return shelf{s.mirror, s.cfg.Now}.Status() }
+func (s *Server) Status() api.CatalogStatus { return shelf{s.mirror, s.cfg.Now, s.Sync}.Status() }
 
 // ConsoleURL is where people open the console.
 func (s *Server) ConsoleURL() string {

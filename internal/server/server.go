@@ -38,6 +38,7 @@ const (
 	wakeSpread   = 2 * time.Minute // over which machines hear of a new catalog
 	jobWorkers   = 4
 	pruneEvery   = 6 * time.Hour
+	stagePause   = 5 * time.Minute // the longest between two attempts to bring payloads in
 	keepSections = 24 * time.Hour // sections that no machine has any more
 )
 
@@ -50,23 +51,24 @@ const (
 
 // Server is one site's server. Make it with New, start it with Run.
 type Server struct {
-	cfg      Config
-	db       *store.DB
-	ca       *pki.CA
-	blobs    *blobfs.Store
-	mirror   *mirror.Mirror
-	index    *assess.Index
-	fleet    *fleet
-	loop     *orchestrate.Loop
-	gateway  *gateway.Gateway
-	jobs     *job.Runner
-	audit    *audit.Log
-	auth     *auth.Service
-	admin    http.Handler
-	payloads payloads
-	root     string // fingerprint of the repository's root keys
-	setup    string // the first administrator's link token, "" when there is one
-	started  time.Time
+	cfg       Config
+	db        *store.DB
+	ca        *pki.CA
+	blobs     *blobfs.Store
+	mirror    *mirror.Mirror
+	index     *assess.Index
+	fleet     *fleet
+	loop      *orchestrate.Loop
+	gateway   *gateway.Gateway
+	jobs      *job.Runner
+	audit     *audit.Log
+	auth      *auth.Service
+	admin     http.Handler
+	payloads  payloads
+	collected collection
+	root      string // fingerprint of the repository's root keys
+	setup     string // the first administrator's link token, "" when there is one
+	started   time.Time
 
 	certs certificates
 	ports listeners
@@ -139,8 +141,9 @@ func (s *Server) openMirror(context.Context) error {
 	if s.blobs, err = blobfs.Open(s.cfg.path("blobs")); err != nil {
 		return err
 	}
+	s.blobs.KeepFree(s.cfg.KeepFree << 20)
 	s.mirror, err = mirror.New(mirror.Config{
-		Dir: s.cfg.path("mirror"), Source: s.cfg.Repository, Root: root, Blobs: s.blobs, Changed: s.catalogChanged, Log: s.cfg.Log,
+		Dir: s.cfg.path("mirror"), Source: s.cfg.Repository, Root: root, Blobs: s.blobs, Changed: s.catalogChanged, Log: s.cfg.Log, Now: s.cfg.Now,
 	})
 	return err
 }
@@ -168,8 +171,11 @@ func (s *Server) openWork(context.Context) error {
 	s.jobs.Register(jobSync, func(ctx context.Context, _ json.RawMessage) error { return s.Sync(ctx) })
 	s.jobs.Every(s.cfg.SyncEvery, jobSync)
 	s.jobs.Register(jobStage, s.runStage)
+	s.jobs.Impatient(jobStage, stagePause)
 	s.jobs.Register(jobPrune, s.prune)
 	s.jobs.Every(pruneEvery, jobPrune)
+	s.jobs.Register(jobCollect, s.collect)
+	s.jobs.Every(collectEvery, jobCollect)
 	return nil
 }
 
@@ -205,7 +211,7 @@ func (s *Server) runStage(ctx context.Context, args json.RawMessage) error {
 		return err // no kick: the loop would ask for the same again at once, without end
 	}
 	s.loop.Kick()
-	return nil
+	return s.jobs.Hurry(ctx, jobStage) // what kept others waiting may have passed too
 }
 
 func (s *Server) openGateway(ctx context.Context) (err error) {
@@ -248,10 +254,13 @@ func (s *Server) assess(ctx context.Context, t estate.TenantID, id estate.Endpoi
 	return s.index.Report(ctx, t, id, p)
 }
 
-// Sync brings the catalog up to date now.
+// Sync brings the catalog up to date now. When that works, so does the way to
+// the repository: payloads that wait for their next attempt need not wait.
 func (s *Server) Sync(ctx context.Context) error {
-	_, err := s.mirror.Sync(ctx, s.cfg.Now())
-	return err
+	if _, err := s.mirror.Sync(ctx, s.cfg.Now()); err != nil {
+		return err
+	}
+	return s.jobs.Hurry(ctx, jobStage)
 }
 
 // Close releases what New has opened. Run must have ended.

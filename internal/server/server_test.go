@@ -62,6 +62,14 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// svcPayload is the file of the catalog's one patch.
+const svcPayload = "svc 2"
+
+func payload(text string) patch.Payload {
+	sum := sha256.Sum256([]byte(text))
+	return patch.Payload{SHA256: hex.EncodeToString(sum[:]), Size: int64(len(text)), Name: text}
+}
+
 // publish signs a catalog of one patch.
 func (p *place) publish(version int64) {
 	p.t.Helper()
@@ -70,7 +78,7 @@ func (p *place) publish(version int64) {
 		Header: catalog.Header{Format: catalog.Format, Platform: platform, Version: version, Created: time.Now().UTC(), Notes: []string{"no tracker"}},
 		Patches: []patch.Patch{{
 			ID: "debian-12:amd64:svc:2", Platform: platform, Product: "svc", Version: "2", Severity: patch.Low,
-			Items: []patch.Item{{Kind: "dpkg", Name: "svc", Arch: "amd64", Version: "2"}},
+			Items: []patch.Item{{Kind: "dpkg", Name: "svc", Arch: "amd64", Version: "2", Payload: payload(svcPayload)}},
 		}},
 	})
 	if err != nil {

@@ -123,6 +123,24 @@ type CatalogStatus struct {
 	Error string `json:"error,omitempty"`
 }
 
+// PayloadStatus says what the server holds of vendors' files and how its disk
+// stands; sizes are in bytes.
+type PayloadStatus struct {
+	// Counted is when the payloads were last counted.
+	Counted  time.Time `json:"counted,omitzero" doc:"When the payloads were last counted"`
+	Payloads int       `json:"payloads"`
+	Bytes    int64     `json:"bytes"`
+	Idle     int       `json:"idle" doc:"Payloads that nobody needs now; they are removed once they were idle for the whole time"`
+	// IdleBytes is what removing the idle ones will free.
+	IdleBytes int64 `json:"idle_bytes"`
+	KeepIdle  int64 `json:"keep_idle_seconds" doc:"How long idle payloads are kept; below 0 for ever"`
+	Free      int64 `json:"free_bytes" doc:"What may still be written on the disk"`
+	Reserve   int64 `json:"reserve_bytes" doc:"What payloads leave free of it"`
+	Coming    int64 `json:"coming_bytes" doc:"What payloads that are being received still need"`
+	// Error says that the disk has no room for more payloads.
+	Error string `json:"error,omitempty"`
+}
+
 // Catalog is the verified catalog.
 type Catalog interface {
 	Shards() []*catalog.Shard
@@ -218,6 +236,8 @@ type Config struct {
 	// EnrolCommand gives the command line that enrols a machine with the
 	// token's secret.
 	EnrolCommand func(secret string) string
+	// Payloads tells of the vendors' files that are here; nil: nothing.
+	Payloads func() PayloadStatus
 	// Console serves everything outside the API; nil answers NotFound.
 	Console http.Handler
 	// Ready reports whether the server can do its work; nil: always.

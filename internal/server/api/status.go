@@ -13,6 +13,8 @@ type Status struct {
 	Uptime  int64          `json:"uptime_seconds"`
 	Catalog CatalogNow     `json:"catalog"`
 	Counts  map[string]int `json:"counts" doc:"endpoints, online, missing_security, missing, patches, exploited"`
+	// Payloads is told to who may see the whole server.
+	Payloads *PayloadStatus `json:"payloads,omitempty"`
 }
 
 // CatalogNow is the catalog with its age and contents.
@@ -46,6 +48,10 @@ func (a *API) status(ctx context.Context, _ *struct{}) (*answered[Status], error
 	for _, s := range a.Catalog.Shards() {
 		h, c := s.Header(), s.Counts()
 		out.Catalog.Platforms = append(out.Catalog.Platforms, Platform{h.Platform, c.Patches, c.Advisories, c.Vulnerabilities})
+	}
+	if q := of(ctx); a.Payloads != nil && q.scope.Tenant == "" {
+		held := a.Payloads()
+		out.Payloads = &held
 	}
 	counts, err := a.counts(ctx)
 	out.Counts = counts

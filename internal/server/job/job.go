@@ -27,6 +27,7 @@ type Queue interface {
 	NextJob(ctx context.Context, kinds []string) (at time.Time, ok bool, err error)
 	ReleaseJobs(ctx context.Context) (int64, error)
 	PruneJobs(ctx context.Context, before time.Time) (int64, error)
+	HurryJobs(ctx context.Context, kind string, now time.Time) (int64, error)
 }
 
 // Bench is the part of the store that a worker takes jobs from.
@@ -73,13 +74,14 @@ type Runner struct {
 	mu       sync.RWMutex
 	handlers map[string]Handler
 	every    map[string]time.Duration
+	longest  map[string]time.Duration
 }
 
 // New returns a runner that works on up to the given number of jobs at a time.
 func New(s Store, workers int, log *slog.Logger) *Runner {
 	return &Runner{
 		store: s, log: log, workers: max(workers, 1), name: rand.Text(), kick: make(chan struct{}, 1),
-		handlers: map[string]Handler{}, every: map[string]time.Duration{},
+		handlers: map[string]Handler{}, every: map[string]time.Duration{}, longest: map[string]time.Duration{},
 	}
 }
 
@@ -97,6 +99,27 @@ func (r *Runner) Every(interval time.Duration, kind string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.every[kind] = interval
+}
+
+// Impatient bounds the pause between two attempts of a kind whose failures pass
+// by themselves, such as a network that is away. It is called before Run.
+func (r *Runner) Impatient(kind string, longest time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.longest[kind] = longest
+}
+
+// Hurry ends the pauses of a kind: what kept its jobs from their work has
+// passed.
+func (r *Runner) Hurry(ctx context.Context, kind string) error {
+	n, err := r.store.HurryJobs(ctx, kind, time.Now())
+	if err != nil {
+		return fault.Wrap(err, fault.CodeOf(err), "job: hurry %s", kind)
+	}
+	if n > 0 {
+		r.nudge()
+	}
+	return nil
 }
 
 // Enqueue adds a job that is due at the given time (zero: now) and reports
@@ -253,7 +276,7 @@ func (r *Runner) finish(ctx context.Context, c claimed, err error, interval time
 	if err != nil {
 		problem = err.Error()
 		if !hopeless(err) && c.attempt < attempts && interval == 0 {
-			pause := pauseAfter(c.attempt)
+			pause := r.pauseAfter(c.kind, c.attempt)
 			r.log.Warn("a job failed and will be tried again", "kind", c.kind, "job", c.id, "attempt", c.attempt, "pause", pause, "error", err)
 			return r.store.RetryJob(ctx, c.id, r.name, problem, now.Add(pause))
 		}
@@ -273,12 +296,19 @@ func hopeless(err error) bool {
 	return fault.Is(err, fault.Invalid) || fault.Is(err, fault.Unsupported)
 }
 
-// pauseAfter doubles from a second to two hours, spread by a fifth so that
-// jobs that failed together do not come back together.
-func pauseAfter(attempt int) time.Duration {
-	pause := maxPause
+// pauseAfter doubles from a second to two hours, or to what Impatient says,
+// spread by a fifth so that jobs that failed together do not come back
+// together.
+func (r *Runner) pauseAfter(kind string, attempt int) time.Duration {
+	r.mu.RLock()
+	longest, bounded := r.longest[kind]
+	r.mu.RUnlock()
+	if !bounded {
+		longest = maxPause
+	}
+	pause := longest
 	if attempt < 14 {
-		pause = min(firstGap<<(attempt-1), maxPause)
+		pause = min(firstGap<<(attempt-1), longest)
 	}
 	return pause + time.Duration(mrand.Int64N(int64(pause)/5+1))
 }

@@ -252,3 +252,47 @@ func TestKilledInMidJob(t *testing.T) {
 		t.Fatal("the killed job was not run again")
 	}
 }
+
+// A kind whose failures pass by themselves waits no longer than it is told, and
+// not at all once somebody knows that they have passed.
+func TestImpatient(t *testing.T) {
+	play(t, func(t *testing.T, db *store.DB) {
+		r := job.New(db, 1, quiet)
+		var tries []time.Time
+		away := true
+		done := make(chan struct{})
+		r.Register("stage", func(context.Context, json.RawMessage) error {
+			tries = append(tries, time.Now())
+			if away {
+				return fault.New(fault.Unavailable, "the network is away")
+			}
+			close(done)
+			return nil
+		})
+		r.Impatient("stage", 5*time.Minute)
+		stop := run(r)
+		defer stop()
+		if _, err := r.Enqueue(t.Context(), "stage", "list", nil, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(45 * time.Minute)
+		synctest.Wait()
+		for i := 1; i < len(tries); i++ {
+			if gap := tries[i].Sub(tries[i-1]); gap > 6*time.Minute {
+				t.Errorf("attempt %d came after %v", i+1, gap)
+			}
+		}
+		if len(tries) < 13 {
+			t.Fatalf("%d attempts", len(tries))
+		}
+		away = false
+		at := time.Now()
+		if err := r.Hurry(t.Context(), "stage"); err != nil {
+			t.Fatal(err)
+		}
+		<-done
+		if wait := time.Since(at); wait > time.Second {
+			t.Errorf("it came back after %v", wait)
+		}
+	})
+}

@@ -92,3 +92,9 @@ func (db *DB) ReleaseJobs(ctx context.Context) (int64, error) {
 func (db *DB) PruneJobs(ctx context.Context, before time.Time) (int64, error) {
 	return db.exec(ctx, "prune jobs", "delete from jobs where ended > 0 and ended < $1", millis(before))
 }
+
+// HurryJobs makes the queued jobs of a kind due at once and returns how many
+// were not.
+func (db *DB) HurryJobs(ctx context.Context, kind string, now time.Time) (int64, error) {
+	return db.exec(ctx, "hurry jobs", "update jobs set due = $1 where kind = $2 and state = 'queued' and due > $1", millis(now), kind)
+}

@@ -167,6 +167,25 @@ func (s Scoped) openTasks(ctx context.Context, id estate.EndpointID) ([]deploy.T
 	return all, nil
 }
 
+// PlannedPayloads calls each with the plan of every task that has not ended.
+func (s Scoped) PlannedPayloads(ctx context.Context, each func(*deploy.Plan)) error {
+	q := s.from("select doc from tasks", siteEndpoint).add(" and ended = 0")
+	return s.db.wrap(q.each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+		var doc string
+		if err := r.Scan(&doc); err != nil {
+			return err
+		}
+		var t deploy.Task
+		if err := decode(doc, &t); err != nil {
+			return err
+		}
+		if t.Plan != nil {
+			each(t.Plan)
+		}
+		return nil
+	}), "list planned payloads")
+}
+
 func (s Scoped) wholeTasks(ctx context.Context, q *query) ([]deploy.Task, error) {
 	var all []deploy.Task
 	if err := q.each(ctx, s.db.e.Read, scanDoc(&all)); err != nil {

@@ -439,6 +439,16 @@ func testJobs(t *testing.T, db *store.DB) {
 	if n != 1 {
 		t.Errorf("%d jobs pruned", n)
 	}
+	_, err = db.EnqueueJob(ctx, "test.b", "waits", nil, late.Add(time.Hour), late)
+	must(t, err)
+	for _, want := range []int64{1, 0} {
+		if n, err := db.HurryJobs(ctx, "test.b", late); err != nil || n != want {
+			t.Errorf("%d jobs are hurried: %v", n, err)
+		}
+	}
+	if at, ok, err := db.NextJob(ctx, []string{"test.b"}); err != nil || !ok || !at.Equal(late) {
+		t.Errorf("the hurried one is due at %v, %v", at, err)
+	}
 }
 
 // Many workers, many jobs: each job is worked on once.
