@@ -11,6 +11,9 @@ import (
 // group is the command and all that it starts: a process group of its own.
 type group struct{ cmd *exec.Cmd }
 
+// setLine is for Windows: here a program gets its arguments one by one.
+func setLine(*exec.Cmd, string) {}
+
 func newGroup(c *exec.Cmd) *group {
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return &group{c}

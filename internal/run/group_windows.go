@@ -2,6 +2,7 @@ package run
 
 import (
 	"os/exec"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -12,6 +13,13 @@ import (
 type group struct {
 	cmd *exec.Cmd
 	job windows.Handle
+}
+
+// setLine gives the program a command line as it is.
+func setLine(c *exec.Cmd, line string) {
+	if line != "" {
+		c.SysProcAttr = &syscall.SysProcAttr{CmdLine: line}
+	}
 }
 
 func newGroup(c *exec.Cmd) *group { return &group{cmd: c} }

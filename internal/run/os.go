@@ -46,6 +46,7 @@ func (OS) Run(ctx context.Context, cmd Cmd) (Result, error) {
 	c.Dir, c.Env, c.Stdin = cmd.Dir, environment(cmd), cmd.Stdin
 	c.Stdout, c.Stderr = out, errOut
 	c.WaitDelay = grace
+	setLine(c, cmd.Line)
 	g := newGroup(c)
 	defer g.release()
 	c.Cancel = func() error { return g.interrupt() }

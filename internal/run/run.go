@@ -52,6 +52,9 @@ type Runner interface {
 type Cmd struct {
 	// Argv is the program, as a path or a name to be found in PATH, and its arguments.
 	Argv []string
+	// Line, when set, is on Windows the exact text of the command line that the program gets instead of one made from Argv:
+	// some programs, msiexec among them, read theirs in a way of their own. Elsewhere it is not looked at.
+	Line string
 	// Dir is the working directory; empty means this process's.
 	Dir string
 	// Env adds KEY=VALUE pairs to the default environment (see OS) and overrides it.

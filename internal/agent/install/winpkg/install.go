@@ -1,0 +1,369 @@
+package winpkg
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fettlehq/fettle/internal/agent/install"
+	"github.com/fettlehq/fettle/internal/deploy"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/patch"
+)
+
+// Install does what Plan showed. All files are brought and checked before the
+// first one is run; one that is refused (Untrusted) refuses the whole job. An
+// error says that nothing was changed (Unavailable also when another
+// installation was at work all the time), or, as Cancelled, that the time was
+// up: what ran then was ended with all that it had started.
+func (in *Installer) Install(ctx context.Context, job install.Job, report func(install.Progress)) (deploy.Result, error) {
+	timeout := job.Timeout
+	if timeout == 0 {
+		timeout = defaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	plan, steps := in.plan(job)
+	s := session{in: in, job: job, report: report, total: len(steps), failed: map[patch.ID]bool{}}
+	s.res = deploy.Result{Attempt: job.Attempt, Started: time.Now().UTC(), Refused: plan.Refused}
+	if len(steps) == 0 {
+		s.res.Ended = time.Now().UTC()
+		return s.res, nil
+	}
+	work, err := in.layAll(ctx, job, steps)
+	defer func() {
+		for _, l := range work {
+			l.release()
+		}
+	}()
+	if err != nil {
+		return s.res, err
+	}
+	if err := s.begin(ctx, steps); err != nil {
+		return s.res, err
+	}
+	err = s.run(ctx, work)
+	s.judge(context.WithoutCancel(ctx))
+	s.res.Ended = time.Now().UTC()
+	if err != nil && (len(s.res.Changes) == 0 || fault.Is(err, fault.Cancelled)) {
+		if len(s.res.Changes) == 0 && !fault.Is(err, fault.Cancelled) {
+			dropBegun(job)
+		}
+		return s.res, err
+	}
+	if err != nil {
+		s.res.Failures = append(s.res.Failures, deploy.ItemError{Package: s.now, Reason: fault.Public(err)})
+	}
+	dropBegun(job)
+	s.say(100, "")
+	return s.res, nil
+}
+
+// layAll lays out the files of all steps.
+func (in *Installer) layAll(ctx context.Context, job install.Job, steps []step) ([]*laid, error) {
+	trust, err := trustOf(job.CodeSigning)
+	if err != nil {
+		return nil, err
+	}
+	var out []*laid
+	for n, s := range steps {
+		l, err := in.lay(ctx, job, n, s, trust, time.Now())
+		if err != nil {
+			return out, err
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+// session is one Install at work.
+type session struct {
+	in     *Installer
+	job    install.Job
+	report func(install.Progress)
+	res    deploy.Result
+	begun  begun
+	failed map[patch.ID]bool
+	total  int
+	done   int
+	now    string // what is worked on
+	output []string
+	// idle are products whose installers said "done" though Windows lists
+	// what it listed before.
+	idle []idle
+}
+
+type idle struct {
+	patch patch.Patch
+	code  int64
+}
+
+func (s *session) say(percent int, line string) {
+	s.report(install.Progress{Percent: percent, Line: line, Package: s.now})
+}
+
+func (s *session) line(text string) { s.say(min(99, s.done*100/max(s.total, 1)), text) }
+
+// run does the steps in their order. What needs a patch that failed is left
+// out; the others go on.
+func (s *session) run(ctx context.Context, work []*laid) error {
+	for _, l := range work {
+		s.now = l.patch.Product
+		if why := s.leftOut(l.step); why != "" {
+			s.fail(l.step, why)
+			continue
+		}
+		out, err := s.one(ctx, l)
+		if fault.Is(err, fault.Cancelled) || fault.Is(err, fault.Unavailable) {
+			return err
+		}
+		if err != nil {
+			s.fail(l.step, fault.Public(err))
+			continue
+		}
+		s.done++
+		if stop := s.take(l, out); stop {
+			s.stopHere(work, l)
+			return nil
+		}
+	}
+	return nil
+}
+
+// leftOut says why a step is not even tried.
+func (s *session) leftOut(st step) string {
+	if s.failed[st.follows] {
+		return "left out, as " + string(st.follows) + " could not be removed"
+	}
+	for _, id := range st.patch.Requires {
+		if s.failed[id] && !st.undo {
+			return "left out, as " + string(id) + ", which it requires, failed"
+		}
+	}
+	return ""
+}
+
+func (s *session) fail(st step, why string) {
+	s.failed[st.patch.ID] = true
+	s.res.Failures = append(s.res.Failures, deploy.ItemError{Package: st.patch.Product, Version: version(st.patch), Reason: why})
+}
+
+// one runs one installer, and again while another installation is at work.
+func (s *session) one(ctx context.Context, l *laid) (Outcome, error) {
+	kind := s.in.kinds[l.patch.Install.Kind]
+	for start := time.Now(); ; {
+		if holder := installing(); holder != "" {
+			if err := s.waitBusy(ctx, start, holder); err != nil {
+				return Outcome{}, err
+			}
+			continue
+		}
+		w, err := s.work(ctx, l)
+		if err != nil {
+			return Outcome{}, err
+		}
+		l.product = w.Product
+		s.line(verb(l.step) + " " + l.patch.Product + " " + version(l.patch))
+		var out Outcome
+		if l.undo {
+			out, err = kind.Uninstall(ctx, w)
+		} else {
+			out, err = kind.Install(ctx, w)
+		}
+		if err != nil || out.Meaning != patch.ExitBusy {
+			return out, err
+		}
+		if err := s.waitBusy(ctx, start, out.Reason); err != nil {
+			return Outcome{}, err
+		}
+	}
+}
+
+func verb(st step) string {
+	if st.undo {
+		return "removing"
+	}
+	return "installing"
+}
+
+// work is the step as its kind sees it, with what Windows lists now.
+func (s *session) work(ctx context.Context, l *laid) (*Work, error) {
+	have, err := s.in.stock(ctx)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.CodeOf(err), "winpkg: can't read what is installed")
+	}
+	w := &Work{Patch: l.patch, Payload: l.file, Dir: l.dir, Report: s.line, runner: s.in.runner, observe: observe}
+	if found := machineRows(list(have), l.patch); len(found) > 0 {
+		w.Product = &found[0]
+	}
+	return w, nil
+}
+
+// waitBusy waits a while for another installation to end.
+func (s *session) waitBusy(ctx context.Context, start time.Time, why string) error {
+	if time.Since(start) < busyWait {
+		s.line("waiting: " + why)
+		if pause(ctx, busyPause) {
+			return nil
+		}
+	}
+	return fault.New(fault.Unavailable, "another installation was at work for %s: %s; %s was not installed", time.Since(start).Round(time.Second), why, s.now).
+		WithHint("the next attempt goes on by itself")
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// take notes what the installer said. stop reports that the machine is about
+// to restart, so that nothing more may be begun.
+func (s *session) take(l *laid, out Outcome) (stop bool) {
+	if s.res.ExitCode == 0 {
+		s.res.ExitCode = int(out.Code)
+	}
+	said := l.patch.Product + ": exit code " + strconv.FormatInt(out.Code, 10)
+	if out.Reason != "" {
+		said += ", " + out.Reason
+	}
+	s.output = append(s.output, said)
+	if out.Output != "" {
+		s.output = append(s.output, out.Output)
+	}
+	s.line(said)
+	switch out.Meaning {
+	case patch.ExitOK:
+		if !l.undo && s.in.kinds[l.patch.Install.Kind].Registers() {
+			s.idle = append(s.idle, idle{l.patch, out.Code})
+		}
+	case patch.ExitNotNeeded:
+	case patch.ExitRebootDue, patch.ExitRebootBegun:
+		s.res.RebootDue = true
+		return out.Meaning == patch.ExitRebootBegun
+	default:
+		why := out.Reason
+		if who := holders(l.product); who != "" {
+			why += "; these run from the product's folder and may keep its files: " + who
+		}
+		s.fail(l.step, why)
+	}
+	return false
+}
+
+// stopHere leaves the steps after l to the next attempt.
+func (s *session) stopHere(work []*laid, l *laid) {
+	for _, left := range work[slices.Index(work, l)+1:] {
+		s.fail(left.step, "left for the next attempt: the installer of "+l.patch.Product+" has begun to restart the machine")
+	}
+}
+
+// judge compares what Windows lists now with what it listed before. An
+// installer that announced success is given a moment, as some end before
+// their helpers do.
+func (s *session) judge(ctx context.Context) {
+	var now []inventory.Package
+	for start := time.Now(); ; {
+		have, err := s.in.stock(ctx)
+		if err != nil {
+			s.output = append(s.output, "what is installed now can't be read: "+fault.Public(err))
+			break
+		}
+		now = have
+		if s.settled(now) || time.Since(start) > settle || !pause(ctx, settlePause) {
+			break
+		}
+	}
+	if now != nil {
+		s.res.Changes = s.changes(now)
+		s.blameIdle(now)
+	}
+	text := strings.Join(s.output, "\n")
+	s.res.Output = text[max(0, len(text)-deploy.MaxOutput):]
+}
+
+// settled reports that every change that an installer announced is there.
+func (s *session) settled(now []inventory.Package) bool {
+	for _, i := range s.idle {
+		if s.unmoved(i.patch, now) {
+			return false
+		}
+	}
+	for _, st := range s.begun.Steps {
+		if st.Undo && !s.failed[st.Patch] && len(machineRows(list(now), s.patch(st.Patch))) > 0 && !s.restored(st.Patch) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *session) patch(id patch.ID) patch.Patch {
+	for _, p := range slices.Concat(s.job.Patches, s.job.Restored) {
+		if p.ID == id {
+			return p
+		}
+	}
+	return patch.Patch{}
+}
+
+// restored reports that another step puts the product back.
+func (s *session) restored(id patch.ID) bool {
+	return slices.ContainsFunc(s.begun.Steps, func(o begunStep) bool { return o.Follows == id })
+}
+
+// unmoved reports that the product stands in the list as it did before.
+func (s *session) unmoved(p patch.Patch, now []inventory.Package) bool {
+	before, after := machineRows(list(s.begun.Before), p), machineRows(list(now), p)
+	if len(after) == 0 {
+		return true
+	}
+	return len(minus(after, before)) == 0 && !slices.ContainsFunc(after, func(r inventory.Package) bool { return !older(r.Version, version(p)) })
+}
+
+// blameIdle says of what did nothing that it did.
+func (s *session) blameIdle(now []inventory.Package) {
+	for _, i := range s.idle {
+		if !s.unmoved(i.patch, now) {
+			continue
+		}
+		still := "does not list it"
+		if r := machineRows(list(now), i.patch); len(r) > 0 {
+			still = "still lists version " + r[0].Version
+		}
+		s.fail(step{patch: i.patch}, "its installer ended with exit code "+strconv.FormatInt(i.code, 10)+", but Windows "+still+": it did nothing")
+	}
+}
+
+// changes are the differences of Windows' list, those of the job's patches first
+// and in its order.
+func (s *session) changes(now []inventory.Package) []deploy.Change {
+	ordered := slices.Concat(s.job.Patches, s.job.Restored)
+	rank := func(p inventory.Package) int {
+		return slices.IndexFunc(ordered, func(one patch.Patch) bool { return len(machineRows(list([]inventory.Package{p}), one)) > 0 })
+	}
+	why := func(p inventory.Package) string {
+		switch {
+		case rank(p) < 0:
+			return "came with it"
+		case s.job.Operation == deploy.Rollback:
+			return "rolled back"
+		}
+		return "approved"
+	}
+	order := func(a, b inventory.Package) int {
+		return cmp.Compare(uint(rank(a)), uint(rank(b))) // -1 is last
+	}
+	before, after := slices.Clone(s.begun.Before), slices.Clone(now)
+	slices.SortStableFunc(before, order)
+	slices.SortStableFunc(after, order)
+	return changes(before, after, why)
+}

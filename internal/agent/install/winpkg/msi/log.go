@@ -1,0 +1,157 @@
+package msi
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"unicode/utf16"
+)
+
+const (
+	// maxLogLine bounds one line of a log in bytes; the rest of a longer one
+	// is dropped.
+	maxLogLine = 4 << 10
+	// kept is how many lines are kept before the place of the failure.
+	kept = 30
+	// maxLog bounds how much of a log is read, in bytes.
+	maxLog = 512 << 20
+)
+
+// excerpt is what a log of msiexec (/l*v) says about a failure.
+type excerpt struct {
+	// before are the last lines up to the first "Return value 3", where the
+	// failing action ended; all later ones are those of its callers. Without
+	// such a line they are the log's last.
+	before []string
+	// held are the lines that name processes which keep files in use.
+	held []string
+}
+
+func readLog(path string) excerpt {
+	f, err := os.Open(path)
+	if err != nil {
+		return excerpt{}
+	}
+	defer f.Close()
+	return parseLog(io.LimitReader(f, maxLog))
+}
+
+// parseLog reads a log in UTF-16 (with its mark) or in single bytes. Memory
+// does not grow with it.
+func parseLog(r io.Reader) excerpt {
+	var x excerpt
+	found := false
+	lines(r, func(line string) {
+		if strings.Contains(line, "is being held in use") && len(x.held) < 5 {
+			x.held = append(x.held, trimmed(line))
+		}
+		if found || line == "" {
+			return
+		}
+		x.before = append(x.before, line)
+		if len(x.before) > kept {
+			x.before = slices.Delete(x.before, 0, 1)
+		}
+		found = strings.Contains(line, "Return value 3.")
+	})
+	return x
+}
+
+// lines calls each with every line, decoded and without its end.
+func lines(r io.Reader, each func(string)) {
+	br := bufio.NewReaderSize(r, 64<<10)
+	mark, _ := br.Peek(2)
+	wide := bytes.Equal(mark, []byte{0xff, 0xfe})
+	if wide {
+		_, _ = br.Discard(2)
+	}
+	var line []byte
+	end := func() {
+		each(strings.TrimRight(decode(line, wide), "\r"))
+		line = line[:0]
+	}
+	for {
+		unit, err := next(br, wide)
+		if err != nil {
+			if len(line) > 0 || !errors.Is(err, io.EOF) {
+				end()
+			}
+			return
+		}
+		if unit[0] == '\n' && (!wide || unit[1] == 0) {
+			end()
+		} else if len(line) < maxLogLine {
+			line = append(line, unit...)
+		}
+	}
+}
+
+// next reads one character's unit: one byte, or two.
+func next(br *bufio.Reader, wide bool) ([]byte, error) {
+	b, err := br.ReadByte()
+	if err != nil || !wide {
+		return []byte{b}, err
+	}
+	high, err := br.ReadByte()
+	return []byte{b, high}, err
+}
+
+func decode(line []byte, wide bool) string {
+	if !wide {
+		return strings.ToValidUTF8(strings.ReplaceAll(string(line), "\x00", ""), "�")
+	}
+	units := make([]uint16, len(line)/2)
+	for i := range units {
+		units[i] = binary.LittleEndian.Uint16(line[2*i:])
+	}
+	return strings.ReplaceAll(string(utf16.Decode(units)), "\x00", "")
+}
+
+// reason puts the lines that explain into one sentence: the installer's own
+// errors where there are some, else the last line before the failing action
+// ended, and who holds files.
+func (x excerpt) reason() string {
+	var out []string
+	for _, l := range x.before {
+		if t := trimmed(l); telling(t) && !slices.Contains(out, t) {
+			out = append(out, t)
+		}
+	}
+	if len(out) == 0 {
+		for i := len(x.before) - 1; i >= 0 && len(out) == 0; i-- {
+			if t := trimmed(x.before[i]); t != "" && !strings.HasPrefix(t, "Action ended") {
+				out = append(out, t)
+			}
+		}
+	}
+	out = out[max(0, len(out)-3):]
+	for _, h := range x.held {
+		if !slices.Contains(out, h) {
+			out = append(out, h)
+		}
+	}
+	return strings.Join(out, " | ")
+}
+
+// telling reports whether a line names an error: "Error 1920. Service ...",
+// "Product: X -- Error 1720...", "CustomAction Y returned actual error code 1".
+func telling(t string) bool {
+	return strings.HasPrefix(t, "Error ") || strings.HasPrefix(t, "ERROR") || strings.Contains(t, " -- ") ||
+		strings.Contains(t, "returned actual error code") || strings.Contains(t, "-- Error") || strings.HasPrefix(t, "Info 1603")
+}
+
+// trimmed drops the prefix "MSI (s) (0C:D4) [10:11:12:345]: " and blanks.
+func trimmed(line string) string {
+	line = strings.TrimSpace(line)
+	if strings.HasPrefix(line, "MSI (") {
+		if _, rest, ok := strings.Cut(line, "]: "); ok {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return line
+}

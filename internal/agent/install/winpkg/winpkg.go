@@ -1,0 +1,122 @@
+// Package winpkg installs patches on Windows: what all kinds of them share.
+// Its niches know one installer each: msi (MSI and MSP, by msiexec), msu (MSU
+// by wusa, CAB by dism), exe (silent switches that the vendor documents) and
+// wua (Windows Update's own session). winpkg/all puts them together.
+//
+// # What is run
+//
+// A payload is laid into a folder of its own that only the system and
+// administrators may write to, under its vendor's file name. It is opened so
+// that nobody can write or replace it any more; on this very handle its
+// SHA-256 and its Authenticode signature are checked, and the handle stays
+// open until the installer has ended. Who may have signed comes from the
+// signed catalog alone. A patch without an expected signer, and a job without
+// trusted certificates, are refused. Commands are argument lists made from the
+// signed manifest; no shell sees them.
+//
+// # What counts
+//
+// Installers say what they did by exit codes, and some say "done" and did
+// nothing. So a result's changes are what Windows lists as installed before
+// and after. Whether a patch is installed at all is for the agent's own check
+// to say, on a fresh scan.
+//
+// # When the agent dies
+//
+// An installer is not ended with the agent. Recover waits for what still runs
+// and then compares what Windows lists with what it listed before.
+package winpkg
+
+import (
+	"context"
+	"time"
+
+	"github.com/fettlehq/fettle/internal/agent/install"
+	"github.com/fettlehq/fettle/internal/deploy"
+	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/run"
+)
+
+// Timing of waits. An installation that finds another one at work looks again
+// every busyPause, for busyWait at most.
+const (
+	defaultTimeout = time.Hour
+	busyWait       = 30 * time.Minute
+	busyPause      = 15 * time.Second
+	// settle is how long Windows' list is watched for a change that an
+	// installer announced: some end before their helpers do.
+	settle      = 20 * time.Second
+	settlePause = 500 * time.Millisecond
+)
+
+// Stock lists what Windows itself lists as installed now: products of the
+// Uninstall keys (kind "arp") and updates of the system (kind "kb"), of the
+// machine and of its users, as the agent's inventory does.
+type Stock func(ctx context.Context) ([]inventory.Package, error)
+
+// Installer plans and installs patches of all the kinds that it was given. It
+// does what agent.Installer asks for.
+type Installer struct {
+	runner run.Runner
+	stock  Stock
+	kinds  map[string]Kind
+}
+
+// New returns an installer for the kinds, by the names of patch.Manifest.Kind.
+// Commands run through the runner.
+func New(runner run.Runner, stock Stock, kinds map[string]Kind) *Installer {
+	return &Installer{runner: runner, stock: stock, kinds: kinds}
+}
+
+// Kind is what a niche adds: how one kind of patch is installed and taken
+// back. Its methods return what the installer said, in words; an error when it
+// could not be run or was stopped (Cancelled).
+type Kind interface {
+	// Extension is what the name of the payload's file must end in, such as
+	// ".msi"; empty when the kind needs no payload.
+	Extension() string
+	// Install installs w.Patch.
+	Install(ctx context.Context, w *Work) (Outcome, error)
+	// Uninstall takes w.Patch back: w.Product is what Windows lists of it.
+	Uninstall(ctx context.Context, w *Work) (Outcome, error)
+	// Registers tells whether what it installs is listed by Windows under
+	// the new version as soon as it is installed. When it is and the list
+	// stays as it was, the installer did nothing.
+	Registers() bool
+}
+
+// Outcome is what an installer said about one patch.
+type Outcome struct {
+	Code    int64 // as the installer gave it
+	Meaning patch.ExitMeaning
+	// Reason says in words what the code means; empty for plain success.
+	Reason string
+	// Output is what belongs into the result's output: messages, the end of
+	// a log.
+	Output string
+}
+
+// Work is one patch in the hands of a kind.
+type Work struct {
+	Patch patch.Patch
+	// Payload is the path of the verified file; it can't be written to.
+	Payload string
+	// Dir is a private folder for logs and temporary files.
+	Dir string
+	// Product is what Windows lists of the patch's product now, nil when
+	// nothing.
+	Product *inventory.Package
+	// Report shows a line to whoever watches.
+	Report func(line string)
+
+	runner  run.Runner
+	observe func(ctx context.Context) (stop func() []string)
+}
+
+// Plan says what the job would change, from the scan that it carries. It
+// changes nothing and fetches nothing.
+func (in *Installer) Plan(_ context.Context, job install.Job) (deploy.Plan, error) {
+	plan, _ := in.plan(job)
+	return plan, nil
+}
