@@ -204,6 +204,20 @@ type State struct {
 	// ManagerBroken says that the package manager was interrupted and must
 	// be repaired before it can install anything.
 	ManagerBroken bool `json:"manager_broken,omitempty"`
+	// Services are those of Windows, sorted by name.
+	Services []Service `json:"services,omitempty"`
+}
+
+// Service is a service of Windows. Whether it runs is told of those alone that
+// run all the time: others come and go.
+type Service struct {
+	Name    string `json:"n"`
+	Title   string `json:"t,omitempty"` // in the system's language
+	Account string `json:"a,omitempty"` // LocalSystem, NT AUTHORITY\NetworkService
+	// Start is auto, delayed (auto, a while after the start), trigger (auto, on
+	// an event), manual, disabled or boot.
+	Start   string `json:"s"`
+	Running bool   `json:"r,omitempty"` // for auto and delayed
 }
 
 // SectionName names one part of a snapshot.

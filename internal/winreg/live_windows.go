@@ -131,20 +131,26 @@ func wrapKey(err error, path string) error {
 }
 
 // Volatile sets a text below HKLM in a key that Windows forgets when it stops (REG_OPTION_VOLATILE), making the key if
-// need be; the key above it must be there or is made to stay. When only is set, a value that is there already stays and
-// is returned.
-func Volatile(parent, name, value, text string, only bool) (string, error) {
+// need be; the key above it must be there or is made to stay. When keep is set, a value that is there already stays and is
+// returned. A key of the name that would outlast the boot (someone's import or backup) is replaced.
+func Volatile(parent, name, value, text string, keep bool) (string, error) {
 	above, _, err := registry.CreateKey(registry.LOCAL_MACHINE, parent, registry.ALL_ACCESS)
 	if err != nil {
 		return "", wrapKey(err, parent)
 	}
 	defer func() { _ = above.Close() }() // the value is what counts
 	k, err := createVolatile(above, name)
+	if err == nil && lasts(k) {
+		_ = k.Close() // it goes
+		if err = registry.DeleteKey(above, name); err == nil {
+			k, err = createVolatile(above, name)
+		}
+	}
 	if err != nil {
 		return "", wrapKey(err, parent+`\`+name)
 	}
 	defer func() { _ = k.Close() }() // the value is what counts
-	if only {
+	if keep {
 		if old, _, err := k.GetStringValue(value); err == nil {
 			return old, nil
 		}
@@ -155,6 +161,18 @@ func Volatile(parent, name, value, text string, only bool) (string, error) {
 	return text, nil
 }
 
+// lasts reports whether a key outlasts the boot: only such a one can have a lasting key below it.
+func lasts(k registry.Key) bool {
+	const probe = "fettle-probe"
+	below, _, err := registry.CreateKey(k, probe, registry.ALL_ACCESS)
+	if err != nil {
+		return false
+	}
+	_ = below.Close()                // it goes
+	_ = registry.DeleteKey(k, probe) // with its parent, if not now
+	return true
+}
+
 const optionVolatile = 1 // REG_OPTION_VOLATILE of winnt.h; x/sys makes lasting keys only
 
 func createVolatile(above registry.Key, name string) (registry.Key, error) {
@@ -162,11 +180,11 @@ func createVolatile(above registry.Key, name string) (registry.Key, error) {
 	if err != nil {
 		return 0, err
 	}
-	var k registry.Key
 	proc := windows.NewLazySystemDLL("advapi32.dll").NewProc("RegCreateKeyExW")
 	if err := proc.Find(); err != nil {
 		return 0, err
 	}
+	var k registry.Key
 	rc, _, _ := proc.Call(uintptr(above), uintptr(unsafe.Pointer(wide)), 0, 0, optionVolatile, registry.ALL_ACCESS, 0, uintptr(unsafe.Pointer(&k)), 0)
 	if rc != 0 {
 		return 0, syscall.Errno(rc)

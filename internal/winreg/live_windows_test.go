@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/windows/registry"
 )
 
 // TestLive imports the sample into the registry of this machine by Windows' own program and reads it back.
@@ -45,19 +47,38 @@ func TestLive(t *testing.T) {
 	}
 }
 
-// TestVolatile: the first text stays until it is set anew.
+// TestVolatile: the first text stays until it is set anew, and a lasting key
+// of the name does not count.
 func TestVolatile(t *testing.T) {
-	const parent = `SOFTWARE\Fettle Volatile Test`
+	const parent, path = `SOFTWARE\Fettle Volatile Test`, `SOFTWARE\Fettle Volatile Test\Boot`
+	old, _, err := registry.CreateKey(registry.LOCAL_MACHINE, path, registry.ALL_ACCESS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.SetStringValue("ID", "from a backup"); err != nil {
+		t.Fatal(err)
+	}
+	if !lasts(old) {
+		t.Error("a lasting key is taken for a passing one")
+	}
+	_ = old.Close() // it is about to go
+	t.Cleanup(func() {
+		for _, key := range []string{path, parent} {
+			if err := registry.DeleteKey(registry.LOCAL_MACHINE, key); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	for _, c := range []struct {
 		text, want string
-		only       bool
+		keep       bool
 	}{{"a", "a", true}, {"b", "a", true}, {"c", "c", false}, {"d", "c", true}} {
-		got, err := Volatile(parent, "Boot", "ID", c.text, c.only)
+		got, err := Volatile(parent, "Boot", "ID", c.text, c.keep)
 		if err != nil || got != c.want {
 			t.Fatalf("%q gives %q, %v, want %q", c.text, got, err, c.want)
 		}
 	}
-	if got := TextAt(Live(), `HKLM\`+parent+`\Boot`, "ID"); got != "c" {
+	if got := TextAt(Live(), `HKLM\`+path, "ID"); got != "c" {
 		t.Errorf("read back %q", got)
 	}
 }

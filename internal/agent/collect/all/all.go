@@ -14,6 +14,7 @@ import (
 	"github.com/fettlehq/fettle/internal/agent/collect/network"
 	"github.com/fettlehq/fettle/internal/agent/collect/release"
 	"github.com/fettlehq/fettle/internal/agent/collect/restart"
+	"github.com/fettlehq/fettle/internal/agent/collect/services"
 	"github.com/fettlehq/fettle/internal/agent/collect/state"
 	"github.com/fettlehq/fettle/internal/agent/collect/winapps"
 	"github.com/fettlehq/fettle/internal/fault"
@@ -34,7 +35,9 @@ func List() []collect.Collector {
 
 // Windows returns the collectors of Windows machines, in their order.
 func Windows() []collect.Collector {
-	return []collect.Collector{release.Windows(), winapps.Collector()}
+	return []collect.Collector{
+		release.Windows(), winapps.Collector(), hardware.Windows(), network.Windows(), state.Windows(), services.Collector(),
+	}
 }
 
 // Basics returns the collectors without which there is no inventory: the

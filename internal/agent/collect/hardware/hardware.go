@@ -1,5 +1,6 @@
-// Package hardware reads what the machine is made of from sysfs and procfs,
-// and whether it is a virtual machine or a container.
+// Package hardware reads what the machine is made of, on Linux from sysfs and
+// procfs, on Windows from the registry and the firmware's tables, and whether
+// it is a virtual machine or a container.
 package hardware
 
 import (
@@ -131,6 +132,17 @@ func virtual(t *collect.Tree, vendor, model string, hypervisor bool) string {
 	if t.Line("sys/hypervisor/type") == "xen" {
 		return "xen"
 	}
+	if v := virtualByName(vendor, model); v != "" {
+		return v
+	}
+	if hypervisor {
+		return "vm"
+	}
+	return ""
+}
+
+// virtualByName knows hypervisors by what their machines call themselves.
+func virtualByName(vendor, model string) string {
 	text := strings.ToLower(vendor + " " + model)
 	for _, v := range []struct{ hint, name string }{
 		{"vmware", "vmware"},
@@ -150,9 +162,6 @@ func virtual(t *collect.Tree, vendor, model string, hypervisor bool) string {
 		if strings.Contains(text, v.hint) {
 			return v.name
 		}
-	}
-	if hypervisor {
-		return "vm"
 	}
 	return ""
 }
