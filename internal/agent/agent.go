@@ -5,12 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/agent/install"
 	"github.com/fettlehq/fettle/internal/agent/journal"
 	"github.com/fettlehq/fettle/internal/agent/link"
+	"github.com/fettlehq/fettle/internal/buildinfo"
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/run"
@@ -137,6 +139,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.resume(time.Now()); err != nil {
 		return err
 	}
+	a.log.Info("the agent works", EventKey, EventStarted, "version", buildinfo.Read().Version, "server", a.status.Server, "endpoint", a.status.Endpoint)
+	defer a.log.Info("the agent stops", EventKey, EventStopped)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var wg sync.WaitGroup
@@ -152,6 +156,12 @@ func (a *Agent) Run(ctx context.Context) error {
 		return cause
 	}
 	return nil
+}
+
+// Installing reports that this machine is being changed: its shutdown should
+// wait.
+func (a *Agent) Installing() bool {
+	return slices.ContainsFunc(a.journal.Entries(), func(e journal.Entry) bool { return e.Step == journal.Installing })
 }
 
 // connect loads the identity and makes a client with it.

@@ -227,6 +227,8 @@ const returnSpread = 30 * time.Second
 // listen holds the wake channel open.
 func (a *Agent) listen(ctx context.Context) error {
 	var back schedule.Backoff
+	soon := later{do: func() { poke(a.hurry) }}
+	defer soon.stop()
 	for lost := false; ctx.Err() == nil; lost = true {
 		err := a.server().Wake(ctx, func(w wire.Wake) {
 			back.Reset()
@@ -241,7 +243,7 @@ func (a *Agent) listen(ctx context.Context) error {
 				poke(a.hurry)
 				return
 			}
-			time.AfterFunc(schedule.Spread(after), func() { poke(a.hurry) })
+			soon.in(schedule.Spread(after), time.Now())
 		})
 		wait := back.Next()
 		a.log.Debug("wake channel ended", "error", err, "again_in", wait)

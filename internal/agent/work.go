@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -92,7 +93,11 @@ func (a *Agent) finish(e journal.Entry, s journal.Step, ev wire.Event) error {
 func (a *Agent) fail(e journal.Entry, err error) error {
 	ev := event(e, deploy.Failed, reason(err), time.Now())
 	ev.Refused = fault.Is(err, fault.Untrusted) || fault.Is(err, fault.Denied)
-	a.log.Warn("order failed", "task", e.Task, "attempt", e.Attempt, "action", e.Order.Action, "refused", ev.Refused, "error", err)
+	id := EventFailed
+	if ev.Refused {
+		id = EventRefused
+	}
+	a.log.Warn("order failed", EventKey, id, "task", e.Task, "attempt", e.Attempt, "action", e.Order.Action, "refused", ev.Refused, "error", err)
 	ev.Result = e.Result
 	return a.finish(e, journal.Ended, ev)
 }
@@ -225,6 +230,7 @@ func (a *Agent) installed(e journal.Entry, r deploy.Result) error {
 	a.rescan = true
 	a.mu.Unlock()
 	e.Result = &r
+	a.tellResult(e, r)
 	ev := event(e, deploy.Verifying, "", time.Now())
 	if r.RebootDue && len(r.Failures) == 0 { // a failure is told at once, not after a reboot
 		ev.State, ev.Reason = deploy.WaitingReboot, "installed; a reboot is due"
@@ -232,6 +238,17 @@ func (a *Agent) installed(e journal.Entry, r deploy.Result) error {
 	ev.Result = &r
 	poke(a.hurry) // what the machine has now is news, also when a reboot is still to come
 	return a.finish(e, journal.Installed, ev)
+}
+
+// tellResult writes the outcome of an installation to the log.
+func (a *Agent) tellResult(e journal.Entry, r deploy.Result) {
+	about := []any{"task", e.Task, "attempt", e.Attempt, "operation", cmp.Or(string(e.Order.Operation), "install"), "changes", len(r.Changes), "reboot_due", r.RebootDue}
+	if len(r.Failures) == 0 {
+		a.log.Info("patches worked on", append(about, EventKey, EventInstalled)...)
+		return
+	}
+	f := r.Failures[0]
+	a.log.Warn("patches failed", append(about, EventKey, EventIncomplete, "failures", len(r.Failures), "first", f.Package+": "+f.Reason)...)
 }
 
 // rebootGrace is how long the machine may take to go down before the order
@@ -261,7 +278,7 @@ func (a *Agent) reboot(ctx context.Context, e journal.Entry) error {
 	}
 	poke(a.post)
 	a.flush(ctx)
-	a.log.Info("restarting the machine", "task", e.Task)
+	a.log.Info("restarting the machine", EventKey, EventReboot, "task", e.Task)
 	command := a.cfg.Reboot
 	if len(p.RebootCommand) > 0 {
 		command = p.RebootCommand

@@ -1,8 +1,9 @@
 // Package cli is the command line of fettle-agent.
 //
-// Exit codes: 0 done; 1 failed; 2 wrong use; 3 refused (a signature, hash,
-// fingerprint or policy says no); 4 a peer or file can't be reached now; 5 not
-// enrolled, or no catalog yet.
+// Exit codes, the same as those of the command fettle: 0 done; 1 failed; 2 wrong
+// use; 3 not found (not enrolled, no catalog yet, no such file); 4 denied (a
+// token, the machine's policy or rights say no); 5 a peer or file can't be
+// reached now; 6 untrusted (a signature, hash or fingerprint is not the expected).
 package cli
 
 import (
@@ -23,11 +24,12 @@ import (
 
 // The exit codes.
 const (
-	exitFailed  = 1
-	exitUsage   = 2
-	exitRefused = 3
-	exitAway    = 4
-	exitAbsent  = 5
+	exitFailed    = 1
+	exitUsage     = 2
+	exitAbsent    = 3
+	exitDenied    = 4
+	exitAway      = 5
+	exitUntrusted = 6
 )
 
 // streams are where a command reads and writes.
@@ -75,12 +77,16 @@ func run(ctx context.Context, args []string, io streams) int {
 
 func exitCode(err error) int {
 	switch fault.CodeOf(err) {
-	case fault.Untrusted, fault.Denied, fault.Unauthenticated:
-		return exitRefused
-	case fault.Unavailable, fault.Exhausted, fault.Cancelled:
-		return exitAway
+	case fault.Invalid:
+		return exitUsage
 	case fault.NotFound:
 		return exitAbsent
+	case fault.Denied, fault.Unauthenticated:
+		return exitDenied
+	case fault.Unavailable:
+		return exitAway
+	case fault.Untrusted:
+		return exitUntrusted
 	}
 	return exitFailed
 }
@@ -104,6 +110,7 @@ func command(io streams) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().String("state", agent.DefaultStateDir(), "folder of the agent's identity, catalog and journal")
 	root.AddCommand(enrollCommand(io), runCommand(io), scanCommand(io), inventoryCommand(io), statusCommand(io), versionCommand(io), stepCommand(io))
+	root.AddCommand(platformCommands(io)...)
 	return root
 }
 

@@ -117,7 +117,7 @@ func TestExitCodes(t *testing.T) {
 		"no catalog":      {[]string{"scan", "--root", root, "--state", state}, exitAbsent, "hint: "},
 		"not enrolled":    {[]string{"status", "--state", state}, exitAbsent, "hint: run the line"},
 		"run unenrolled":  {[]string{"run", "--state", state}, exitAbsent, "not enrolled"},
-		"bad catalog":     {[]string{"scan", "--root", root, "--catalog", bad}, exitRefused, "is refused"},
+		"bad catalog":     {[]string{"scan", "--root", root, "--catalog", bad}, exitUntrusted, "is refused"},
 		"no file":         {[]string{"scan", "--root", root, "--catalog", shard + "x"}, exitAbsent, "can't open"},
 		"nobody there":    {[]string{"enroll", "https://127.0.0.1:1", "--token", "t", "--ca", zero, "--root", zero, "--state", state}, exitAway, "can't be reached"},
 	} {

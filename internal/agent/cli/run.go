@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -41,7 +42,8 @@ func enrollCommand(io streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(io.out, "enrolled as %s (tenant %s, site %s) with %s\nnext: systemctl enable --now fettle-agent\n", s.Endpoint, s.Tenant, s.Site, s.Server)
+			noteEnrolment(s)
+			_, err = fmt.Fprintf(io.out, "enrolled as %s (tenant %s, site %s) with %s\nnext: %s\n", s.Endpoint, s.Tenant, s.Site, s.Server, nextStep)
 			return err
 		},
 	}
@@ -73,7 +75,7 @@ const (
 
 func runCommand(io streams) *cobra.Command {
 	var policy string
-	var verbose bool
+	var verbose, service bool
 	c := &cobra.Command{
 		Use: "run", Short: "Work for the server until stopped", Args: exactly(0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -87,21 +89,34 @@ func runCommand(io streams) *cobra.Command {
 			if verbose {
 				level = slog.LevelDebug
 			}
+			if service {
+				return runService(cfg, level)
+			}
 			cfg.Log = slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: level}))
-			a, err := agent.New(c.Context(), cfg)
-			if err != nil {
-				return err
-			}
-			err = a.Run(c.Context())
-			if closing := a.Close(); err == nil {
-				err = closing
-			}
-			return err
+			return work(c.Context(), cfg, nil)
 		},
 	}
 	c.Flags().StringVar(&policy, "policy", agent.DefaultPolicyFile(), "file with this machine's own limits; it wins over the server")
 	c.Flags().BoolVar(&verbose, "verbose", false, "log more")
+	c.Flags().BoolVar(&service, "service", false, "run under Windows' service control manager, which starts it so")
+	c.Flag("service").Hidden = !hasServices
 	return c
+}
+
+// work runs an agent until ctx ends; started, which may be nil, gets it.
+func work(ctx context.Context, cfg agent.Config, started func(*agent.Agent)) error {
+	a, err := agent.New(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if started != nil {
+		started(a)
+	}
+	err = a.Run(ctx)
+	if closing := a.Close(); err == nil {
+		err = closing
+	}
+	return err
 }
 
 // config is the same for the agent and for its children.

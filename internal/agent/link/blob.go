@@ -207,7 +207,7 @@ func (c *Client) openBlob(ctx context.Context, sum string, have int64) (body io.
 
 // room checks that need bytes fit on the disk and leave the reserve.
 func (s *Store) room(sum string, need int64) error {
-	free, err := freeBytes(s.dir)
+	free, _, err := atomicfile.Space(s.dir)
 	if err != nil || need < 0 {
 		return nil //nolint:nilerr // not every system tells; writing will
 	}

@@ -9,7 +9,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -167,66 +166,4 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, ki
 	}
 	defer func() { _ = resp.Body.Close() }() // an error answer is read as far as it is bounded
 	return nil, c.refusal(resp)
-}
-
-// unreached tells a refused peer from one that is away: only the first is a
-// matter of trust.
-func (c *Client) unreached(ctx context.Context, err error) error {
-	var bad *tls.CertificateVerificationError
-	var inner *fault.Error
-	switch {
-	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
-		return fault.Wrap(err, fault.Cancelled, "link: the request was stopped")
-	case errors.As(err, &inner) && inner.Code == fault.Untrusted:
-		return fault.Wrap(err, fault.Untrusted, "link: the server at %s is refused", c.base.Host)
-	case errors.As(err, &bad):
-		return fault.Wrap(err, fault.Untrusted, "link: the server at %s is refused: its certificate is not from the expected authority", c.base.Host).
-			WithHint("compare the CA fingerprint with the one that the server shows")
-	}
-	return fault.Wrap(err, fault.Unavailable, "link: the server at %s can't be reached", c.base.Host).
-		WithHint("the agent keeps trying; check name, port, proxy and firewall")
-}
-
-// refusal reads wire.Refusal; what is none (a proxy's page) gives a fault by
-// the status alone.
-func (c *Client) refusal(resp *http.Response) error {
-	var r wire.Refusal
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
-	if err == nil {
-		err = json.Unmarshal(text, &r)
-	}
-	if err != nil || r.Message == "" || !known(fault.Code(r.Code)) {
-		return fault.New(codeOf(resp.StatusCode), "link: the server at %s answers HTTP %d", c.base.Host, resp.StatusCode)
-	}
-	e := fault.New(fault.Code(r.Code), "the server says: %s", r.Message)
-	e.Hint = r.Hint
-	return e
-}
-
-func known(c fault.Code) bool {
-	switch c {
-	case fault.Invalid, fault.NotFound, fault.Conflict, fault.Unauthenticated, fault.Denied, fault.Untrusted,
-		fault.Unavailable, fault.Exhausted, fault.Unsupported, fault.Cancelled, fault.Internal:
-		return true
-	}
-	return false
-}
-
-func codeOf(status int) fault.Code {
-	switch status {
-	case http.StatusUnauthorized:
-		return fault.Unauthenticated
-	case http.StatusForbidden:
-		return fault.Denied
-	case http.StatusNotFound, http.StatusGone:
-		return fault.NotFound
-	case http.StatusConflict:
-		return fault.Conflict
-	case http.StatusTooManyRequests:
-		return fault.Exhausted
-	}
-	if status >= 400 && status < 500 {
-		return fault.Invalid
-	}
-	return fault.Unavailable
 }

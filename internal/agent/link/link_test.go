@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fettlehq/fettle/internal/atomicfile"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/wire"
 )
@@ -229,7 +230,7 @@ func TestStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		if name == "beyond the disk" {
-			if free, err := freeBytes(store.dir); err != nil || free > MaxBlob {
+			if free, _, err := atomicfile.Space(store.dir); err != nil || free > MaxBlob {
 				continue // this disk would have room
 			}
 		}
