@@ -20,6 +20,9 @@ type Report struct {
 	Progress int
 	Refused  bool // the agent refused the order by itself
 	Verdicts []PatchVerdict
+	// Unoffered says what of the plan the catalog does not offer to the
+	// endpoint; empty when it offers all of it.
+	Unoffered string
 }
 
 // Hear folds an endpoint's report into its task and returns the new task. A
@@ -81,7 +84,10 @@ func (t *Task) follow(p Policy, r Report) {
 
 func (t *Task) planned(p Policy, r Report) {
 	if err := r.Plan.Check(); err != nil {
-		t.fail(p, "the endpoint's plan is refused: "+fault.Public(err), r.At)
+		r.Unoffered = fault.Public(err)
+	}
+	if r.Unoffered != "" {
+		t.fail(p, "the endpoint's plan is refused: "+r.Unoffered, r.At)
 		return
 	}
 	t.Plan = r.Plan

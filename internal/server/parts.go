@@ -19,6 +19,7 @@ import (
 	"github.com/fettlehq/fettle/internal/server/audit"
 	"github.com/fettlehq/fettle/internal/server/mirror"
 	"github.com/fettlehq/fettle/internal/server/orchestrate"
+	"github.com/fettlehq/fettle/internal/server/store"
 )
 
 // index adds the API's two summaries to assess.Index.
@@ -97,6 +98,7 @@ func (w work) Kick() {
 
 // payloads brings files in, in the background.
 type payloads struct {
+	db       *store.DB
 	mirror   *mirror.Mirror
 	bring    func(ctx context.Context, hashes []string) error
 	stage    func(list []patch.Payload)

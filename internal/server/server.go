@@ -39,7 +39,7 @@ const (
 	jobWorkers   = 4
 	pruneEvery   = 6 * time.Hour
 	stagePause   = 5 * time.Minute // the longest between two attempts to bring payloads in
-	keepSections = 24 * time.Hour // sections that no machine has any more
+	keepSections = 24 * time.Hour  // sections that no machine has any more
 )
 
 // Kinds of durable jobs.
@@ -166,7 +166,7 @@ func (s *Server) shards() map[string]*catalog.Shard {
 
 func (s *Server) openWork(context.Context) error {
 	s.jobs = job.New(s.db, jobWorkers, s.cfg.Log)
-	s.payloads = payloads{mirror: s.mirror, bring: s.cfg.Bring, stage: s.enqueueStage, problems: &problems{}}
+	s.payloads = payloads{db: s.db, mirror: s.mirror, bring: s.cfg.Bring, stage: s.enqueueStage, problems: &problems{}}
 	s.loop = orchestrate.New(s.db.Orchestration(), s.fleet, s.payloads, &waker{s}, s.cfg.Log, s.cfg.Now)
 	s.jobs.Register(jobSync, func(ctx context.Context, _ json.RawMessage) error { return s.Sync(ctx) })
 	s.jobs.Every(s.cfg.SyncEvery, jobSync)

@@ -267,6 +267,8 @@ type payloads struct{}
 func (payloads) Staged([]patch.Payload) (bool, string) { return true, "" }
 func (payloads) Stage([]patch.Payload)                 {}
 
+func (payloads) Offered(context.Context, deploy.Task, *deploy.Plan) error { return nil }
+
 // machine enrols a machine with packages of the versions and reports it.
 func (w *world) machine(t estate.TenantID, id estate.EndpointID, packages map[string]string, held ...string) {
 	w.t.Helper()

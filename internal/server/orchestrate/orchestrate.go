@@ -57,6 +57,10 @@ type Payloads interface {
 	Staged(payloads []patch.Payload) (all bool, problem string)
 	// Stage starts bringing them in and returns at once.
 	Stage(payloads []patch.Payload)
+	// Offered refuses (Invalid) a plan with payloads that the signed catalog
+	// does not offer to the task's endpoint; any other error means that it
+	// can't tell now.
+	Offered(ctx context.Context, t deploy.Task, plan *deploy.Plan) error
 }
 
 // Waker asks an endpoint to check in.
@@ -242,9 +246,13 @@ func (l *Loop) hear(ctx context.Context, t *deploy.Task, e wire.Event) error {
 	if err != nil {
 		return err
 	}
+	unoffered, err := l.unoffered(ctx, *t, e.Plan)
+	if err != nil {
+		return err
+	}
 	next, err := deploy.Hear(*t, d.Policy, deploy.Report{
 		Attempt: e.Attempt, At: l.now(), State: e.State, Reason: e.Reason, Plan: e.Plan,
-		Result: e.Result, Progress: e.Progress, Refused: e.Refused, Verdicts: e.Verdicts,
+		Result: e.Result, Progress: e.Progress, Refused: e.Refused, Verdicts: e.Verdicts, Unoffered: unoffered,
 	})
 	if err != nil {
 		l.log.Warn("an endpoint's report does not follow its task", "task", t.ID, "error", err)
@@ -252,6 +260,22 @@ func (l *Loop) hear(ctx context.Context, t *deploy.Task, e wire.Event) error {
 	}
 	*t = next
 	return nil
+}
+
+// unoffered says what of a plan the catalog does not offer to its endpoint.
+func (l *Loop) unoffered(ctx context.Context, t deploy.Task, plan *deploy.Plan) (string, error) {
+	if plan == nil || t.State != deploy.Planning || plan.Check() != nil {
+		return "", nil // it is not taken, or refused in any case
+	}
+	err := l.payloads.Offered(ctx, t, plan)
+	switch {
+	case fault.Is(err, fault.Invalid):
+		l.log.Warn("an endpoint's plan is refused", "endpoint", t.Endpoint, "task", t.ID, "error", err)
+		return fault.Public(err), nil
+	case err != nil:
+		return "", fault.Wrap(err, fault.CodeOf(err), "orchestrate: the plan of task %s can't be checked", t.ID)
+	}
+	return "", nil
 }
 
 func (l *Loop) keep(ctx context.Context, tenant estate.TenantID, id deploy.ID, ids []deploy.TaskID, byID map[deploy.TaskID]*deploy.Task) error {

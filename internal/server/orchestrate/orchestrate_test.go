@@ -43,6 +43,7 @@ type world struct {
 	has      bool
 	staged   bool
 	problem  string
+	offered  error
 	started  int
 	catalog  int64
 	wakes    []estate.EndpointID
@@ -101,6 +102,8 @@ func (w *world) CatalogVersion() int64 { return w.catalog }
 func (w *world) Staged([]patch.Payload) (bool, string) { return w.staged, w.problem }
 
 func (w *world) Stage([]patch.Payload) { w.stages++ }
+
+func (w *world) Offered(context.Context, deploy.Task, *deploy.Plan) error { return w.offered }
 
 func (w *world) Wake(_ estate.TenantID, e estate.EndpointID) {
 	w.wakes = append(w.wakes, e)
@@ -455,5 +458,30 @@ func TestStoreGone(t *testing.T) {
 	}
 	if err := w.loop.Hear(t.Context(), "acme", "web1", []wire.Event{{Task: "d-web1"}}); err == nil {
 		t.Error("Hear acknowledges what it can't keep")
+	}
+}
+
+// A plan is taken only when the catalog bears it out; while that can't be told
+// the report is not acknowledged, so that it comes again.
+func TestPlansAreHeldAgainstTheCatalog(t *testing.T) {
+	w := newWorld(t)
+	w.deployment("d", deploy.Planning, "web1")
+	evil := plan()
+	evil.Payloads = []patch.Payload{{SHA256: strings.Repeat("e", 64), Size: 3}}
+	planned := wire.Event{Seq: 1, Task: "d-web1", Attempt: 1, State: deploy.Planned, Plan: evil}
+	w.offered = fault.New(fault.Unavailable, "the store is busy")
+	if err := w.loop.Hear(t.Context(), "acme", "web1", []wire.Event{planned}); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("can't tell: %v", err)
+	}
+	w.offered = fault.New(fault.Invalid, "payload bbbb is not what the catalog offers")
+	if err := w.loop.Hear(t.Context(), "acme", "web1", []wire.Event{planned}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.db.In(estate.InTenant("acme")).Task(t.Context(), "d-web1")
+	if err != nil || got.State != deploy.RetryPlanned || !strings.Contains(got.Reason, "not what the catalog offers") {
+		t.Errorf("%s: %q, %v", got.State, got.Reason, err)
+	}
+	if needs, err := w.db.Agents().NeedsPayload(t.Context(), "acme", "web1", strings.Repeat("e", 64)); needs || err != nil {
+		t.Errorf("a refused plan opens payloads: %v", err)
 	}
 }
