@@ -16,6 +16,7 @@ import (
 	"github.com/fettlehq/fettle/internal/agent/collect/restart"
 	"github.com/fettlehq/fettle/internal/agent/collect/services"
 	"github.com/fettlehq/fettle/internal/agent/collect/state"
+	"github.com/fettlehq/fettle/internal/agent/collect/updates"
 	"github.com/fettlehq/fettle/internal/agent/collect/winapps"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
@@ -36,7 +37,7 @@ func List() []collect.Collector {
 // Windows returns the collectors of Windows machines, in their order.
 func Windows() []collect.Collector {
 	return []collect.Collector{
-		release.Windows(), winapps.Collector(), hardware.Windows(), network.Windows(), state.Windows(), services.Collector(),
+		release.Windows(), winapps.Collector(), hardware.Windows(), network.Windows(), state.Windows(), services.Collector(), updates.Collector(),
 	}
 }
 

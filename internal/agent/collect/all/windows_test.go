@@ -6,10 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fettlehq/fettle/internal/agent/collect"
+	"github.com/fettlehq/fettle/internal/agent/collect/state"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/winreg"
@@ -59,7 +61,13 @@ func image(t testing.TB, reg winreg.Registry, files map[string]string) *collect.
 
 // TestWindows collects a whole fixture machine.
 func TestWindows(t *testing.T) {
-	tr := image(t, exported(t, fixture(t, "windows.reg")), map[string]string{"Users/ben/NTUSER.DAT": "no hive"})
+	tr := image(t, exported(t, fixture(t, "windows.reg")), map[string]string{
+		"Users/ben/NTUSER.DAT": "no hive",
+		"WINDOWS/servicing/Packages/Package_for_RollupFix~31bf3856ad364e35~amd64~~22621.3007.1.9.mum": `<?xml version="1.0" encoding="utf-8" standalone="yes"?>
+<assembly xmlns="urn:schemas-microsoft-com:asm.v3" manifestVersion="1.0" description="Fix for KB5034123" displayName="default">
+<assemblyIdentity name="Package_for_RollupFix" version="22621.3007.1.9"/><package identifier="kb5034123" releaseType="Security Update" restart="required">`,
+		"WINDOWS/servicing/Packages/Package_for_DotNetRollup_481~31bf3856ad364e35~x86~~10.0.9206.3.mum": `<assembly><package identifier="other"/><package identifier="KB5033920"/></assembly>`,
+	})
 	got, problems, err := Collect(context.Background(), tr, Windows())
 	if err != nil {
 		t.Fatal(err)
@@ -88,10 +96,61 @@ func TestWindows(t *testing.T) {
 		arp("{90160000-008C-0000-1000-0000000FF1CE}", "386", "16.0.17328.20162", "Office 16 Click-to-Run Extensibility Component", "Microsoft Corporation", "", ""),
 		arp("{AAAAAAAA-AAAA-AAAA-AAAA-AAAAAAAAAAAA}", "", "2.0", "Lost", "", "{33221100-5544-7766-8899-AABBCCDDEEFF}", ""),
 		arp("{BBBBBBBB-BBBB-BBBB-BBBB-BBBBBBBBBBBB}", "", "5", "Hers alone", "", "{7B8A5B1E-9E3A-4B0B-9B5C-0A1B2C3D4E7F}", "user:ann"),
+		{Kind: "cbs", Name: "Package_for_DotNetRollup_481~31bf3856ad364e35~x86~~10.0.9206.3", Arch: "386", Version: "10.0.9206.3"},
+		{Kind: "cbs", Name: "Package_for_KB5027397~31bf3856ad364e35~amd64~~22621.2355.1.1", Arch: "amd64", Version: "22621.2355.1.1"},
+		{Kind: "cbs", Name: "Package_for_RollupFix~31bf3856ad364e35~amd64~~22621.3007.1.9", Arch: "amd64", Version: "22621.3007.1.9"},
+		{Kind: "cbs", Name: "Package_for_ServicingStack_3000~31bf3856ad364e35~amd64~~22621.3000.1.0", Arch: "amd64", Version: "22621.3000.1.0"},
+		{Kind: "kb", Name: "KB5027397"},
+		{Kind: "kb", Name: "KB5034123"},
 		{Kind: "msp", Name: "{7B8A5B1E-9E3A-4B0B-9B5C-0A1B2C3D4E5F}", Source: "{2FEE1475-E9F3-4D75-BBA7-25BB6D6E80FF}", Title: "Hotfix 1"},
 	}
 	if diff := cmp.Diff(want, got.Packages); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	wantHardware := inventory.Hardware{Vendor: "VMware, Inc.", Model: "VMware7,1", Firmware: "VMW71.00V", CPU: "A CPU", Cores: 2, Virtual: "vmware"}
+	if diff := cmp.Diff(wantHardware, got.Hardware); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	wantState := inventory.State{
+		BootID: "boot-1", BootTime: time.Date(2026, 11, 22, 1, 2, 3, 0, time.UTC), RebootDue: true,
+		RebootReasons: []string{
+			"7-Zip 24.08 asks for a restart", "Windows Update has installed what a restart completes", "Windows servicing has changes that a restart completes",
+			"an installer of updates waits for a restart", "the computer's name becomes DESK8",
+		},
+		Services: []inventory.Service{
+			{Name: "Spooler", Account: "LocalSystem", Start: "auto"}, {Name: "event", Start: "trigger"}, {Name: "late", Title: "Late", Start: "delayed"},
+			{Name: "manual", Start: "manual"}, {Name: "never", Start: "disabled"},
+		},
+	}
+	if diff := cmp.Diff(wantState, got.State); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestPendingFiles: what the session manager will do at the next start.
+func TestPendingFiles(t *testing.T) {
+	const manager = `HKLM\SYSTEM\CurrentControlSet\Control\Session Manager`
+	for name, c := range map[string]struct {
+		pairs []string
+		want  string
+	}{
+		"nothing":       {nil, ""},
+		"empty":         {[]string{"", ""}, ""},
+		"a deletion":    {[]string{`\??\C:\a.tmp`, ""}, `a file is replaced or deleted at the next start: C:\a.tmp`},
+		"a replacement": {[]string{`\??\C:\b.new`, `!\??\C:\b.dll`}, `a file is replaced or deleted at the next start: C:\b.new`},
+		"several":       {[]string{`*1\??\C:\a.tmp`, "", `\??\C:\b.new`, `!\??\C:\b.dll`, `\??\C:\c`}, `3 files are replaced or deleted at the next start: C:\a.tmp and others`},
+	} {
+		reg := &winreg.Memory{}
+		if err := reg.Set(manager, "PendingFileRenameOperations", winreg.TextValue(winreg.MultiSZ, c.pairs...)); err != nil {
+			t.Fatal(err)
+		}
+		var s inventory.Snapshot
+		if err := state.Windows().Collect(t.Context(), image(t, reg, nil), &s); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(s.State.RebootReasons, "|"); got != c.want || s.State.RebootDue != (c.want != "") {
+			t.Errorf("%s: %q, due %v", name, got, s.State.RebootDue)
+		}
 	}
 }
 

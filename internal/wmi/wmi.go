@@ -1,0 +1,47 @@
+// Package wmi asks Windows Management Instrumentation, which hardware makers' applicability rules and the list of
+// installed updates stand on.
+//
+// It goes through the scripting objects (SWbemLocator), as VBScript does: Wine knows no others, and every Windows has
+// them. COM stays out of programs that idle: use it in a process that ends soon.
+package wmi
+
+import (
+	"strings"
+
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+// CIMv2 is the namespace of Win32_OperatingSystem and most others.
+const CIMv2 = `root\cimv2`
+
+// Bounds of a question and its answer.
+const (
+	maxQuery = 8 << 10
+	maxRows  = 10_000
+)
+
+// Row is one object of an answer: the properties that were asked for, as text. Properties that the object lacks, or that
+// have no value, are left out; several values are joined by line feeds.
+type Row map[string]string
+
+// check refuses what must not be asked: what is no question, and Win32_Product, which makes the Windows Installer check
+// and repair every product of the machine before it answers (Microsoft Support, KB974524).
+func check(namespace, wql string) error {
+	words := strings.Fields(wql)
+	switch {
+	case len(wql) > maxQuery:
+		return fault.New(fault.Invalid, "wmi: the query has %d bytes, more than are asked", len(wql))
+	case len(words) == 0 || !strings.EqualFold(words[0], "select"):
+		return fault.New(fault.Invalid, "wmi: the query does not begin with SELECT")
+	case strings.ContainsRune(wql, 0) || strings.ContainsRune(namespace, 0):
+		return fault.New(fault.Invalid, "wmi: the query holds a zero")
+	case strings.Contains(namespace, `\\`):
+		return fault.New(fault.Invalid, "wmi: the namespace is that of another machine")
+	}
+	for _, w := range words {
+		if strings.EqualFold(w, "Win32_Product") {
+			return fault.New(fault.Unsupported, "wmi: Win32_Product is not asked: the Windows Installer would check every product")
+		}
+	}
+	return nil
+}
