@@ -26,7 +26,7 @@ type Sink interface {
 }
 
 // Download fetches a file of known hash and size to path (size -1: not known) and makes it visible there only when it
-// is whole and right. What came before an interruption stays in path+".part" and is used by the next call. One call at
+// is whole and right. Request.MaxSize bounds a file of unknown size. What came before an interruption stays in path+".part" and is used by the next call. One call at
 // a time for each path.
 func (c *Client) Download(ctx context.Context, r Request, path, sha256 string, size int64) error {
 	if len(sha256) != 64 {
@@ -37,6 +37,9 @@ func (c *Client) Download(ctx context.Context, r Request, path, sha256 string, s
 		return err
 	}
 	defer p.close()
+	if size < 0 {
+		p.limit = r.MaxSize
+	}
 	resumed := p.Size() > 0
 	if err := c.Resume(ctx, r, p, size); err != nil {
 		return err
@@ -205,6 +208,7 @@ type part struct {
 	digest *authentic.Digest
 	sum    string
 	size   int64
+	limit  int64 // bytes that are taken at most; 0 means all
 	closed bool
 }
 
@@ -226,6 +230,9 @@ func openPart(path, sum string, size int64) (*part, error) {
 
 // Write implements io.Writer.
 func (p *part) Write(b []byte) (int, error) {
+	if p.limit > 0 && p.Size()+int64(len(b)) > p.limit {
+		return 0, fault.New(fault.Invalid, "fetch: %s is longer than the %d bytes allowed", filepath.Base(p.file.Name()), p.limit)
+	}
 	if _, err := p.digest.Write(b); err != nil {
 		return 0, err
 	}

@@ -32,8 +32,13 @@ type Request struct {
 	Accept string
 	// Expect refuses an answer of another form.
 	Expect Expect
-	// MaxSize bounds this answer to Get in bytes; 0 means Config.MaxSize.
+	// MaxSize bounds this answer to Get in bytes (0 means Config.MaxSize), and a
+	// Download of unknown size (0 means that it is not bounded).
 	MaxSize int64
+	// File, when set, is the path of the file that Get writes the document to as it comes, in place of what was there:
+	// nothing but its beginning is held in memory. After an error, and when the document has not changed, its content
+	// is of no use.
+	File string
 	// Progress may be nil.
 	Progress Progress
 }
@@ -44,11 +49,11 @@ type Response struct {
 	NotModified bool
 	// Fingerprint identifies this version of the document for the next Request. It is opaque; keep it as it is.
 	Fingerprint string
-	// Body is the document.
+	// Body is the document; nil when Request.File has it.
 	Body []byte
 }
 
-// Get fetches a document into memory.
+// Get fetches a document into memory, or into Request.File.
 func (c *Client) Get(ctx context.Context, r Request) (Response, error) {
 	u, err := parse(r.URL)
 	if err != nil {
@@ -95,20 +100,70 @@ func (c *Client) getOnce(ctx context.Context, r Request, u *url.URL) (Response, 
 	default:
 		return Response{}, fault.New(fault.Invalid, "fetch: %s: the server answered %s to a plain request", u.Redacted(), resp.Status)
 	}
-	data, err := read(resp.Body, resp.ContentLength, r, u)
+	return r.take(resp.Body, resp.ContentLength, u, resp.Header)
+}
+
+// take reads the document to where it belongs and judges it.
+func (r Request) take(body io.Reader, length int64, u *url.URL, h http.Header) (Response, error) {
+	if r.File == "" {
+		data, err := read(body, length, r, u)
+		if err != nil {
+			return Response{}, err
+		}
+		return judge(r, u, h, data, sha256.Sum256(data), data)
+	}
+	head, sum, err := r.save(body, length, u)
 	if err != nil {
 		return Response{}, err
 	}
-	return judge(r, u, resp.Header, data)
+	return judge(r, u, h, head, sum, nil)
+}
+
+// beginning is how much of a file is looked at to tell its form.
+const beginning = 4096
+
+// save writes the document to r.File.
+func (r Request) save(body io.Reader, length int64, u *url.URL) (head []byte, sum [sha256.Size]byte, err error) {
+	if length > r.MaxSize {
+		return nil, sum, tooLong(u, r.MaxSize)
+	}
+	f, err := os.Create(r.File)
+	if err != nil {
+		return nil, sum, fault.Wrap(err, fault.Unavailable, "fetch: the file %s can't be made", r.File)
+	}
+	defer f.Close() // a second time, after an error
+	hash, start := sha256.New(), &first{limit: beginning}
+	n, err := io.Copy(&counter{w: io.MultiWriter(f, hash, start), total: length, progress: r.Progress}, io.LimitReader(body, r.MaxSize+1))
+	switch {
+	case err != nil:
+		return nil, sum, err
+	case n > r.MaxSize:
+		return nil, sum, tooLong(u, r.MaxSize)
+	}
+	if err := f.Close(); err != nil {
+		return nil, sum, fault.Wrap(err, fault.Unavailable, "fetch: the file %s can't be written", r.File)
+	}
+	copy(sum[:], hash.Sum(nil))
+	return start.head, sum, nil
+}
+
+// first keeps the beginning of what is written to it.
+type first struct {
+	head  []byte
+	limit int
+}
+
+func (f *first) Write(b []byte) (int, error) {
+	f.head = append(f.head, b[:min(len(b), f.limit-len(f.head))]...)
+	return len(b), nil
 }
 
 // judge applies Expect and makes the fingerprint: the server's validators, and the content's hash for servers that
 // have none or change them for nothing.
-func judge(r Request, u *url.URL, h http.Header, data []byte) (Response, error) {
-	if err := r.Expect.check(h.Get("Content-Type"), data); err != nil {
+func judge(r Request, u *url.URL, h http.Header, head []byte, sum [sha256.Size]byte, data []byte) (Response, error) {
+	if err := r.Expect.check(h.Get("Content-Type"), head); err != nil {
 		return Response{}, fault.Wrap(err, fault.Invalid, "fetch: %s", u.Redacted())
 	}
-	sum := sha256.Sum256(data)
 	v := url.Values{"sha256": {hex.EncodeToString(sum[:])}}
 	if e := h.Get("ETag"); e != "" {
 		v.Set("etag", e)
@@ -163,11 +218,7 @@ func getFile(r Request, u *url.URL) (Response, error) {
 		return Response{}, err
 	}
 	defer f.Close()
-	data, err := read(f, size, r, u)
-	if err != nil {
-		return Response{}, err
-	}
-	return judge(r, u, http.Header{}, data)
+	return r.take(f, size, u, http.Header{})
 }
 
 func openFile(u *url.URL) (*os.File, int64, error) {

@@ -26,6 +26,7 @@ func (p *Publisher) assemble(_ context.Context, b *batch) error {
 	for platform, patches := range byPlatform {
 		c := catalog.Contents{Patches: patches, Header: catalog.Header{
 			Format: catalog.Format, Platform: platform, Notes: b.all.Notes, Archives: archivesOf(platform, patches, b.all.Archives),
+			CodeSigning: p.codeSigning(patches),
 		}}
 		for id := range named(patches, func(x patch.Patch) []string { return x.Advisories }) {
 			if a, ok := advisories[id]; ok {

@@ -44,6 +44,10 @@ type Config struct {
 	Archives []Archive `koanf:"archives"`
 	// Microsoft publishes what Microsoft says of its patches.
 	Microsoft Microsoft `koanf:"microsoft"`
+	// Winget publishes applications for Windows, Authenticode says whose
+	// signatures on their installers count.
+	Winget       Winget       `koanf:"winget"`
+	Authenticode Authenticode `koanf:"authenticode"`
 	// Feeds are the addresses of what adds CVEs, severity and risk.
 	Feeds Feeds `koanf:"feeds"`
 
@@ -86,6 +90,30 @@ type Microsoft struct {
 	Supersedence []string `koanf:"supersedence"`
 	// Since is the first year to take, such as "2016"; empty takes all.
 	Since string `koanf:"since"`
+}
+
+// Winget says where manifests of applications come from; see winget.Config.
+// Without an address they are left out.
+type Winget struct {
+	Manifests string   `koanf:"manifests"`
+	Index     string   `koanf:"index"`
+	Packages  []string `koanf:"packages"`
+	// Keep is how many versions of each package stay, MaxInstaller the largest
+	// installer in MiB; 0 means 3 and 2048.
+	Keep         int   `koanf:"keep"`
+	MaxInstaller int64 `koanf:"max_installer_mib"`
+	// CVEs are CVE records (CVE JSON 5); empty takes feeds.cvss.
+	CVEs string `koanf:"cves"`
+}
+
+// Authenticode says whose signatures on programs for Windows count.
+type Authenticode struct {
+	// Roots and TimestampRoots are PEM files of certificates.
+	Roots          []string `koanf:"roots"`
+	TimestampRoots []string `koanf:"timestamp_roots"`
+	// Publishers names who must sign a product's installers, by package
+	// identifier: the exact common name or organization of the certificate.
+	Publishers map[string]string `koanf:"publishers"`
 }
 
 // Feeds are addresses (http, https or file); an empty one leaves the feed out.
@@ -148,9 +176,9 @@ func (c Config) Validate() error {
 		return fault.New(fault.Invalid, "publisher: the folders data, repository and keys must be set")
 	case within(c.Keys, c.Repository) || c.RootKeys != "" && within(c.RootKeys, c.Repository):
 		return fault.New(fault.Invalid, "publisher: the keys must not lie in the repository, which everybody may read")
-	case !c.Machine && len(c.Archives) == 0 && c.Microsoft.MSRC == "":
+	case !c.Machine && len(c.Archives) == 0 && c.Microsoft.MSRC == "" && c.Winget.Manifests == "":
 		return fault.New(fault.Invalid, "publisher: there is nothing to publish").
-			WithHint("Set machine: true on a machine that has apt, name archives, or set microsoft.msrc: default.")
+			WithHint("Set machine: true on a machine that has apt, name archives, or set microsoft.msrc: default, or winget.manifests.")
 	}
 	return nil
 }

@@ -208,9 +208,16 @@ func check(apply enrich.Feed) func(io.Reader) (crawl.Output, error) {
 }
 
 // judge asks the lab for a verdict on every patch.
-func (p *Publisher) judge(_ context.Context, b *batch) error {
+func (p *Publisher) judge(ctx context.Context, b *batch) error {
+	if err := p.lab.Examine(ctx, b.all.Patches, p.openFetched, b.now); err != nil {
+		return err
+	}
 	kept, rejected := p.lab.Judge(b.all.Patches, b.all.Archives)
-	b.all.Patches = kept
+	kept, circles := catalog.BreakCircles(kept)
+	for _, c := range circles {
+		rejected = append(rejected, lab.Rejection{Patch: c.Patch, Reason: c.Error()})
+	}
+	b.all.Patches = restorable(kept)
 	b.report.Rejected = rejected
 	for _, r := range b.all.Rejected {
 		b.report.Rejected = append(b.report.Rejected, lab.Rejection{Patch: patch.ID(r.What), Reason: r.Reason})

@@ -60,7 +60,9 @@ func (p *Publisher) Stage(ctx context.Context, ids []patch.ID, progress Progress
 	var hashes []string
 	for _, x := range patches {
 		for _, it := range x.Items {
-			hashes = append(hashes, it.Payload.SHA256)
+			if it.Payload.SHA256 != "" && !slices.Contains(hashes, it.Payload.SHA256) {
+				hashes = append(hashes, it.Payload.SHA256)
+			}
 		}
 	}
 	return p.Payloads(ctx, hashes, progress)
@@ -205,6 +207,10 @@ func (p *Publisher) find(hashes []string) ([]crawl.Wanted, error) {
 // bring fetches payloads through the sources that offer them, proves each by
 // its hash and stores it.
 func (p *Publisher) bring(ctx context.Context, wanted []crawl.Wanted) error {
+	wanted, err := p.bringShelved(ctx, wanted)
+	if err != nil {
+		return err
+	}
 	for _, s := range p.sources {
 		from, ok := s.(crawl.Payloader)
 		if !ok || len(wanted) == 0 {

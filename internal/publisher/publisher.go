@@ -8,6 +8,7 @@
 package publisher
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"os"
@@ -23,6 +24,7 @@ import (
 	"github.com/fettlehq/fettle/internal/publisher/crawl/all"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/debian"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/winget"
 	"github.com/fettlehq/fettle/internal/publisher/enrich"
 	"github.com/fettlehq/fettle/internal/publisher/enrich/cvss"
 	"github.com/fettlehq/fettle/internal/publisher/enrich/epss"
@@ -116,6 +118,11 @@ func (p *Publisher) open(ctx context.Context, opt Options) error {
 	if p.lab, err = lab.Open(p.cfg.Data); err != nil {
 		return err
 	}
+	code, err := p.cfg.Authenticode.load()
+	if err != nil {
+		return err
+	}
+	p.lab.Believe(code)
 	if err := p.makeSources(ctx, opt); err != nil {
 		return err
 	}
@@ -144,6 +151,12 @@ func (p *Publisher) makeSources(ctx context.Context, opt Options) error {
 	}
 	if m := p.cfg.Microsoft; m.MSRC != "" {
 		wanted.Microsoft = &microsoft.Config{MSRC: m.MSRC, Lists: m.Supersedence, Since: m.Since}
+	}
+	if w := p.cfg.Winget; w.Manifests != "" {
+		wanted.Winget = &winget.Config{
+			Manifests: w.Manifests, Index: w.Index, Packages: w.Packages, Keep: w.Keep, MaxInstaller: w.MaxInstaller << 20,
+			CVEs: cmp.Or(w.CVEs, p.cfg.Feeds.CVSS),
+		}
 	}
 	for _, a := range p.cfg.Archives {
 		wanted.Archives = append(wanted.Archives, debian.Config(a))

@@ -133,3 +133,12 @@ type Payloader interface {
 	// them any more.
 	Payloads(ctx context.Context, at Fingerprint, items []Wanted, dir string) (map[string]string, error)
 }
+
+// Shelf is a Payloader that also offers payloads which stand in no archive, by
+// their hash. Those that its fetch has brought lie in its folder (BlobPath);
+// Payloads fetches them again.
+type Shelf interface {
+	Payloader
+	// Offers says whether it can fetch the payload.
+	Offers(at Fingerprint, sha256 string) bool
+}

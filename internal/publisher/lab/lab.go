@@ -4,7 +4,9 @@
 // Vouched means that the vendor's signed index names the payload's hash, and
 // that signature and hashes were checked here. Proven means that the payload
 // itself was fetched too: its bytes have that hash, and the package says of
-// itself what the index says of it. Unproven means that the patch names no
+// itself what the index says of it. For programs of Windows, which no archive
+// vouches for, it means that the payload carries a good Authenticode signature
+// of the product's own publisher. Unproven means that the patch names no
 // payload: it tells what a machine lacks, and nothing can be installed from it.
 // What fails a check is rejected: it is not published, and the health report
 // names it.
@@ -34,6 +36,12 @@ type Proof struct {
 	// Reason says why not.
 	Reason string    `json:"reason,omitempty"`
 	At     time.Time `json:"at"`
+	// Signer and Organization are who signed a program, Checks what was seen,
+	// and Trust stands for the roots that were believed then.
+	Signer       string   `json:"signer,omitempty"`
+	Organization string   `json:"organization,omitempty"`
+	Checks       []string `json:"checks,omitempty"`
+	Trust        string   `json:"trust,omitempty"`
 }
 
 // Rejection is a patch that is not published, with the reason.
@@ -47,36 +55,62 @@ type Lab struct {
 	path   string
 	mu     sync.Mutex
 	proofs map[string]Proof // by payload SHA-256
+
+	code       Code
+	trust      string // stands for the roots of code
+	signers    map[string]string
+	signerPath string
 }
 
 // Open loads the proofs that are kept in dir. fault.Invalid means that their
 // file is damaged; deleting it loses nothing but the work of proving again.
 func Open(dir string) (*Lab, error) {
-	l := &Lab{path: filepath.Join(dir, "proofs.json"), proofs: map[string]Proof{}}
-	data, err := os.ReadFile(l.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return l, nil
+	l := &Lab{
+		path: filepath.Join(dir, "proofs.json"), proofs: map[string]Proof{},
+		signerPath: filepath.Join(dir, "signers.json"), signers: map[string]string{},
 	}
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "lab: the proofs can't be read")
-	}
-	if err := json.Unmarshal(data, &l.proofs); err != nil {
-		return nil, fault.Wrap(err, fault.Invalid, "lab: the file of proofs is damaged").
+	if err := load(l.path, &l.proofs); err != nil {
+		return nil, fault.Wrap(err, fault.CodeOf(err), "lab: the file of proofs").
 			WithHint("Delete %s; payloads are then proven again.", l.path)
 	}
+	if err := load(l.signerPath, &l.signers); err != nil {
+		return nil, fault.Wrap(err, fault.CodeOf(err), "lab: the file of signers").
+			WithHint("Restore %s from a backup. Without it every product is pinned anew to whoever signs it now.", l.signerPath)
+	}
 	return l, nil
+}
+
+func load(path string, into any) error {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "lab: %s can't be read", filepath.Base(path))
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return fault.Wrap(err, fault.Invalid, "lab: %s is damaged", filepath.Base(path))
+	}
+	return nil
+}
+
+func save(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return fault.Wrap(err, fault.Internal, "lab: %s can't be encoded", filepath.Base(path))
+	}
+	return atomicfile.Write(path, append(data, '\n'), 0o644)
 }
 
 // record keeps proofs.
 func (l *Lab) record(proofs map[string]Proof) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	maps.Copy(l.proofs, proofs)
-	data, err := json.MarshalIndent(l.proofs, "", " ")
-	if err != nil {
-		return fault.Wrap(err, fault.Internal, "lab: the proofs can't be encoded")
+	if len(proofs) == 0 {
+		return nil
 	}
-	return atomicfile.Write(l.path, append(data, '\n'), 0o644)
+	maps.Copy(l.proofs, proofs)
+	return save(l.path, l.proofs)
 }
 
 // Judge gives every patch its verdict and returns those that may be published,
@@ -93,7 +127,7 @@ func (l *Lab) Judge(patches []patch.Patch, archives []catalog.Archive) ([]patch.
 	kept := make([]patch.Patch, 0, len(patches))
 	var rejected []Rejection
 	for _, p := range patches {
-		evidence, why := l.judge(p, byID)
+		evidence, why := l.judge(&p, byID)
 		if why != "" {
 			rejected = append(rejected, Rejection{Patch: p.ID, Reason: why})
 			continue
@@ -104,13 +138,16 @@ func (l *Lab) Judge(patches []patch.Patch, archives []catalog.Archive) ([]patch.
 	return kept, rejected
 }
 
-func (l *Lab) judge(p patch.Patch, archives map[string]*catalog.Archive) (patch.Evidence, string) {
+func (l *Lab) judge(p *patch.Patch, archives map[string]*catalog.Archive) (patch.Evidence, string) {
+	if isCode(*p) {
+		return l.judgeCode(p)
+	}
 	if len(p.Items) == 0 && len(p.Archives) == 0 {
 		return patch.Evidence{Verdict: patch.Unproven, Checks: []string{
 			"no payload is named: it says what a machine lacks, and nothing is installed from it",
 		}}, ""
 	}
-	voucher, why := vouchers(p, archives)
+	voucher, why := vouchers(*p, archives)
 	if why != "" {
 		return patch.Evidence{}, why
 	}

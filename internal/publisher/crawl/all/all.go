@@ -7,6 +7,7 @@ import (
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/debian"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/winget"
 )
 
 // Config says which sources are wanted.
@@ -22,6 +23,8 @@ type Config struct {
 	DebianTracker, DebianDSA string
 	// Microsoft, when set, makes Microsoft a source.
 	Microsoft *microsoft.Config
+	// Winget, when set, makes a repository of application manifests a source.
+	Winget *winget.Config
 	// Client fetches archives that apt does not, Feeds what trackers say.
 	Client, Feeds crawl.Client
 	// Options are common to the sources of package archives.
@@ -63,6 +66,17 @@ func Sources(cfg Config) ([]crawl.Source, error) {
 			m.Progress = func(doing string) { cfg.Progress("microsoft", doing) }
 		}
 		s, err := microsoft.New(m, cfg.Client)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	if cfg.Winget != nil {
+		w := *cfg.Winget
+		if cfg.Progress != nil {
+			w.Progress = func(doing string) { cfg.Progress("winget", doing) }
+		}
+		s, err := winget.New(w, cfg.Client)
 		if err != nil {
 			return nil, err
 		}

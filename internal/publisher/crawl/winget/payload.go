@@ -1,0 +1,102 @@
+package winget
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/fetch"
+	"github.com/fettlehq/fettle/internal/publisher/crawl"
+)
+
+// installers fetches the installers of the newest versions that are not there
+// yet. What can't be had is remembered with the reason and tried again by the
+// next run; only a full disk and an end of the context stop it.
+func (f *fetching) installers(ctx context.Context, all []Version) error {
+	b := f.s.builder()
+	b.add(all)
+	wanted := map[string]int64{}
+	for _, r := range b.wanted() {
+		sum := r.installer.SHA256
+		if _, done := wanted[sum]; done || f.st.Refused[sum] != "" {
+			continue
+		}
+		size, err := f.installer(ctx, r.version.Identifier+" "+r.version.Version, r.installer.URL, sum)
+		switch {
+		case err == nil:
+			wanted[sum] = size
+		case ctx.Err() != nil || fault.Is(err, fault.Exhausted) || fault.Is(err, fault.Cancelled):
+			return err
+		default:
+			f.st.Refused[sum] = "the installer could not be fetched: " + fault.Public(err)
+		}
+	}
+	f.st.Fetched = wanted
+	if n := len(f.st.Refused); n > 0 {
+		f.note("%d installers could not be fetched; their patches say why", n)
+	}
+	return nil
+}
+
+// installer brings one file into the folder, unless it is there.
+func (f *fetching) installer(ctx context.Context, name, at, sum string) (int64, error) {
+	path := crawl.BlobPath(f.dir, sum)
+	if info, err := os.Stat(path); err == nil {
+		return info.Size(), nil
+	}
+	f.say("fetching " + name)
+	if err := download(ctx, f.s.client, at, path, sum, f.s.cfg.MaxInstaller); err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, fault.Wrap(err, fault.Unavailable, "winget: the fetched installer can't be read")
+	}
+	return info.Size(), nil
+}
+
+// download fetches under a name that the runner's sweep leaves alone, so that a
+// cut-off download goes on with the next run.
+func download(ctx context.Context, client crawl.Client, at, path, sum string, limit int64) error {
+	incoming := filepath.Join(filepath.Dir(path), ".incoming-"+sum)
+	if err := client.Download(ctx, fetch.Request{URL: at, MaxSize: limit}, incoming, sum, -1); err != nil {
+		return err
+	}
+	if err := os.Rename(incoming, path); err != nil {
+		return fault.Wrap(err, fault.Unavailable, "winget: the fetched installer can't be put in place")
+	}
+	return nil
+}
+
+// Holds names no archive: installers stand in none.
+func (s *Source) Holds(crawl.Fingerprint) []string { return nil }
+
+// Offers says whether an installer with that hash was fetched.
+func (s *Source) Offers(at crawl.Fingerprint, sha256 string) bool {
+	var st state
+	if at == nil || json.Unmarshal(at, &st) != nil {
+		return false
+	}
+	_, ok := st.Fetched[sha256]
+	return ok
+}
+
+// Payloads links the installers into dir; one that is gone from the source's
+// folder is fetched again.
+func (s *Source) Payloads(ctx context.Context, _ crawl.Fingerprint, items []crawl.Wanted, dir string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, w := range items {
+		p := w.Item.Payload
+		at := filepath.Join(dir, p.SHA256)
+		if _, done := out[p.SHA256]; done {
+			continue
+		}
+		if err := download(ctx, s.client, p.URL, at, p.SHA256, p.Size); err != nil {
+			return nil, err
+		}
+		out[p.SHA256] = at
+	}
+	return out, nil
+}

@@ -1,0 +1,357 @@
+package winget
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/fettlehq/fettle/internal/atomicfile"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/fetch"
+	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/publisher/crawl"
+)
+
+const (
+	// form is the number of the folded form. A change of what folding keeps
+	// raises it, and everything is read anew.
+	form = 1
+	// defaultKeep is how many versions of a line are kept.
+	defaultKeep = 3
+	// defaultSize bounds an installer, in bytes.
+	defaultSize = 2 << 30
+	maxFolded   = 1 << 30 // bytes of the folded versions, unpacked
+)
+
+// Config says where manifests come from and which packages are followed.
+type Config struct {
+	// Manifests is the absolute path or file:// address of a folder of
+	// manifests (searched whole), or the http(s) address of a folder tree laid
+	// out as winget-pkgs lays out "manifests"; that one needs Index.
+	Manifests string
+	// Index is the path or address of a list of all packages and their newest
+	// versions: JSON or CSV as in winget-pkgs-index, winget's own index.db or
+	// source.msix; plain or packed with zstd or gzip.
+	Index string
+	// Packages are the identifiers to follow; "*" stands for any characters
+	// but dots, "**" for any. Case does not matter.
+	Packages []string
+	// Keep is how many versions of each package, architecture and form are
+	// kept; 0 means 3.
+	Keep int
+	// MaxInstaller bounds an installer in bytes; 0 means 2 GiB.
+	MaxInstaller int64
+	// CVEs is the path or address of CVE records (CVE JSON 5): one file, JSON
+	// values one after the other or a tar file; plain, gzip or zstd. Empty
+	// leaves CVEs out.
+	CVEs string
+	// Progress is told what goes on; it may be nil.
+	Progress func(doing string)
+}
+
+// Source is a repository of manifests as a source of patches.
+type Source struct {
+	cfg    Config
+	client crawl.Client
+	follow follow
+	folder string // of manifests; empty means base
+	base   string
+}
+
+// New makes a source. It returns fault.Invalid for addresses that are neither
+// http, https, file nor absolute paths, and when no package is named.
+func New(cfg Config, client crawl.Client) (*Source, error) {
+	if cfg.Keep <= 0 {
+		cfg.Keep = defaultKeep
+	}
+	if cfg.MaxInstaller <= 0 {
+		cfg.MaxInstaller = defaultSize
+	}
+	s := &Source{cfg: cfg, client: client}
+	var err error
+	if s.follow, err = newFollow(cfg.Packages); err != nil {
+		return nil, err
+	}
+	if s.folder, s.base, err = place(cfg.Manifests); err != nil {
+		return nil, err
+	}
+	if s.base != "" && cfg.Index == "" {
+		return nil, fault.New(fault.Invalid, "winget: manifests at an http address need an index, which says what versions there are").
+			WithHint("Set winget.index to source.msix, index.db or a list of packages as JSON or CSV.")
+	}
+	for _, at := range []*string{&s.cfg.Index, &s.cfg.CVEs} {
+		if *at == "" {
+			continue
+		}
+		dir, base, err := place(*at)
+		if err != nil {
+			return nil, err
+		}
+		if dir != "" {
+			base = (&url.URL{Scheme: "file", Path: filepath.ToSlash(dir)}).String()
+		}
+		*at = base
+	}
+	return s, nil
+}
+
+// place takes an address apart: the path of what lies on this machine, or the
+// address of what does not.
+func place(at string) (folder, base string, err error) {
+	if filepath.IsAbs(at) {
+		return at, "", nil
+	}
+	u, err := url.Parse(at)
+	switch {
+	case err != nil || u.Scheme == "":
+		return "", "", fault.New(fault.Invalid, "winget: %q is no address and no absolute path", at)
+	case u.Scheme == "file":
+		return filepath.FromSlash(u.Path), "", nil
+	case u.Scheme == "http" || u.Scheme == "https":
+		return "", strings.TrimRight(at, "/"), nil
+	}
+	return "", "", fault.New(fault.Invalid, "winget: the address %q is not http, https or file", at)
+}
+
+// Name is "winget".
+func (s *Source) Name() string { return "winget" }
+
+// follow are the packages that are wanted.
+type follow []string
+
+func newFollow(packages []string) (follow, error) {
+	var f follow
+	for _, p := range packages {
+		p = strings.ToLower(strings.TrimSpace(p))
+		if _, err := path.Match(p, ""); err != nil || p == "" {
+			return nil, fault.New(fault.Invalid, "winget: %q is no package identifier and no pattern", p)
+		}
+		f = append(f, p)
+	}
+	if len(f) == 0 {
+		return nil, fault.New(fault.Invalid, "winget: no package is named").
+			WithHint("Set winget.packages to identifiers such as Mozilla.Firefox, or to \"**\" for all of a folder of your own.")
+	}
+	return f, nil
+}
+
+// wants reports whether the package is followed.
+func (f follow) wants(id string) bool {
+	id = strings.ToLower(id)
+	slashed := strings.ReplaceAll(id, ".", "/")
+	return slices.ContainsFunc(f, func(p string) bool {
+		if p == "**" || p == id {
+			return true
+		}
+		if before, ok := strings.CutSuffix(p, ".**"); ok && strings.HasPrefix(id, before+".") {
+			return true
+		}
+		ok, _ := path.Match(strings.ReplaceAll(p, ".", "/"), slashed)
+		return ok
+	})
+}
+
+// state is the fingerprint of a Source.
+type state struct {
+	Form int    `json:"form"`
+	From string `json:"from"`
+	// Versions is the hash of the folded versions, Records of the CVE records
+	// that concern followed packages; both packed.
+	Versions string `json:"versions"`
+	Records  string `json:"records,omitempty"`
+	// Seen are fetch's fingerprints by address.
+	Seen map[string]string `json:"seen,omitempty"`
+	// Newest are the versions that the last index names, by followed package.
+	Newest map[string][]string `json:"newest,omitempty"`
+	// Indexed counts the packages of the index.
+	Indexed int `json:"indexed,omitempty"`
+	// Fetched are the sizes of the installers in the folder, by SHA-256, and
+	// Refused why others are not there.
+	Fetched map[string]int64  `json:"fetched,omitempty"`
+	Refused map[string]string `json:"refused,omitempty"`
+}
+
+func (s *Source) recall(prev crawl.Fingerprint) state {
+	from := fmt.Sprint(s.cfg.Manifests, " ", s.cfg.Index, " ", s.cfg.CVEs, " ", s.cfg.Packages, " ", s.cfg.Keep)
+	var st state
+	if prev == nil || json.Unmarshal(prev, &st) != nil || st.Form != form || st.From != from {
+		st = state{Form: form, From: from, Fetched: st.Fetched}
+	}
+	if st.Seen == nil {
+		st.Seen = map[string]string{}
+	}
+	if st.Fetched == nil {
+		st.Fetched = map[string]int64{}
+	}
+	st.Refused = map[string]string{}
+	return st
+}
+
+// Blobs names the folded versions and records, and the installers.
+func (s *Source) Blobs(at crawl.Fingerprint) []string {
+	var st state
+	if at == nil || json.Unmarshal(at, &st) != nil {
+		return nil
+	}
+	out := []string{st.Versions, st.Records}
+	for sum := range st.Fetched {
+		out = append(out, sum)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// folded is what is kept of the manifests.
+type folded struct {
+	Versions []Version         `json:"versions"`
+	Rejected []crawl.Rejection `json:"rejected,omitempty"`
+	Files    int               `json:"files"`
+}
+
+// Fetch reads the manifests, and brings the installers of the newest versions.
+// One that can't be had is told in the patch; the error is not nil when there
+// are no manifests at all.
+func (s *Source) Fetch(ctx context.Context, dir string, prev crawl.Fingerprint) (crawl.Fetched, error) {
+	st := s.recall(prev)
+	run := &fetching{s: s, dir: dir, st: &st}
+	all, err := run.manifests(ctx)
+	if err != nil {
+		return crawl.Fetched{}, err
+	}
+	if st.Versions, err = keepJSON(dir, all); err != nil {
+		return crawl.Fetched{}, err
+	}
+	if err := run.records(ctx, all.Versions); err != nil {
+		return crawl.Fetched{}, err
+	}
+	if err := run.installers(ctx, all.Versions); err != nil {
+		return crawl.Fetched{}, err
+	}
+	fp, err := json.Marshal(st)
+	if err != nil {
+		return crawl.Fetched{}, fault.Wrap(err, fault.Internal, "winget: the state can't be encoded")
+	}
+	return crawl.Fetched{Changed: !bytes.Equal(fp, prev), Fingerprint: fp, Notes: run.notes}, nil
+}
+
+// fetching is one Fetch.
+type fetching struct {
+	s     *Source
+	dir   string
+	st    *state
+	notes []string
+}
+
+func (f *fetching) say(doing string) {
+	if f.s.cfg.Progress != nil {
+		f.s.cfg.Progress(doing)
+	}
+}
+
+func (f *fetching) note(format string, args ...any) {
+	f.notes = append(f.notes, fmt.Sprintf(format, args...))
+}
+
+// get fetches a document, conditionally; nil means that it has not changed.
+func (f *fetching) get(ctx context.Context, at string, limit int64) ([]byte, error) {
+	got, err := f.s.client.Get(ctx, fetch.Request{URL: at, Fingerprint: f.st.Seen[at], MaxSize: limit, Expect: fetch.NotHTML})
+	if err != nil || got.NotModified {
+		return nil, err
+	}
+	f.st.Seen[at] = got.Fingerprint
+	return got.Body, nil
+}
+
+// Parse makes the patches.
+func (s *Source) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (crawl.Output, error) {
+	var st state
+	if at == nil || json.Unmarshal(at, &st) != nil || st.Form != form {
+		return crawl.Output{}, fault.New(fault.NotFound, "winget: nothing was fetched yet")
+	}
+	var all folded
+	if err := loadJSON(dir, st.Versions, &all); err != nil {
+		return crawl.Output{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return crawl.Output{}, fault.Wrap(err, fault.Cancelled, "winget: stopped")
+	}
+	var records []flaw
+	if st.Records != "" {
+		if err := loadJSON(dir, st.Records, &records); err != nil {
+			return crawl.Output{}, err
+		}
+	}
+	b := s.builder()
+	b.sizes, b.reasons, b.flaws = st.Fetched, st.Refused, flaws(records)
+	b.add(all.Versions)
+	b.build()
+	out := crawl.Output{Patches: b.out, Rejected: append(all.Rejected, b.rejected...), Entries: all.Files, Notes: append(b.tally.notes(), b.notes...)}
+	if st.Indexed > 0 {
+		out.Notes = append(out.Notes, fmt.Sprintf("the index names %d packages", st.Indexed))
+	}
+	for _, id := range sortedKeys(b.bulletin) {
+		out.Advisories = append(out.Advisories, b.bulletin[id])
+	}
+	return out, nil
+}
+
+func (s *Source) builder() *builder {
+	return &builder{
+		keep: s.cfg.Keep, lines: map[line][]release{}, tally: Tally{Left: map[string]int{}},
+		needs: map[patch.ID][]Dependency{}, bulletin: map[string]patch.Advisory{},
+	}
+}
+
+// keepJSON stores a value, packed, and returns its hash.
+func keepJSON(dir string, v any) (string, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return "", fault.Wrap(err, fault.Internal, "winget: what was read can't be encoded")
+	}
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return "", fault.Wrap(err, fault.Internal, "winget: no zstd writer")
+	}
+	packed := z.EncodeAll(data, nil)
+	sum := sha256.Sum256(packed)
+	name := hex.EncodeToString(sum[:])
+	return name, atomicfile.Write(crawl.BlobPath(dir, name), packed, 0o644)
+}
+
+func loadJSON(dir, sum string, into any) error {
+	f, err := os.Open(crawl.BlobPath(dir, sum))
+	if err != nil {
+		return fault.Wrap(err, fault.NotFound, "winget: what was read is gone from the source's folder")
+	}
+	defer f.Close()
+	z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return fault.Wrap(err, fault.Internal, "winget: no zstd reader")
+	}
+	defer z.Close()
+	if err := json.NewDecoder(io.LimitReader(z, maxFolded)).Decode(into); err != nil {
+		return fault.Wrap(err, fault.Invalid, "winget: what was read is damaged on disk")
+	}
+	return nil
+}
+
+func sortedKeys[K ~string, V any](m map[K]V) []K {
+	out := make([]K, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,189 @@
+package publisher_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/fetch"
+	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/publisher"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/winget/wingettest"
+)
+
+const (
+	code1, code2 = "{11111111-1111-1111-1111-111111111111}", "{22222222-2222-2222-2222-222222222222}"
+	code3        = "{33333333-3333-3333-3333-333333333333}"
+	appFamily    = "{AAAAAAAA-AAAA-AAAA-AAAA-AAAAAAAAAAAA}"
+)
+
+// newApps is a publisher with a folder of manifests alone.
+func newApps(t *testing.T) (*world, *wingettest.Vendor) {
+	t.Helper()
+	v := wingettest.New(t, day1)
+	fetcher, err := fetch.New(fetch.Config{UserAgent: "fettle-test", PerHost: -1, Attempts: 1, Proxy: "direct"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	w := &world{t: t, now: day1, cfg: publisher.Config{
+		Data: filepath.Join(dir, "data"), Repository: filepath.Join(dir, "repository"), Keys: filepath.Join(dir, "keys"),
+		Winget:       publisher.Winget{Manifests: v.Manifests, Packages: []string{"Maker.**"}},
+		Authenticode: publisher.Authenticode{Roots: []string{v.Root}},
+	}}
+	w.opt = publisher.Options{Now: func() time.Time { return w.now }, Client: fetcher}
+	return w, v
+}
+
+// publishTool offers a version of the tool, signed.
+func publishTool(t *testing.T, v *wingettest.Vendor, version, productCode, signer string, fields ...string) string {
+	t.Helper()
+	path := v.Build(t, wingettest.MSI{Name: "Tool", Maker: "Maker", Version: version, ProductCode: productCode, UpgradeCode: appFamily})
+	if signer != "" {
+		v.Sign(t, path, signer)
+	}
+	fields = append([]string{"Scope: machine", "ProductCode: '" + productCode + "'", "AppsAndFeaturesEntries:", "- UpgradeCode: '" + appFamily + "'"}, fields...)
+	v.Publish(t, "Maker.Tool", version, "Tool", "Maker Inc.", version == "2.0.0", wingettest.Installer{Arch: "x64", Type: "wix", Path: path, Fields: fields})
+	return path
+}
+
+// TestWingetPublishes: from a folder of manifests to a signed catalog that says
+// what a machine lacks and whose installer it is.
+func TestWingetPublishes(t *testing.T) {
+	w, v := newApps(t)
+	publishTool(t, v, "1.0.0", code1, "Maker Inc")
+	path := publishTool(t, v, "2.0.0", code2, "Maker Inc", "InstallerSwitches:", "  Custom: ADDLOCAL=ALL", "ExpectedReturnCodes:", "- InstallerReturnCode: 5", "  ReturnResponse: packageInUse")
+	w.open()
+	r := w.once()
+	if len(r.Rejected) > 0 || len(r.Shards) != 2 || r.Sources[0].Counts.Patches != 4 {
+		t.Fatalf("%+v", r)
+	}
+	p := w.patch("windows-apps-amd64", "winget:Maker.Tool:2.0.0:amd64:wix")
+	sum := wingettest.Sum(t, path)
+	want := patch.Payload{SHA256: sum, Size: size(t, path), Name: "Maker.Tool_amd64.msi", URL: "file://" + path, Signer: "Maker Inc"}
+	for _, it := range p.Items {
+		if diff := cmp.Diff(want, it.Payload); diff != "" {
+			t.Errorf("payload (-want +got):\n%s", diff)
+		}
+	}
+	manifest := patch.Manifest{
+		Kind: "msi", Argv: []string{"ADDLOCAL=ALL"}, UninstallArgv: []string{code2}, Restores: "winget:Maker.Tool:1.0.0:amd64:wix",
+		Scope: "machine", ExitCodes: map[int]patch.ExitMeaning{5: patch.ExitBusy}, Reboot: patch.RebootMaybe,
+	}
+	if diff := cmp.Diff(manifest, p.Install); diff != "" {
+		t.Errorf("manifest (-want +got):\n%s", diff)
+	}
+	if p.Evidence.Verdict != patch.Proven || !strings.Contains(strings.Join(p.Evidence.Checks, "\n"), "Authenticode signature by Maker Inc (Maker Inc Organization), issued by Test Root") {
+		t.Errorf("evidence %+v", p.Evidence)
+	}
+	s, _ := w.shard("windows-apps-amd64")
+	if c := s.Header().CodeSigning; c == nil || len(c.Roots) != 1 {
+		t.Errorf("code signing %+v", c)
+	}
+	machine := &inventory.Snapshot{OS: inventory.OS{Family: "windows", ID: "windows", Version: "10-1903", Arch: "amd64"}, Packages: []inventory.Package{
+		{Kind: "arp", Name: code1, Arch: "amd64", Version: "1.0.0", Title: "Tool", Publisher: "Maker", UpgradeCode: appFamily},
+	}}
+	found, err := catalog.Assess([]*catalog.Shard{s}, machine, nil)
+	if err != nil || len(found) != 1 || found[0].Patch != p.ID || found[0].State != catalog.Missing {
+		t.Errorf("found %+v, %v", found, err)
+	}
+	if err := w.p.Payload(t.Context(), sum); err != nil {
+		t.Errorf("the payload does not come into the repository: %v", err)
+	}
+	if again := w.once(); again.Changed {
+		t.Error("a second run without news makes a new catalog")
+	}
+}
+
+func size(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+// TestWingetSignerChanges: who signs a product is pinned; another signer is
+// refused until the operator says that it is right. Unsigned installers are
+// told of and never offered.
+func TestWingetSignerChanges(t *testing.T) {
+	w, v := newApps(t)
+	publishTool(t, v, "1.0.0", code1, "Maker Inc")
+	w.open()
+	w.once()
+	publishTool(t, v, "2.0.0", code2, "Taker Inc")
+	publishTool(t, v, "3.0.0", code3, "")
+	r := w.once()
+	if len(r.Rejected) != 2 || !strings.Contains(r.Rejected[0].Reason, "signed by Taker Inc (Taker Inc Organization), but Maker.Tool must be signed by Maker Inc") {
+		t.Errorf("rejected %+v", r.Rejected)
+	}
+	unsigned := w.patch("windows-apps-amd64", "winget:Maker.Tool:3.0.0:amd64:wix")
+	if unsigned.Evidence.Verdict != patch.Unproven || !strings.Contains(unsigned.Evidence.Checks[0], "nothing is installed from it") ||
+		unsigned.Items[0].Payload != (patch.Payload{}) || len(unsigned.Install.Argv)+len(unsigned.Install.UninstallArgv) > 0 || unsigned.Install.Restores != "" {
+		t.Errorf("unsigned: %+v", unsigned)
+	}
+	w.p.Close()
+	w.cfg.Authenticode.Publishers = map[string]string{"Maker.Tool": "Taker Inc Organization"}
+	w.open()
+	r = w.once()
+	if len(r.Rejected) != 2 || !strings.Contains(r.Rejected[0].Reason, "must be signed by Taker Inc Organization") {
+		t.Errorf("rejected %+v", r.Rejected)
+	}
+	if p := w.patch("windows-apps-amd64", "winget:Maker.Tool:2.0.0:amd64:wix"); p.Items[0].Payload.Signer != "Taker Inc Organization" || p.Install.Restores != "" {
+		t.Errorf("confirmed: %+v", p)
+	}
+}
+
+// TestWingetWithoutRoots: without roots nobody is believed.
+func TestWingetWithoutRoots(t *testing.T) {
+	w, v := newApps(t)
+	w.cfg.Authenticode.Roots = nil
+	publishTool(t, v, "1.0.0", code1, "Maker Inc")
+	w.open()
+	w.once()
+	p := w.patch("windows-apps-amd64", "winget:Maker.Tool:1.0.0:amd64:wix")
+	if p.Evidence.Verdict != patch.Unproven || !strings.Contains(p.Evidence.Checks[0], "no roots of code-signing certificates are configured") {
+		t.Errorf("%+v", p.Evidence)
+	}
+	w.p.Close()
+	w.cfg.Authenticode.Roots = []string{v.Root}
+	w.open()
+	w.once()
+	if p := w.patch("windows-apps-amd64", "winget:Maker.Tool:1.0.0:amd64:wix"); p.Evidence.Verdict != patch.Proven {
+		t.Errorf("after the roots were named: %+v", p.Evidence)
+	}
+}
+
+// TestWingetDownloads: installers come over HTTP, and one that differs from its
+// manifest, is too large or is gone is told with the reason.
+func TestWingetDownloads(t *testing.T) {
+	w, v := newApps(t)
+	srv := httptest.NewServer(http.FileServer(http.Dir(v.Dir)))
+	t.Cleanup(srv.Close)
+	path := publishTool(t, v, "1.0.0", code1, "Maker Inc")
+	v.Publish(t, "Maker.Tool", "1.0.0", "Tool", "Maker", false, wingettest.Installer{Arch: "x64", Type: "wix", Path: path, URL: srv.URL + "/Tool-1.0.0.msi", Fields: []string{"ProductCode: '" + code1 + "'"}})
+	v.Publish(t, "Maker.Gone", "1.0.0", "Gone", "Maker", false, wingettest.Installer{Arch: "x64", Type: "wix", Path: v.Root, URL: srv.URL + "/gone.msi"})
+	other := publishTool(t, v, "1.5.0", code2, "Maker Inc")
+	v.Publish(t, "Maker.Other", "1.0.0", "Other", "Maker", false, wingettest.Installer{Arch: "x64", Type: "wix", Path: other, URL: srv.URL + "/Tool-1.0.0.msi"})
+	w.cfg.Winget.Packages = []string{"maker.tool", "Maker.Gone", "Maker.Oth*"}
+	w.open()
+	w.once()
+	for id, says := range map[patch.ID]string{
+		"winget:Maker.Tool:1.0.0:amd64:wix": "", "winget:Maker.Gone:1.0.0:amd64:wix": "404", "winget:Maker.Other:1.0.0:amd64:wix": "could not be fetched",
+	} {
+		p := w.patch("windows-apps-amd64", id)
+		text := strings.Join(p.Evidence.Checks, "; ")
+		if (says == "") != (p.Evidence.Verdict == patch.Proven) || !strings.Contains(text, says) {
+			t.Errorf("%s: %+v", id, p.Evidence)
+		}
+	}
+}
