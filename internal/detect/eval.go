@@ -203,7 +203,19 @@ func evalValue(t RegistryValue, f Facts) Evidence {
 	case "version":
 		return e.compare(scheme(t.Scheme, vercmp.Windows), fact.Data, t.Op, t.Data)
 	}
-	return e.found(fact.Data, holds(strings.Compare(strings.ToLower(fact.Data), strings.ToLower(t.Data)), t.Op))
+	return e.found(fact.Data, holdsText(strings.ToLower(fact.Data), strings.ToLower(t.Data), t.Op))
+}
+
+func holdsText(found, want string, op Op) bool {
+	switch op {
+	case Begins:
+		return strings.HasPrefix(found, want)
+	case Ends:
+		return strings.HasSuffix(found, want)
+	case Contains:
+		return strings.Contains(found, want)
+	}
+	return holds(strings.Compare(found, want), op)
 }
 
 func evalPackage(t Package, f Facts) Evidence {

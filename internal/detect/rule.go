@@ -28,6 +28,11 @@ const (
 	LE Op = "le"
 	GT Op = "gt"
 	GE Op = "ge"
+	// Begins, Ends and Contains compare text alone: registry values of type
+	// sz, without regard to case.
+	Begins   Op = "begins"
+	Ends     Op = "ends"
+	Contains Op = "contains"
 )
 
 // Rule is one node: exactly one of its fields is set.
@@ -194,6 +199,10 @@ func (r Rule) validateLeaf(path string) error {
 	}
 	switch op {
 	case "", EQ, NE, LT, LE, GT, GE:
+	case Begins, Ends, Contains:
+		if r.RegistryValue == nil || r.RegistryValue.Type != "sz" {
+			return fault.New(fault.Invalid, "%s: the operator %q compares text alone", path, op)
+		}
 	default:
 		return fault.New(fault.Invalid, "%s: unknown operator %q", path, op)
 	}

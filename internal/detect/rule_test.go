@@ -43,6 +43,9 @@ func TestValidate(t *testing.T) {
 		"an unknown operator":      {Rule{Package: &Package{Op: "like"}}, `unknown operator "like"`},
 		"a file version without":   {Rule{FileVersion: &FileVersion{Version: "1"}}, "has no operator"},
 		"an unknown scheme":        {Rule{OSBuild: &OSBuild{Op: LT, Build: "1", Scheme: "solaris"}}, `version scheme "solaris"`},
+		"text in a registry value": {Rule{RegistryValue: &RegistryValue{Key: `HKLM\A`, Type: "sz", Op: Begins, Data: "x"}}, ""},
+		"text in a number":         {Rule{RegistryValue: &RegistryValue{Key: `HKLM\A`, Type: "dword", Op: Contains, Data: "1"}}, `"contains" compares text alone`},
+		"text in a version":        {Rule{Package: &Package{Op: Ends, Version: "1"}}, `"ends" compares text alone`},
 		"a registry operator":      {Rule{RegistryValue: &RegistryValue{Op: "=="}}, `unknown operator "=="`},
 		"a scheme without version": {Rule{Package: &Package{Scheme: vercmp.RPM}}, ""},
 	} {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/fetch"
+	"github.com/fettlehq/fettle/internal/publisher/crawl"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc"
 )
 
 // monthID is the form of a document's id; some months have a second document.
@@ -72,7 +74,7 @@ func (f *fetching) fromAPI(ctx context.Context) error {
 }
 
 func (f *fetching) fromURL(ctx context.Context, address string, u Update) error {
-	got, err := f.s.client.Get(ctx, fetch.Request{URL: address, Accept: "application/xml", Expect: fetch.NotHTML, MaxSize: MaxDocument})
+	got, err := f.s.client.Get(ctx, fetch.Request{URL: address, Accept: "application/xml", Expect: fetch.NotHTML, MaxSize: msrc.MaxDocument})
 	if err != nil {
 		return err
 	}
@@ -143,12 +145,12 @@ func (f *fetching) fromFile(root *os.Root, name string) error {
 	if err != nil {
 		return fault.Wrap(err, fault.Unavailable, "microsoft: the file can't be read")
 	}
-	seen := version(info)
+	seen := crawl.FileVersion(info)
 	if f.st.Documents[name].Seen == seen {
 		return nil
 	}
 	f.say("reading " + name)
-	r, err := unpack(name, in)
+	r, err := crawl.Unpack(name, in)
 	if err != nil {
 		return err
 	}

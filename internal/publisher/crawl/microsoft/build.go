@@ -7,6 +7,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc"
 )
 
 // Vendor is the vendor's name in patches and advisories.
@@ -15,7 +16,7 @@ const Vendor = "microsoft"
 // Build turns folded months and the supersedence list, which may be empty,
 // into patches, advisories and vulnerabilities. The same input always gives
 // the same output, whatever its order.
-func Build(months []Month, list List) (crawl.Output, Tally) {
+func Build(months []msrc.Month, list List) (crawl.Output, Tally) {
 	g := collect(months)
 	out := crawl.Output{Vulnerabilities: vulnerabilities(months)}
 	bulletins := map[string][]*entry{}
@@ -188,9 +189,9 @@ func describe(restart string, issues []string, ruled bool) string {
 
 // vulnerabilities joins the CVEs of all months; the newest document's words
 // stay, risks add up.
-func vulnerabilities(months []Month) []patch.Vulnerability {
+func vulnerabilities(months []msrc.Month) []patch.Vulnerability {
 	months = slices.Clone(months)
-	slices.SortFunc(months, func(a, b Month) int {
+	slices.SortFunc(months, func(a, b msrc.Month) int {
 		return cmp.Or(a.Current.Compare(b.Current), strings.Compare(a.ID, b.ID))
 	})
 	all := map[string]patch.Vulnerability{}

@@ -1,72 +1,41 @@
 package microsoft
 
 import (
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc"
 )
-
-const feeds = "../../../../../shared/feeds/microsoft"
-
-// need skips a test on machines without the real feeds.
-func need(t testing.TB, name string) string {
-	t.Helper()
-	path := filepath.Join(feeds, name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("the vendors' real feeds are not here:", path)
-	}
-	return path
-}
-
-func openFeed(t testing.TB, path string) io.ReadCloser {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasSuffix(path, ".zst") {
-		return f
-	}
-	z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { z.Close(); _ = f.Close() })
-	return z.IOReadCloser()
-}
 
 var recorded struct {
 	once      sync.Once
-	documents []Month
-	snapshots []Month
+	documents []msrc.Month
+	snapshots []msrc.Month
 }
 
-func realMonths(t testing.TB) (documents, snapshots []Month) {
+func realMonths(t testing.TB) (documents, snapshots []msrc.Month) {
 	t.Helper()
-	dir := need(t, "msrc-cvrf")
+	dir := feedtest.Path(t, "msrc-cvrf")
 	recorded.once.Do(func() {
 		var all sync.WaitGroup
 		slots := make(chan struct{}, 2)
-		read := func(glob string) []Month {
+		read := func(glob string) []msrc.Month {
 			names, err := filepath.Glob(filepath.Join(dir, glob))
 			if err != nil {
 				t.Fatal(err)
 			}
-			out := make([]Month, len(names))
+			out := make([]msrc.Month, len(names))
 			for i, n := range names {
 				slots <- struct{}{}
 				all.Go(func() {
 					defer func() { <-slots }()
-					m, err := ParseCVRF(openFeed(t, n))
+					m, err := msrc.ParseCVRF(feedtest.Open(t, n))
 					if err != nil {
 						t.Errorf("%s: %v", n, err)
 					}
@@ -82,14 +51,14 @@ func realMonths(t testing.TB) (documents, snapshots []Month) {
 }
 
 // newestStates are the documents and the snapshots, the newest state of each month.
-func newestStates(docs, snaps []Month) []Month {
-	byID := map[string]Month{}
+func newestStates(docs, snaps []msrc.Month) []msrc.Month {
+	byID := map[string]msrc.Month{}
 	for _, m := range append(slices.Clip(docs), snaps...) {
-		if old, twice := byID[m.ID]; !twice || m.newer(old) {
+		if old, twice := byID[m.ID]; !twice || m.Newer(old) {
 			byID[m.ID] = m
 		}
 	}
-	var out []Month
+	var out []msrc.Month
 	for _, id := range sortedKeys(byID) {
 		out = append(out, byID[id])
 	}
@@ -100,16 +69,16 @@ func newestStates(docs, snaps []Month) []Month {
 // numbers stand in docs/microsoft.md.
 func TestRealDocuments(t *testing.T) {
 	docs, snaps := realMonths(t)
-	var sum Counts
-	kbs, pairs := map[string]bool{}, map[fixKey]bool{}
+	var sum msrc.Counts
+	kbs, pairs := map[string]bool{}, map[msrc.Pair]bool{}
 	for _, m := range append(slices.Clip(docs), snaps...) {
-		sum.add(m.Counts)
+		sum.Add(m.Counts)
 		for _, f := range m.Fixes {
 			kbs[f.KB] = true
-			pairs[fixKey{f.KB, f.ProductID}] = true
+			pairs[msrc.Pair{KB: f.KB, Product: f.ProductID}] = true
 		}
 	}
-	want := Counts{
+	want := msrc.Counts{
 		Bytes: 190983401, Products: 13582, Vulnerabilities: 10029, AzureLinux: 1855,
 		Remediations: map[string]int{"Vendor Fix": 97797, "Known Issue": 39006, "Release Notes": 7812, "Mitigation": 213, "Workaround": 107},
 		KBFixes:      90855, LinuxFixes: 2844, OtherFixes: 4098, Contradictions: 410,

@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc"
 )
 
 // TestDocs holds the counts in docs/microsoft.md against the real documents.
@@ -13,16 +16,16 @@ func TestDocs(t *testing.T) {
 	docs, snaps := realMonths(t)
 	out, tally := realBuild(t)
 	list := realList(t)
-	var sum Counts
-	kbs, pairs := map[string]bool{}, map[fixKey]bool{}
+	var sum msrc.Counts
+	kbs, pairs := map[string]bool{}, map[msrc.Pair]bool{}
 	for _, m := range append(slices.Clip(docs), snaps...) {
-		sum.add(m.Counts)
+		sum.Add(m.Counts)
 		for _, f := range m.Fixes {
-			kbs[f.KB], pairs[fixKey{f.KB, f.ProductID}] = true, true
+			kbs[f.KB], pairs[msrc.Pair{KB: f.KB, Product: f.ProductID}] = true, true
 		}
 	}
 	var main List
-	if err := main.ParseList(openFeed(t, need(t, "kb-supersedence/wesng-cve-kb-product-supersedes.to-2025-12.csv.zst"))); err != nil {
+	if err := main.ParseList(feedtest.Open(t, feedtest.Path(t, "kb-supersedence/wesng-cve-kb-product-supersedes.to-2025-12.csv.zst"))); err != nil {
 		t.Fatal(err)
 	}
 	ruled := 0

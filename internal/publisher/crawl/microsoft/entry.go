@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc"
 )
 
 // kind says how a KB is serviced on its platform.
@@ -56,7 +57,7 @@ type gather struct {
 	entries map[string]map[string]*entry // by platform and KB
 	// foreign are the KBs of other products, by KB.
 	foreign map[string]*entry
-	months  map[string]Month
+	months  map[string]msrc.Month
 	tally   Tally
 }
 
@@ -81,22 +82,22 @@ type Tally struct {
 }
 
 // collect folds months, the oldest first, so that the newest word stays.
-func collect(months []Month) *gather {
+func collect(months []msrc.Month) *gather {
 	g := &gather{
-		entries: map[string]map[string]*entry{}, foreign: map[string]*entry{}, months: map[string]Month{},
+		entries: map[string]map[string]*entry{}, foreign: map[string]*entry{}, months: map[string]msrc.Month{},
 		tally: Tally{Months: len(months), Strange: map[string]int{}, Kinds: map[string]int{}},
 	}
 	months = slices.Clone(months)
-	slices.SortFunc(months, func(a, b Month) int {
+	slices.SortFunc(months, func(a, b msrc.Month) int {
 		return cmp.Or(a.Current.Compare(b.Current), strings.Compare(a.ID, b.ID))
 	})
-	kbs, pairs := map[string]bool{}, map[fixKey]bool{}
+	kbs, pairs := map[string]bool{}, map[msrc.Pair]bool{}
 	products := map[string]Product{}
 	for _, m := range months {
 		g.months[m.ID] = m
 		for _, f := range m.Fixes {
 			kbs[f.KB] = true
-			pairs[fixKey{f.KB, f.ProductID}] = true
+			pairs[msrc.Pair{KB: f.KB, Product: f.ProductID}] = true
 			p, known := products[f.Product]
 			if !known {
 				p = ParseProduct(f.Product)
@@ -124,7 +125,7 @@ func collect(months []Month) *gather {
 }
 
 // fix adds a folded fix to its entry.
-func (g *gather) fix(m Month, f Fix, p Product) {
+func (g *gather) fix(m msrc.Month, f msrc.Fix, p Product) {
 	switch p.Class {
 	case Device:
 		g.tally.Device++
@@ -150,13 +151,13 @@ func (g *gather) fix(m Month, f Fix, p Product) {
 	g.merge(e, m, f, p)
 }
 
-func (g *gather) merge(e *entry, m Month, f Fix, p Product) {
+func (g *gather) merge(e *entry, m msrc.Month, f msrc.Fix, p Product) {
 	if p.Class == Whole && !e.whole {
 		e.whole, e.product = true, p
 		e.subType, e.build = "", "" // what was said of a part does not count for the whole
 	}
 	if p.Class == Whole || !e.whole {
-		if !isHotpatch(e.subType) {
+		if !msrc.IsHotpatch(e.subType) {
 			e.subType = cmp.Or(f.SubType, e.subType)
 		}
 		if b, ok := credible(f.Build, p); ok {
@@ -169,7 +170,7 @@ func (g *gather) merge(e *entry, m Month, f Fix, p Product) {
 		e.names = append(e.names, f.Product)
 	}
 	e.restart, e.url = cmp.Or(f.Restart, e.restart), cmp.Or(f.URL, e.url)
-	e.severity = worse(e.severity, f.Severity)
+	e.severity = msrc.Worse(e.severity, f.Severity)
 	e.extended = e.extended || f.Family == "ESU"
 	for _, old := range f.Supersedes {
 		e.supersedes[old] = true

@@ -3,9 +3,13 @@ package microsoft
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc/msrctest"
 )
 
 // TestGraph: whatever edges come, nothing replaces itself, an edge that closes
@@ -59,6 +63,24 @@ func TestGraph(t *testing.T) {
 				if a != b && keep(strconv.Itoa(b)) && reach[a][b] != kept.reaches(strconv.Itoa(a), strconv.Itoa(b)) {
 					t.Fatalf("%d to %d through what is not published: %v", a, b, !reach[a][b])
 				}
+			}
+		}
+	})
+}
+
+// FuzzBuild makes patches of whatever a document says.
+func FuzzBuild(f *testing.F) {
+	f.Add(msrctest.February().XML())
+	f.Add(msrctest.March().XML())
+	f.Fuzz(func(t *testing.T, doc string) {
+		m, err := msrc.ParseCVRF(strings.NewReader(doc))
+		if err != nil {
+			return
+		}
+		out, _ := Build([]msrc.Month{m}, List{})
+		for _, p := range out.Patches {
+			if a, i := p.Rules(); a.Validate() != nil || i.Validate() != nil {
+				t.Fatalf("%s has a rule that is not valid", p.ID)
 			}
 		}
 	})

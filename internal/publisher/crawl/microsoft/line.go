@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc"
 	"github.com/fettlehq/fettle/internal/vercmp"
 )
 
@@ -51,7 +52,7 @@ func (l *line) classify(listed map[string][]string) {
 	for _, e := range l.all() {
 		t := strings.ToLower(e.subType)
 		switch {
-		case isHotpatch(t):
+		case msrc.IsHotpatch(t):
 			e.kind = hotpatch
 		case strings.Contains(t, "servicing stack"):
 			e.kind = stack

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc"
 )
 
 // List is what the supersedence list says beyond the documents: the comma-
@@ -200,7 +201,7 @@ func (p *listParser) flush() {
 	if impact == packImpact {
 		p.list.Packs = append(p.list.Packs, Pack{Name: kb, Product: name, Title: title, Date: date, Supersedes: split(supersedes)})
 	}
-	number := kbOf(kb)
+	number := msrc.KB(kb)
 	switch {
 	case kb == "":
 		p.list.NoKB++
@@ -271,7 +272,7 @@ func (p *listParser) edges(kb, name, supersedes string) {
 		olds = map[string]bool{}
 		of[strings.Clone(kb)] = olds
 	}
-	for _, old := range kbsIn(supersedes) {
+	for _, old := range msrc.KBs(supersedes) {
 		if old != kb {
 			olds[strings.Clone(old)] = true
 		}

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
 )
 
 func realList(t testing.TB) List {
@@ -11,7 +13,7 @@ func realList(t testing.TB) List {
 	var l List
 	for _, name := range []string{"kb-supersedence/wesng-cve-kb-product-supersedes.to-2025-12.csv.zst", "kb-supersedence/wesng-service-packs-and-custom.csv"} {
 		var one List
-		if err := one.ParseList(openFeed(t, need(t, name))); err != nil {
+		if err := one.ParseList(feedtest.Open(t, feedtest.Path(t, name))); err != nil {
 			t.Fatal(err)
 		}
 		l.add(one)
@@ -23,7 +25,7 @@ func realList(t testing.TB) List {
 // docs/microsoft.md.
 func TestRealList(t *testing.T) {
 	var l List
-	if err := l.ParseList(openFeed(t, need(t, "kb-supersedence/wesng-cve-kb-product-supersedes.to-2025-12.csv.zst"))); err != nil {
+	if err := l.ParseList(feedtest.Open(t, feedtest.Path(t, "kb-supersedence/wesng-cve-kb-product-supersedes.to-2025-12.csv.zst"))); err != nil {
 		t.Fatal(err)
 	}
 	if l.Lines != 553306 || l.Records != 552646 || l.Broken != 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
 )
 
 var (
@@ -175,7 +176,7 @@ var newest = map[string][]string{
 // TestRealMachines assesses every recorded machine with its platform's shard.
 func TestRealMachines(t *testing.T) {
 	out, _ := realBuild(t)
-	paths, err := filepath.Glob(filepath.Join(need(t, "inventory-samples"), "*systeminfo*.txt"))
+	paths, err := filepath.Glob(filepath.Join(feedtest.Path(t, "inventory-samples"), "*systeminfo*.txt"))
 	if err != nil || len(paths) != 45 {
 		t.Fatalf("%d recorded machines, %v", len(paths), err)
 	}

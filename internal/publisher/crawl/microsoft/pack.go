@@ -9,6 +9,7 @@ import (
 	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc"
 )
 
 const (
@@ -68,9 +69,9 @@ func (k Pack) patch(base Product) patch.Patch {
 		p.Classification = patch.Feature // another release: no rule, people decide
 	case target.ServicePack > 0:
 		p.Applicable, p.Installed = packRules(base, target.ServicePack)
-	case kbOf(k.Name) != "":
+	case msrc.KB(k.Name) != "":
 		level := osBuild(detect.GE, level(base.Release, base.ServicePack))
-		have := anyOf(hotfixes([]string{kbOf(k.Name)}))
+		have := anyOf(hotfixes([]string{msrc.KB(k.Name)}))
 		p.Applicable, p.Installed = &level, &have
 	}
 	return p
@@ -79,7 +80,7 @@ func (k Pack) patch(base Product) patch.Patch {
 // product is the name of a pack: "KB976932", or the list's word where Microsoft
 // gave it no number of its own.
 func product(name string) string {
-	if kb := kbOf(name); kb != "" {
+	if kb := msrc.KB(name); kb != "" {
 		return "KB" + kb
 	}
 	return name

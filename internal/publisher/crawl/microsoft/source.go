@@ -14,6 +14,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc"
 )
 
 // DefaultURL is Microsoft's own address of the Security Update Guide's API.
@@ -178,11 +179,11 @@ func (f *fetching) documents(ctx context.Context) error {
 
 // month folds a document and keeps it, whatever came of it before.
 func (f *fetching) month(key, seen string, r io.Reader) error {
-	m, err := ParseCVRF(r)
+	m, err := msrc.ParseCVRF(r)
 	if err != nil {
 		return err
 	}
-	sum, err := keep(f.dir, m)
+	sum, err := crawl.Keep(f.dir, m)
 	if err != nil {
 		return err
 	}
@@ -204,7 +205,7 @@ func (f *fetching) lists(ctx context.Context) error {
 			f.notes = append(f.notes, "the supersedence list "+path+" can't be read")
 			continue
 		}
-		seen := version(info)
+		seen := crawl.FileVersion(info)
 		if f.st.Lists[path].Seen == seen {
 			continue
 		}
@@ -230,7 +231,7 @@ func (f *fetching) list(path string) (string, error) {
 		return "", fault.Wrap(err, fault.NotFound, "microsoft: the file can't be opened")
 	}
 	defer in.Close()
-	r, err := unpack(path, in)
+	r, err := crawl.Unpack(path, in)
 	if err != nil {
 		return "", err
 	}
@@ -239,7 +240,7 @@ func (f *fetching) list(path string) (string, error) {
 	if err := l.ParseList(r); err != nil {
 		return "", err
 	}
-	return keep(f.dir, l)
+	return crawl.Keep(f.dir, l)
 }
 
 // Parse puts the folded documents together. Of several states of one month the
@@ -249,28 +250,28 @@ func (s *Source) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (c
 	if len(st.Documents) == 0 {
 		return crawl.Output{}, fault.New(fault.NotFound, "microsoft: there is no document yet")
 	}
-	byID := map[string]Month{}
+	byID := map[string]msrc.Month{}
 	for _, key := range sortedKeys(st.Documents) {
 		if ctx.Err() != nil {
 			return crawl.Output{}, fault.Wrap(ctx.Err(), fault.Cancelled, "microsoft: stopped")
 		}
-		var m Month
-		if err := load(dir, st.Documents[key].SHA256, &m); err != nil {
+		var m msrc.Month
+		if err := crawl.Load(dir, st.Documents[key].SHA256, &m); err != nil {
 			return crawl.Output{}, err
 		}
-		if old, twice := byID[m.ID]; !twice || m.newer(old) {
+		if old, twice := byID[m.ID]; !twice || m.Newer(old) {
 			byID[m.ID] = m
 		}
 	}
 	var list List
 	for _, key := range sortedKeys(st.Lists) {
 		var l List
-		if err := load(dir, st.Lists[key].SHA256, &l); err != nil {
+		if err := crawl.Load(dir, st.Lists[key].SHA256, &l); err != nil {
 			return crawl.Output{}, err
 		}
 		list.add(l)
 	}
-	months := make([]Month, 0, len(byID))
+	months := make([]msrc.Month, 0, len(byID))
 	for _, id := range sortedKeys(byID) {
 		months = append(months, byID[id])
 	}

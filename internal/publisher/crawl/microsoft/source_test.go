@@ -18,6 +18,8 @@ import (
 	"github.com/fettlehq/fettle/internal/fetch"
 	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc/msrctest"
 )
 
 func client(t *testing.T) crawl.Client {
@@ -31,7 +33,7 @@ func client(t *testing.T) crawl.Client {
 
 // guide is a Security Update Guide that tests revise.
 type guide struct {
-	documents map[string]fixture
+	documents map[string]msrctest.Document
 	broken    map[string]bool
 	asked     []string
 }
@@ -44,7 +46,7 @@ func (g *guide) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Value []Update `json:"value"`
 		}
 		for _, id := range sortedKeys(g.documents) {
-			list.Value = append(list.Value, Update{ID: id, Current: g.documents[id].current})
+			list.Value = append(list.Value, Update{ID: id, Current: g.documents[id].Current})
 		}
 		_ = json.NewEncoder(w).Encode(list)
 		return
@@ -54,7 +56,7 @@ func (g *guide) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no", http.StatusNotFound)
 		return
 	}
-	fmt.Fprint(w, d.xml())
+	fmt.Fprint(w, d.XML())
 }
 
 func newSource(t *testing.T, cfg Config) *Source {
@@ -99,7 +101,7 @@ func patchNames(out crawl.Output) []string {
 // TestFromAPI: only documents whose date has changed are asked for again, one
 // that can't be had leaves what it said, and what comes out follows.
 func TestFromAPI(t *testing.T) {
-	g := &guide{documents: map[string]fixture{"2031-Feb": february()}, broken: map[string]bool{}}
+	g := &guide{documents: map[string]msrctest.Document{"2031-Feb": msrctest.February()}, broken: map[string]bool{}}
 	srv := httptest.NewServer(g)
 	defer srv.Close()
 	s, dir := newSource(t, Config{MSRC: srv.URL + "/cvrf/v3.0/"}), folder(t)
@@ -114,7 +116,7 @@ func TestFromAPI(t *testing.T) {
 		t.Errorf("unchanged: changed %v, asked %v", second.Changed, g.asked)
 	}
 
-	g.documents["2031-Mar"] = march()
+	g.documents["2031-Mar"] = msrctest.March()
 	g.broken["2031-Mar"] = true
 	third, same := refresh(t, s, dir, second.Fingerprint)
 	if third.Changed || len(third.Notes) != 1 || !strings.Contains(third.Notes[0], "2031-Mar") || !cmp.Equal(out, same) {
@@ -162,10 +164,10 @@ func TestFromFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	old := february()
-	old.current, old.revision, old.vulns = "2031-02-11T08:00:00", "1", nil
-	write("2031-Feb.xml", february().xml())
-	write("snapshots/2031-Feb.asof-2031-02-11.xml", old.xml())
+	old := msrctest.February()
+	old.Current, old.Revision, old.Vulnerabilities = "2031-02-11T08:00:00", "1", nil
+	write("2031-Feb.xml", msrctest.February().XML())
+	write("snapshots/2031-Feb.asof-2031-02-11.xml", old.XML())
 	write("2031-Mar.xml", "<html>Sign in</html>")
 	write("readme.txt", "hello")
 	for _, address := range []string{from, "file://" + from} {
@@ -187,10 +189,10 @@ func TestFromFolder(t *testing.T) {
 // hand, and brings service packs.
 func TestList(t *testing.T) {
 	from := t.TempDir()
-	last := march()
-	last.vulns[0].fixes[0].supersedes, last.vulns[0].fixes[0].build = "8999999", ""
-	for name, f := range map[string]fixture{"2031-Feb": february(), "2031-Mar": last} {
-		if err := os.WriteFile(filepath.Join(from, name+".xml"), []byte(f.xml()), 0o600); err != nil {
+	last := msrctest.March()
+	last.Vulnerabilities[0].Fixes[0].Supersedes, last.Vulnerabilities[0].Fixes[0].Build = "8999999", ""
+	for name, f := range map[string]msrctest.Document{"2031-Feb": msrctest.February(), "2031-Mar": last} {
+		if err := os.WriteFile(filepath.Join(from, name+".xml"), []byte(f.XML()), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -274,7 +276,7 @@ func FuzzParseList(f *testing.F) {
 func TestRealRevisions(t *testing.T) {
 	from := t.TempDir()
 	for _, name := range []string{"2026-Jan.xml.zst", "2026-Feb.xml.zst"} {
-		copyFeed(t, need(t, "msrc-cvrf/"+name), filepath.Join(from, name))
+		copyFeed(t, feedtest.Path(t, "msrc-cvrf/"+name), filepath.Join(from, name))
 	}
 	s, dir := newSource(t, Config{MSRC: from}), folder(t)
 	got, before := refresh(t, s, dir, nil)
@@ -290,7 +292,7 @@ func TestRealRevisions(t *testing.T) {
 		// lose 32-bit Windows 10.
 		{"2026-May.asof-2026-05-15.xml.zst", 15, 17, 2, 58},
 	} {
-		copyFeed(t, need(t, "msrc-cvrf/snapshots/"+day.name), filepath.Join(from, day.name))
+		copyFeed(t, feedtest.Path(t, "msrc-cvrf/snapshots/"+day.name), filepath.Join(from, day.name))
 		var out crawl.Output
 		got, out = refresh(t, s, dir, got.Fingerprint)
 		if !got.Changed {

@@ -1,4 +1,4 @@
-package microsoft
+package msrc
 
 import (
 	"cmp"
@@ -15,19 +15,21 @@ type fold struct {
 	tracking xmlTracking
 	products map[string]namedProduct
 	cves     []CVE
-	fixes    map[fixKey]*Fix
+	fixes    map[Pair]*Fix
 	issues   map[string][]string // KB -> addresses
 	counts   Counts
 }
 
 type (
 	namedProduct struct{ name, family string }
-	fixKey       struct{ kb, product string }
 )
+
+// Pair names a KB and a product, by its id.
+type Pair struct{ KB, Product string }
 
 func newFold() *fold {
 	return &fold{
-		products: map[string]namedProduct{}, fixes: map[fixKey]*Fix{}, issues: map[string][]string{},
+		products: map[string]namedProduct{}, fixes: map[Pair]*Fix{}, issues: map[string][]string{},
 		counts: Counts{Remediations: map[string]int{}},
 	}
 }
@@ -91,7 +93,7 @@ func (f *fold) vulnerability(v xmlVulnerability) error {
 	severities := severitiesOf(v)
 	for _, r := range v.Remediations {
 		f.counts.Remediations[r.Type]++
-		switch kb := kbOf(r.Description); {
+		switch kb := KB(r.Description); {
 		case r.Type == "Known Issue":
 			f.knownIssue(r, kb)
 		case r.Type != "Vendor Fix":
@@ -116,7 +118,7 @@ func (f *fold) allAzureLinux(ids []string) bool {
 // knownIssue notes where a KB's known issues are listed. The KB stands in the
 // description, or in the sub type of older documents.
 func (f *fold) knownIssue(r xmlRemediation, kb string) {
-	kb = cmp.Or(kb, kbOf(r.SubType))
+	kb = cmp.Or(kb, KB(r.SubType))
 	if kb == "" || r.URL == "" {
 		return
 	}
@@ -128,7 +130,7 @@ func (f *fold) knownIssue(r xmlRemediation, kb string) {
 // remediation folds a vendor fix into those of its KB and products.
 func (f *fold) remediation(r xmlRemediation, kb string, cve int, severities map[string]patch.Severity) error {
 	for _, id := range r.Products {
-		k := fixKey{kb, id}
+		k := Pair{kb, id}
 		fix := f.fixes[k]
 		if fix == nil {
 			if len(f.fixes) >= maxEach {
@@ -138,7 +140,7 @@ func (f *fold) remediation(r xmlRemediation, kb string, cve int, severities map[
 			fix = &Fix{KB: kb, ProductID: id, Product: cmp.Or(p.name, "unknown product "+id), Family: p.family}
 			f.fixes[k] = fix
 		}
-		if isHotpatch(r.SubType) { // some copies call it a plain security update
+		if IsHotpatch(r.SubType) { // some copies call it a plain security update
 			fix.SubType = r.SubType
 		}
 		if first(&fix.SubType, r.SubType) || first(&fix.Build, strings.TrimSpace(r.FixedBuild)) {
@@ -146,12 +148,12 @@ func (f *fold) remediation(r xmlRemediation, kb string, cve int, severities map[
 		}
 		fix.Restart = cmp.Or(fix.Restart, r.Restart)
 		fix.URL = cmp.Or(fix.URL, r.URL)
-		for _, old := range kbsIn(r.Supercedence) {
+		for _, old := range KBs(r.Supercedence) {
 			if old != kb && !slices.Contains(fix.Supersedes, old) {
 				fix.Supersedes = append(fix.Supersedes, old)
 			}
 		}
-		fix.Severity = worse(fix.Severity, severities[id])
+		fix.Severity = Worse(fix.Severity, severities[id])
 		if n := len(fix.CVEs); n == 0 || fix.CVEs[n-1] != cve {
 			fix.CVEs = append(fix.CVEs, cve)
 		}
@@ -159,7 +161,8 @@ func (f *fold) remediation(r xmlRemediation, kb string, cve int, severities map[
 	return nil
 }
 
-func isHotpatch(subType string) bool { return strings.Contains(strings.ToLower(subType), "hotpatch") }
+// IsHotpatch reports whether a fix's type is that of a hotpatch.
+func IsHotpatch(subType string) bool { return strings.Contains(strings.ToLower(subType), "hotpatch") }
 
 // first sets a field that is empty, and reports a word that differs from it.
 func first(field *string, word string) bool {
@@ -212,7 +215,7 @@ func cveOf(v xmlVulnerability) CVE {
 	for _, t := range v.Threats {
 		switch t.Type {
 		case "Severity":
-			c.Severity = worse(c.Severity, severity(t.Description))
+			c.Severity = Worse(c.Severity, severity(t.Description))
 		case "Impact":
 			if c.Impact == "" {
 				c.Impact = strings.TrimSpace(t.Description)
@@ -238,7 +241,7 @@ func severitiesOf(v xmlVulnerability) map[string]patch.Severity {
 			continue
 		}
 		for _, id := range t.Products {
-			out[id] = worse(out[id], severity(t.Description))
+			out[id] = Worse(out[id], severity(t.Description))
 		}
 	}
 	return out
@@ -269,7 +272,8 @@ func severity(s string) patch.Severity {
 	return ""
 }
 
-func worse(a, b patch.Severity) patch.Severity {
+// Worse is the higher of two severities.
+func Worse(a, b patch.Severity) patch.Severity {
 	if b.Rank() > a.Rank() {
 		return b
 	}

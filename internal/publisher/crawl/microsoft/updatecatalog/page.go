@@ -1,4 +1,9 @@
-package microsoft
+// Package updatecatalog reads the pages of the Microsoft Update Catalog: what a
+// search finds, an update's details, and where its files are.
+//
+// The catalog has no interface for programs, so these are pages for people. A
+// page of another form is refused (fault.Invalid), never read for half.
+package updatecatalog
 
 import (
 	"io"
@@ -61,11 +66,22 @@ var (
 	assignment = regexp.MustCompile(`downloadInformation\[(\d{1,4})\]\.files\[(\d{1,4})\]\.(\w+)\s*=\s*'((?:[^'\\]|\\.)*)'`)
 )
 
+// kbNumber is a KB number alone.
+var kbNumber = regexp.MustCompile(`^(?:KB)?0*([1-9]\d{5,7})$`)
+
+// kb reads a KB number; it is empty for other text.
+func kb(s string) string {
+	if m := kbNumber.FindStringSubmatch(strings.TrimSpace(s)); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
 // readPage parses a page within maxPage.
 func readPage(r io.Reader) (*html.Node, error) {
 	n, err := html.Parse(io.LimitReader(r, maxPage))
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Invalid, "microsoft: the Update Catalog's page can't be read")
+		return nil, fault.Wrap(err, fault.Invalid, "updatecatalog: the Update Catalog's page can't be read")
 	}
 	return n, nil
 }
@@ -104,7 +120,7 @@ func ParseSearch(r io.Reader) ([]Found, error) {
 		out = append(out, f)
 	})
 	if len(out) == 0 && byID(page, "ctl00_catalogBody_noResultText") == nil {
-		return nil, fault.New(fault.Invalid, "microsoft: it is no page of search results")
+		return nil, fault.New(fault.Invalid, "updatecatalog: it is no page of search results")
 	}
 	return out, nil
 }
@@ -118,7 +134,7 @@ func ParseDetails(r io.Reader) (Details, error) {
 	}
 	title := byID(page, "ScopedViewHandler_titleText")
 	if title == nil {
-		return Details{}, fault.New(fault.Invalid, "microsoft: it is no page of update details")
+		return Details{}, fault.New(fault.Invalid, "updatecatalog: it is no page of update details")
 	}
 	get := func(id string) string { return textOf(byID(page, id)) }
 	labelled := func(id string) string { // the text after the label
@@ -132,8 +148,8 @@ func ParseDetails(r io.Reader) (Details, error) {
 		Replaces: namedIn(byID(page, "supersedesInfo")), ReplacedBy: namedIn(byID(page, "supersededbyInfo")),
 	}
 	for _, word := range strings.FieldsFunc(labelled("kbDiv"), func(r rune) bool { return r == ',' || r == ' ' }) {
-		if kb := kbOf(word); kb != "" {
-			d.KBs = append(d.KBs, kb)
+		if n := kb(word); n != "" {
+			d.KBs = append(d.KBs, n)
 		}
 	}
 	return d, nil
@@ -144,7 +160,7 @@ func ParseDetails(r io.Reader) (Details, error) {
 func ParseDownload(r io.Reader) ([]Download, error) {
 	body, err := io.ReadAll(io.LimitReader(r, maxPage))
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "microsoft: the download page can't be read")
+		return nil, fault.Wrap(err, fault.Unavailable, "updatecatalog: the download page can't be read")
 	}
 	var keys []string
 	files := map[string]*Download{}
@@ -175,7 +191,7 @@ func ParseDownload(r io.Reader) ([]Download, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, fault.New(fault.Invalid, "microsoft: the page names no file to download")
+		return nil, fault.New(fault.Invalid, "updatecatalog: the page names no file to download")
 	}
 	return out, nil
 }

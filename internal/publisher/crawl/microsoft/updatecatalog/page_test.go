@@ -1,8 +1,7 @@
-package microsoft
+package updatecatalog
 
 import (
 	"bytes"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,10 +10,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
 )
 
 func TestRealSearch(t *testing.T) {
-	got, err := ParseSearch(openFeed(t, need(t, "update-catalog/Search.aspx/KB5025239")))
+	got, err := ParseSearch(feedtest.Open(t, feedtest.Path(t, "update-catalog/Search.aspx/KB5025239")))
 	if err != nil || len(got) != 2 {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -28,17 +28,17 @@ func TestRealSearch(t *testing.T) {
 }
 
 func TestRealDetails(t *testing.T) {
-	paths, err := filepath.Glob(filepath.Join(need(t, "update-catalog/ScopedViewInline.aspx"), "*"))
+	paths, err := filepath.Glob(filepath.Join(feedtest.Path(t, "update-catalog/ScopedViewInline.aspx"), "*"))
 	if err != nil || len(paths) != 3 {
 		t.Fatalf("%v, %v", paths, err)
 	}
 	for _, p := range paths {
-		d, err := ParseDetails(openFeed(t, p))
+		d, err := ParseDetails(feedtest.Open(t, p))
 		if err != nil || d.Title == "" || len(d.KBs) != 1 || d.Classification == "" || d.Products == "" || d.Restart == "" || d.Updated.IsZero() {
 			t.Errorf("%s: %+v, %v", filepath.Base(p), d, err)
 		}
 	}
-	d, err := ParseDetails(openFeed(t, filepath.Join(need(t, "update-catalog/ScopedViewInline.aspx"), "0b97c243-5833-4bf3-bcf8-77063e53c42a")))
+	d, err := ParseDetails(feedtest.Open(t, filepath.Join(feedtest.Path(t, "update-catalog/ScopedViewInline.aspx"), "0b97c243-5833-4bf3-bcf8-77063e53c42a")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestRealDetails(t *testing.T) {
 	if diff := cmp.Diff(by, d.ReplacedBy); diff != "" || len(d.Replaces) != 18 || d.Replaces[2].KB != "5025239" || d.Severity != "Critical" || d.KBs[0] != "5026372" {
 		t.Errorf("%s\n%+v", diff, d)
 	}
-	thanks := openFeed(t, need(t, "update-catalog/Thanks.aspx/190"))
+	thanks := feedtest.Open(t, feedtest.Path(t, "update-catalog/Thanks.aspx/190"))
 	if _, err := ParseDetails(thanks); !fault.Is(err, fault.Invalid) {
 		t.Errorf("the thanks page has details: %v", err)
 	}
@@ -87,9 +87,6 @@ func FuzzPages(f *testing.F) {
 	f.Add([]byte(dialog))
 	f.Add([]byte(`<tr id="f39d68ab-1519-4df8-85c1-d985be7f49c3_R3"><td id="f39d68ab-1519-4df8-85c1-d985be7f49c3_C1_R3">KB</td></tr>`))
 	f.Add([]byte(`<span id="ScopedViewHandler_titleText">x (KB5026372)</span><div id="supersedesInfo"><div><a href="?updateid=acbe4fd0-394e-40e8-a96b-c4facae62c8b">y</a></div></div>`))
-	if b, err := os.ReadFile(filepath.Join(feeds, "update-catalog/ScopedViewInline.aspx/0b97c243-5833-4bf3-bcf8-77063e53c42a")); err == nil {
-		f.Add(b)
-	}
 	f.Fuzz(func(t *testing.T, page []byte) {
 		found, err := ParseSearch(bytes.NewReader(page))
 		for _, x := range found {
@@ -98,9 +95,9 @@ func FuzzPages(f *testing.F) {
 			}
 		}
 		d, err := ParseDetails(bytes.NewReader(page))
-		for _, kb := range d.KBs {
-			if err != nil || kbOf(kb) != kb {
-				t.Fatalf("%q, %v", kb, err)
+		for _, n := range d.KBs {
+			if err != nil || kb(n) != n {
+				t.Fatalf("%q, %v", n, err)
 			}
 		}
 		if files, err := ParseDownload(bytes.NewReader(page)); err == nil && len(files) == 0 {

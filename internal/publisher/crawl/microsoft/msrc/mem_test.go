@@ -1,4 +1,4 @@
-package microsoft
+package msrc
 
 import (
 	"io"
@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc/msrctest"
 )
 
 // endless is a document of n vulnerabilities that is made as it is read.
@@ -39,9 +41,9 @@ func (e *endless) Read(b []byte) (int, error) {
 // TestMemory: a document of some 60 MB is folded in a few megabytes, because
 // one vulnerability is held at a time and those of Azure Linux not at all.
 func TestMemory(t *testing.T) {
-	f := february()
-	f.vulns = f.vulns[2:] // of Azure Linux
-	text := f.xml()
+	f := msrctest.February()
+	f.Vulnerabilities = f.Vulnerabilities[2:] // of Azure Linux
+	text := f.XML()
 	at, end := strings.Index(text, "<vuln:Vulnerability>"), strings.Index(text, "</cvrf:cvrfdoc>")
 	e := &endless{head: text[:at], body: text[at:end], tail: text[end:], n: 50_000}
 	defer debug.SetGCPercent(debug.SetGCPercent(20))

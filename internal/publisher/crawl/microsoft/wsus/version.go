@@ -1,4 +1,4 @@
-package microsoft
+package wsus
 
 import (
 	"strconv"
@@ -13,7 +13,7 @@ var productTypes = map[string]string{"1": "WinNT", "2": "LanmanNT", "3": "Server
 
 // windowsVersion compares as many parts as the element gives: "EqualTo 10"
 // is every 10.x.
-func windowsVersion(n ruleNode) (detect.Rule, error) {
+func windowsVersion(n Node) (detect.Rule, error) {
 	op, err := comparison(n)
 	if err != nil {
 		return detect.Rule{}, err
@@ -30,8 +30,8 @@ func windowsVersion(n ruleNode) (detect.Rule, error) {
 		}
 		parts = append(parts, int(v))
 	}
-	if len(parts) == 0 || n.get("SuiteType") != "" {
-		return detect.Rule{}, fault.New(fault.Unsupported, "microsoft: a rule WindowsVersion without MajorVersion or with SuiteType is not known")
+	if len(parts) == 0 || n.get("SuiteMask") != "" || n.get("SuiteType") != "" {
+		return detect.Rule{}, fault.New(fault.Unsupported, "wsus: a rule WindowsVersion without MajorVersion or with SuiteMask is not known")
 	}
 	rule, err := versionRule(op, parts, n.get("ServicePackMajor"))
 	if err != nil || n.get("ProductType") == "" {
@@ -51,7 +51,7 @@ func versionRule(op detect.Op, parts []int, pack string) (detect.Rule, error) {
 	exactly := detect.Rule{All: []detect.Rule{osBuild(detect.GE, from), osBuild(detect.LT, beyond)}}
 	if level, err := strconv.Atoi(pack); err == nil && level > 0 {
 		if op != detect.GE && op != detect.EQ || level > 9 {
-			return detect.Rule{}, fault.New(fault.Unsupported, "microsoft: the service pack in a rule WindowsVersion is not known with this comparison")
+			return detect.Rule{}, fault.New(fault.Unsupported, "wsus: the service pack in a rule WindowsVersion is not known with this comparison")
 		}
 		last := level
 		if op == detect.GE {
@@ -91,4 +91,23 @@ func quad(parts []int, raise int) string {
 		out = append(out, "0")
 	}
 	return strings.Join(out, ".")
+}
+
+func osBuild(op detect.Op, build string) detect.Rule {
+	return detect.Rule{OSBuild: &detect.OSBuild{Family: "windows", Op: op, Build: build}}
+}
+
+// packIs tests the service pack where the registry has it.
+func packIs(n int) detect.Rule {
+	return detect.Rule{RegistryValue: &detect.RegistryValue{
+		Key: `HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion`, Name: "CSDVersion", Type: "sz", Op: detect.EQ, Data: "Service Pack " + strconv.Itoa(n),
+	}}
+}
+
+// anyOf is true when one of the rules is; there is at least one.
+func anyOf(rules []detect.Rule) detect.Rule {
+	if len(rules) == 1 {
+		return rules[0]
+	}
+	return detect.Rule{Any: rules}
 }

@@ -1,4 +1,4 @@
-package microsoft
+package msrc
 
 import (
 	"encoding/xml"
@@ -209,8 +209,8 @@ var (
 	kbInText = regexp.MustCompile(`(?:^|[^\d-])(\d{6,8})(?:[^\d]|$)`)
 )
 
-// kbOf reads a KB number; it is empty for other text.
-func kbOf(s string) string {
+// KB reads a KB number; it is empty for other text.
+func KB(s string) string {
 	m := kbNumber.FindStringSubmatch(strings.TrimSpace(s))
 	if m == nil {
 		return ""
@@ -218,9 +218,9 @@ func kbOf(s string) string {
 	return strings.TrimLeft(m[1], "0")
 }
 
-// kbsIn lists the KB numbers in a text such as "4012598; 4012606", "MS16-101,
+// KBs lists the KB numbers in a text such as "4012598; 4012606", "MS16-101,
 // 3185330" or "4480977<br><br>4480968".
-func kbsIn(s string) []string {
+func KBs(s string) []string {
 	var out []string
 	for s != "" {
 		at := kbInText.FindStringSubmatchIndex(s)

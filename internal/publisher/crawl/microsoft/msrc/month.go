@@ -1,4 +1,4 @@
-package microsoft
+package msrc
 
 import (
 	"time"
@@ -73,8 +73,8 @@ type Counts struct {
 	Contradictions int `json:"contradictions,omitempty"`
 }
 
-// add sums counts up.
-func (c *Counts) add(d Counts) {
+// Add sums counts up.
+func (c *Counts) Add(d Counts) {
 	c.Bytes += d.Bytes
 	c.Products += d.Products
 	c.Vulnerabilities += d.Vulnerabilities
@@ -91,8 +91,8 @@ func (c *Counts) add(d Counts) {
 	}
 }
 
-// newer reports that a is a later state of the same document than b.
-func (m Month) newer(b Month) bool {
+// Newer reports that m is a later state of the same document than b.
+func (m Month) Newer(b Month) bool {
 	if !m.Current.Equal(b.Current) {
 		return m.Current.After(b.Current)
 	}

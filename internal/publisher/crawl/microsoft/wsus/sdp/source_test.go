@@ -1,0 +1,347 @@
+package sdp
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/fetch"
+	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/publisher/crawl"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
+)
+
+func client(t *testing.T) crawl.Client {
+	t.Helper()
+	c, err := fetch.New(fetch.Config{UserAgent: "fettle-test", PerHost: -1, Attempts: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func newSource(t *testing.T, cfg Config) (*Source, string) {
+	t.Helper()
+	s, err := New(cfg, client(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "blobs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return s, dir
+}
+
+// realCatalog are HP's real packages as files, and Dell's.
+func realCatalog(t testing.TB) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	in := tar.NewReader(feedtest.Open(t, feedtest.Path(t, "wsus-sdp/hp/HpCatalogForSms.V2.sdp.tar.zst")))
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(h.Name, ".sdp") {
+			continue
+		}
+		b, err := io.ReadAll(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(h.Name)), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestRealPackages publishes every real package with its rules, from a cabinet
+// as vendors offer them, and compares the counts with docs/microsoft.md.
+func TestRealPackages(t *testing.T) {
+	dir := realCatalog(t)
+	cab := filepath.Join(t.TempDir(), "hp.cab")
+	names, err := filepath.Glob(filepath.Join(dir, "*.sdp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said, err := exec.Command("gcab", append([]string{"-c", "-z", "-n", cab}, names...)...).CombinedOutput(); err != nil {
+		t.Fatalf("gcab: %v %s", err, said)
+	}
+	dell, err := filepath.Glob(filepath.Join(feedtest.Path(t, "wsus-sdp/dell"), "*.sdp"))
+	if err != nil || len(dell) != 1 {
+		t.Fatal(dell, err)
+	}
+	packages, commands, noCommand := 0, 0, 0
+	byPlatform := map[string]int{}
+	for name, location := range map[string]string{"hp": cab, "dell": dell[0]} {
+		s, to := newSource(t, Config{Name: name, Location: location})
+		got, err := s.Fetch(t.Context(), to, nil)
+		if err != nil || !got.Changed {
+			t.Fatal(err)
+		}
+		out, err := s.Parse(t.Context(), to, got.Fingerprint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range out.Rejected {
+			t.Errorf("%s is refused: %s", r.What, r.Reason)
+		}
+		packages += len(out.Advisories)
+		contents := map[string]*catalog.Contents{}
+		for _, p := range out.Patches {
+			byPlatform[p.Platform]++
+			check(t, p)
+			if p.Platform == "windows-apps-amd64" {
+				if len(p.Install.Argv) > 0 {
+					commands++
+				} else {
+					noCommand++
+				}
+			}
+			c := contents[p.Platform]
+			if c == nil {
+				c = &catalog.Contents{Header: catalog.Header{Format: catalog.Format, Platform: p.Platform}, Advisories: out.Advisories}
+				contents[p.Platform] = c
+			}
+			c.Patches = append(c.Patches, p)
+		}
+		for platform, c := range contents {
+			if merged, err := catalog.Merge(*c); err != nil || len(merged.Header.Notes) > 0 || len(merged.Patches) != len(c.Patches) {
+				t.Errorf("%s: %v, %v", platform, err, merged.Header.Notes)
+			}
+		}
+	}
+	t.Log(packages, byPlatform, commands, noCommand)
+	text, err := os.ReadFile("../../../../../../docs/microsoft.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for label, n := range map[string]int{
+		"software distribution packages, all published with their rules": packages,
+		"of these, for 64-bit machines":                                  byPlatform["windows-apps-amd64"],
+		"of these, for 32-bit machines":                                  byPlatform["windows-apps-386"],
+		"of these, with a command to install them":                       commands,
+	} {
+		s := strconv.Itoa(n)
+		if n > 999 {
+			s = s[:len(s)-3] + "," + s[len(s)-3:]
+		}
+		if row := "| " + label + " | " + s + " |\n"; !strings.Contains(string(text), row) {
+			t.Errorf("docs/microsoft.md lacks %q", row)
+		}
+	}
+}
+
+// check holds one real patch against what all have.
+func check(t *testing.T, p patch.Patch) {
+	t.Helper()
+	a, i := p.Rules()
+	if err := errors.Join(a.Validate(), i.Validate()); err != nil {
+		t.Errorf("%s: %v", p.ID, err)
+	}
+	if p.Title == "" || p.Version == "" || p.Product == "" || p.Released.IsZero() || len(p.Advisories) != 1 || len(p.Items) != 1 {
+		t.Errorf("%s: %+v", p.ID, p)
+		return
+	}
+	pay := p.Items[0].Payload
+	if !strings.HasPrefix(pay.Digest, "sha1:") || len(pay.Digest) != 45 || pay.Size <= 0 || pay.URL == "" || pay.SHA256 != "" {
+		t.Errorf("%s: %+v", p.ID, pay)
+	}
+	if p.Install.Kind == "exe" && len(p.Install.Argv) > 0 && p.Install.Argv[0] != "{payload}" {
+		t.Errorf("%s: %q", p.ID, p.Install.Argv)
+	}
+}
+
+func TestFromTheNetwork(t *testing.T) {
+	body := packageText
+	asked := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		w.Header().Set("ETag", fmt.Sprintf("%q", fmt.Sprint(len(body))))
+		if r.Header.Get("If-None-Match") == w.Header().Get("ETag") {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		_, _ = io.WriteString(w, body)
+	}))
+	defer srv.Close()
+	s, dir := newSource(t, Config{Name: "maker", Location: srv.URL + "/c.cab", Signer: "Maker Inc."})
+	first, err := s.Fetch(t.Context(), dir, nil)
+	if err != nil || !first.Changed {
+		t.Fatal(err)
+	}
+	out, err := s.Parse(t.Context(), dir, first.Fingerprint)
+	if err != nil || len(out.Patches) != 3 {
+		t.Fatal(len(out.Patches), err)
+	}
+	p := out.Patches[0]
+	if p.ID != "sdp:maker:ab:amd64" || p.Platform != "windows-apps-amd64" || p.Items[0].Payload.Signer != "Maker Inc." || p.Items[0].Payload.Digest != "sha1:39b0544c64ec36e906d4bb508408848b426476c8" {
+		t.Errorf("%+v", p)
+	}
+	if !slices.Equal(p.Install.Argv, []string{"{payload}", "-s"}) {
+		t.Errorf("%q", p.Install.Argv)
+	}
+	again, err := s.Fetch(t.Context(), dir, first.Fingerprint)
+	if err != nil || again.Changed || asked != 2 {
+		t.Errorf("changed %v, asked %d, %v", again.Changed, asked, err)
+	}
+	for _, bad := range []string{"<html>Sign in</html>", "MSCF and no cabinet", "<a/>", ""} {
+		body = bad
+		if _, err := s.Fetch(t.Context(), dir, first.Fingerprint); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "download-*")); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v", left)
+	}
+	if _, err := s.Parse(t.Context(), dir, first.Fingerprint); err != nil {
+		t.Errorf("what was there before is gone: %v", err)
+	}
+}
+
+// TestFromFolder: new files are seen, refused packages are named, circles are
+// parted, and only what can hold on an architecture is published for it.
+func TestFromFolder(t *testing.T) {
+	from := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(from, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	circle := strings.NewReplacer(`PackageID="AB"`, `PackageID="AA"`, "<sdp:PackageID>AA<", "<sdp:PackageID>ab<").Replace(packageText)
+	bits := strings.NewReplacer(`PackageID="AB"`, `PackageID="BB"`, "<sdp:InstallableItem ", `<sdp:IsInstallable><bar:Processor Architecture="0"/></sdp:IsInstallable><sdp:InstallableItem `).Replace(packageText)
+	write("a.sdp", packageText)
+	write("b.sdp", circle)
+	write("c.sdp", bits)
+	write("bad.sdp", "<sdp")
+	write("odd.sdp", strings.Replace(packageText, "FileVersion", "FileShape", 1))
+	write("readme.txt", "hello")
+	s, dir := newSource(t, Config{Name: "maker", Location: "file://" + from})
+	got, err := s.Fetch(t.Context(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.Parse(t.Context(), dir, got.Fingerprint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, p := range out.Patches {
+		ids = append(ids, fmt.Sprint(p.ID, p.Supersedes))
+	}
+	want := []string{
+		"sdp:maker:aa:amd64[sdp:maker:ab:amd64]", "sdp:maker:aa:386[sdp:maker:ab:386]", "sdp:maker:aa:arm64[sdp:maker:ab:arm64]",
+		"sdp:maker:ab:amd64[]", "sdp:maker:ab:386[]", "sdp:maker:ab:arm64[]", "sdp:maker:bb:386[]",
+	}
+	want[6] = "sdp:maker:bb:386[sdp:maker:aa:386]"
+	if diff := cmp.Diff(want, ids); diff != "" {
+		t.Error(diff)
+	}
+	if len(out.Rejected) != 2 || !strings.Contains(fmt.Sprint(out.Rejected), "FileShape") || !strings.Contains(fmt.Sprint(out.Rejected), "bad.sdp") {
+		t.Errorf("%v", out.Rejected)
+	}
+	if again, err := s.Fetch(t.Context(), dir, got.Fingerprint); err != nil || again.Changed {
+		t.Errorf("changed %v, %v", again.Changed, err)
+	}
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(filepath.Join(from, "a.sdp"), later, later); err != nil {
+		t.Fatal(err)
+	}
+	write("d.sdp", strings.ReplaceAll(packageText, `PackageID="AB"`, `PackageID="DD"`))
+	if again, err := s.Fetch(t.Context(), dir, got.Fingerprint); err != nil || !again.Changed {
+		t.Errorf("changed %v, %v", again.Changed, err)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for _, c := range []Config{{Name: "", Location: "/x"}, {Name: "Not Good", Location: "/x"}, {Name: "hp", Location: "relative"}, {Name: "hp", Location: "ftp://archive.example/x"}} {
+		if _, err := New(c, nil); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+func TestSplitArgs(t *testing.T) {
+	for line, want := range map[string][]string{
+		``: nil, `  `: nil, `-s -e cmd.exe -a /c "setup.exe" -s`: {"-s", "-e", "cmd.exe", "-a", "/c", "setup.exe", "-s"},
+		`"a b" c`: {"a b", "c"}, `"" x`: {"", "x"}, `a\\b c:\x\`: {`a\\b`, `c:\x\`}, `a\"b`: {`a"b`}, `"a\\" b`: {`a\`, "b"}, `x"y z"w`: {"xy zw"},
+	} {
+		if got := splitArgs(line); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) { // quoted as CommandLineToArgvW asks, words come back
+		words := rapid.SliceOf(rapid.StringMatching(`[a-c"\\ ]{0,6}`)).Draw(t, "words")
+		var line []string
+		for _, w := range words {
+			line = append(line, quote(w))
+		}
+		got := splitArgs(strings.Join(line, " "))
+		if len(words) == 0 && len(got) == 0 {
+			return
+		}
+		if !slices.Equal(got, words) {
+			t.Fatalf("%q became %q", words, got)
+		}
+	})
+}
+
+func quote(w string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	slashes := 0
+	for _, c := range []byte(w) {
+		switch c {
+		case '\\':
+			slashes++
+			continue
+		case '"':
+			b.WriteString(strings.Repeat(`\`, 2*slashes+1))
+		default:
+			b.WriteString(strings.Repeat(`\`, slashes))
+		}
+		slashes = 0
+		b.WriteByte(c)
+	}
+	b.WriteString(strings.Repeat(`\`, 2*slashes) + `"`)
+	return b.String()
+}
+
+func FuzzParseCatalog(f *testing.F) {
+	f.Add([]byte(packageText))
+	f.Add([]byte(`<c:SystemsManagementCatalog xmlns:c="urn:c">` + strings.TrimPrefix(packageText, "\ufeff") + `</c:SystemsManagementCatalog>`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		c, err := ParseCatalog(bytes.NewReader(raw))
+		if err != nil {
+			return
+		}
+		for _, p := range output(c, "x", "").Patches {
+			if a, i := p.Rules(); a.Validate() != nil || i.Validate() != nil {
+				t.Fatalf("%s has a rule that is not valid", p.ID)
+			}
+		}
+	})
+}
