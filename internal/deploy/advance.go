@@ -190,7 +190,7 @@ func (a *advance) release(t *Task, all []Task) {
 		return
 	}
 	if !a.d.DryRun && a.unapproved(t) {
-		a.move(t, Queued, "approvals changed")
+		a.again(t)
 		return
 	}
 	if why := a.gate(t.Ring, all); why != "" {
@@ -199,6 +199,13 @@ func (a *advance) release(t *Task, all []Task) {
 	}
 	a.move(t, Planning, "the endpoint computes the exact transaction")
 	a.actions = append(a.actions, Action{Wake: t.Endpoint})
+}
+
+// again sends a task back to the decisions. What it was to do, if it was
+// planned already, is not what it will do.
+func (a *advance) again(t *Task) {
+	t.Plan = nil
+	a.move(t, Queued, "approvals changed")
 }
 
 // unapproved reports that a patch of the task may not be installed (any more).
@@ -269,7 +276,7 @@ func (a *advance) start(t *Task) {
 		return
 	}
 	if a.unapproved(t) {
-		a.move(t, Queued, "approvals changed")
+		a.again(t)
 		return
 	}
 	if open, _ := a.calendar.Install.Open(a.now); !open && !a.d.Emergency {

@@ -200,6 +200,15 @@ func TestVerifiedOnlyByAFreshScan(t *testing.T) {
 	if got.State != Failed || got.Reason != "x: postinst returned 1" {
 		t.Errorf("%s: %s", got.State, got.Reason)
 	}
+	if len(got.Verdicts) != 2 || !got.Verdicts[0].Installed || got.Verdicts[1].Reason != "x is half-configured" {
+		t.Errorf("what the scan said is lost: %+v", got.Verdicts)
+	}
+	got = hear(t, x, d, Report{At: start, State: Verifying, Verdicts: []PatchVerdict{
+		{Patch: "p1", Reason: strings.Repeat("y", 1<<20)}, {Patch: "p1", Installed: true}, {Patch: "another's", Installed: true},
+	}})
+	if len(got.Verdicts) != 1 || len(got.Verdicts[0].Reason) > 1<<10 {
+		t.Errorf("%d verdicts are kept", len(got.Verdicts))
+	}
 	got = hear(t, x, d, Report{At: start, State: Verifying, Verdicts: verdicts[:1]})
 	if got.State != Failed {
 		t.Errorf("a verdict is missing, yet the task is %s", got.State)
@@ -208,6 +217,22 @@ func TestVerifiedOnlyByAFreshScan(t *testing.T) {
 	got = hear(t, x, d, Report{At: start, State: Verified, Verdicts: verdicts})
 	if got.State != Installing {
 		t.Errorf("an endpoint's word made an installing task %s", got.State)
+	}
+}
+
+// A task whose approvals change is planned anew; meanwhile it shows no plan
+// with what it will not do any more.
+func TestOldPlanIsNotShown(t *testing.T) {
+	for _, state := range []State{Scheduled, Staged} {
+		w := ready()
+		d, tasks := oneTask()
+		tasks[0].State, tasks[0].Plan = state, aPlan
+		w.approvals["p1"] = approval.Declined
+		w.approvals["p2"] = approval.Awaiting
+		_, tasks, _ = turn(t, d, tasks, w, start)
+		if got := tasks[0]; got.State != AwaitApproval || got.Plan != nil {
+			t.Errorf("%s became %s, plan %+v", state, got.State, got.Plan)
+		}
 	}
 }
 

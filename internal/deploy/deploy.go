@@ -227,6 +227,9 @@ type Task struct {
 	Plan  *Plan     `json:"plan,omitempty"`
 	// Result of the last attempt.
 	Result *Result `json:"result,omitempty"`
+	// Verdicts are what the last scan that was made for the task said of each
+	// of its patches.
+	Verdicts []PatchVerdict `json:"verdicts,omitempty"`
 	// History keeps every change of state.
 	History []Step `json:"history,omitempty"`
 	// Progress of a download or installation, 0 to 100.

@@ -23,6 +23,8 @@ type Report struct {
 	// Unoffered says what of the plan the catalog does not offer to the
 	// endpoint; empty when it offers all of it.
 	Unoffered string
+	// Cancelled says that somebody has cancelled the deployment.
+	Cancelled bool
 }
 
 // Hear folds an endpoint's report into its task and returns the new task. A
@@ -79,6 +81,8 @@ func (t *Task) follow(p Policy, r Report) {
 		t.verify(p, r)
 	case r.State == NotApplicable && !begun(t.State):
 		t.move(NotApplicable, r.Reason, r.At)
+	case r.State == TaskCancelled && r.Cancelled && t.State == Installing:
+		t.move(TaskCancelled, "the deployment was cancelled; the endpoint says: "+r.Reason, r.At)
 	}
 }
 
@@ -121,6 +125,7 @@ func refusals(all []Refusal) string {
 // patch installed that the plan did not leave out, or for a rollback every one
 // gone and what it restores installed.
 func (t *Task) verify(p Policy, r Report) {
+	t.keepVerdicts(r.Verdicts)
 	open := t.unproven(r.Verdicts)
 	if len(open) == 0 {
 		why := "a fresh scan shows everything " + t.words("installed", "taken back")
@@ -135,6 +140,29 @@ func (t *Task) verify(p Policy, r Report) {
 		reason = failures(t.Result.Failures)
 	}
 	t.fail(p, reason, r.At)
+}
+
+// maxVerdict bounds the reason of one kept verdict in bytes.
+const maxVerdict = 1 << 10
+
+// keepVerdicts keeps what the scan said of the task's own patches and of what
+// they restore: a task that fails at one of them has still proven the others.
+func (t *Task) keepVerdicts(all []PatchVerdict) {
+	mine := map[patch.ID]bool{}
+	for _, p := range t.Patches {
+		mine[p.ID] = true
+	}
+	for _, b := range t.Restores {
+		mine[b.Patch.ID] = true
+	}
+	t.Verdicts = nil
+	for _, v := range all {
+		if mine[v.Patch] {
+			mine[v.Patch] = false
+			v.Reason = clip(v.Reason, maxVerdict)
+			t.Verdicts = append(t.Verdicts, v)
+		}
+	}
 }
 
 // unproven lists what the verdicts do not show to be as it is wanted.

@@ -45,7 +45,9 @@ func TestOrdersThatAreDueNoMore(t *testing.T) {
 		{"reboot in its window", deploy.Rebooting, []func(*world){windows}, wire.ActReboot},
 		{"the reboot window has closed", deploy.Rebooting, []func(*world){windows, later}, ""},
 		{"halted", deploy.Installing, []func(*world){change(func(d *deploy.Deployment) { d.Status = deploy.Halted })}, ""},
-		{"cancelled", deploy.Installing, []func(*world){change(func(d *deploy.Deployment) { d.Status = deploy.Cancelled })}, ""},
+		{"cancelled", deploy.Installing, []func(*world){change(func(d *deploy.Deployment) { d.Status = deploy.Cancelled })}, wire.ActCancel},
+		{"cancelled, the window has closed", deploy.Installing, []func(*world){windows, change(func(d *deploy.Deployment) { d.Status = deploy.Cancelled }), later}, wire.ActCancel},
+		{"cancelled after it has begun", deploy.Installing, []func(*world){heard, change(func(d *deploy.Deployment) { d.Status = deploy.Cancelled })}, wire.ActInstall},
 		{"declined", deploy.Installing, []func(*world){func(w *world) { w.state = approval.Declined }}, ""},
 		{"declined after it has begun", deploy.Installing, []func(*world){heard, func(w *world) { w.state = approval.Declined }}, wire.ActInstall},
 		{"a scan is always due", deploy.Verifying, []func(*world){windows, later, func(w *world) { w.state = approval.Declined }}, wire.ActVerify},
@@ -104,5 +106,40 @@ func TestAbandonedMachine(t *testing.T) {
 	w.once()
 	if d, err := w.db.In(estate.InTenant("acme")).Deployment(t.Context(), "e"); err != nil || d.Status != deploy.Finished {
 		t.Errorf("its only deployment is %s, %v", d.Status, err)
+	}
+}
+
+// Whoever cancels a deployment need not wait until it expires: an endpoint that
+// has not begun is told, and its answer ends the task. Nobody can end one that
+// was not cancelled by saying so.
+func TestCancelledBeforeItBegan(t *testing.T) {
+	w := newWorld(t)
+	w.deployment("d", deploy.Installing, "web1", "web2")
+	says := func(e estate.EndpointID) {
+		w.now = w.now.Add(time.Second)
+		w.hear("acme", e, wire.Event{Task: deploy.TaskID("d-" + e), Attempt: 1, State: deploy.TaskCancelled, Reason: "cancelled before anything was changed"})
+	}
+	says("web2")
+	if got := w.task("d-web2"); got.State != deploy.Installing {
+		t.Errorf("an endpoint has cancelled its task by itself: %s", got.State)
+	}
+	w.wakes = nil
+	_, err := w.loop.Update(t.Context(), "acme", "d", func(d deploy.Deployment) (deploy.Deployment, error) {
+		d.Status, d.Reason = deploy.Cancelled, "by ada"
+		return d, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(w.wakes) != 1 || w.wakes[0] != "web1" { // web2 was heard of: it has the order
+		t.Errorf("woken: %v", w.wakes)
+	}
+	w.once()
+	if got := w.order(); got != wire.ActCancel {
+		t.Errorf("the order is %q", got)
+	}
+	says("web1")
+	if got := w.task("d-web1"); got.State != deploy.TaskCancelled || got.Reason != "the deployment was cancelled; the endpoint says: cancelled before anything was changed" {
+		t.Errorf("%s: %s", got.State, got.Reason)
 	}
 }

@@ -189,6 +189,9 @@ func (l *Loop) Update(ctx context.Context, tenant estate.TenantID, id deploy.ID,
 	if err := l.store.SaveProgress(ctx, next, nil); err != nil {
 		return d, err
 	}
+	if next.Status != d.Status {
+		l.recall(ctx, next)
+	}
 	l.Kick()
 	return next, nil
 }
@@ -252,7 +255,8 @@ func (l *Loop) hear(ctx context.Context, t *deploy.Task, e wire.Event) error {
 	}
 	next, err := deploy.Hear(*t, d.Policy, deploy.Report{
 		Attempt: e.Attempt, At: l.now(), State: e.State, Reason: e.Reason, Plan: e.Plan,
-		Result: e.Result, Progress: e.Progress, Refused: e.Refused, Verdicts: e.Verdicts, Unoffered: unoffered,
+		Result: e.Result, Progress: e.Progress, Refused: e.Refused, Verdicts: e.Verdicts,
+		Unoffered: unoffered, Cancelled: d.Status == deploy.Cancelled,
 	})
 	if err != nil {
 		l.log.Warn("an endpoint's report does not follow its task", "task", t.ID, "error", err)
@@ -325,6 +329,9 @@ func (l *Loop) order(d deploy.Deployment, t deploy.Task) (wire.Order, bool) {
 	if !ok {
 		return wire.Order{}, false
 	}
+	if recalled(d, t) {
+		return wire.Order{Task: t.ID, Attempt: t.Attempt, Action: wire.ActCancel, Operation: t.Operation}, true
+	}
 	p := d.Policy.Filled()
 	o := wire.Order{
 		Task: t.ID, Attempt: t.Attempt, Action: act, Operation: t.Operation, Patches: t.Patches, Catalog: l.fleet.CatalogVersion(),
@@ -337,6 +344,27 @@ func (l *Loop) order(d deploy.Deployment, t deploy.Task) (wire.Order, bool) {
 		o.Until = until
 	}
 	return o, true
+}
+
+// recalled reports that somebody cancelled the deployment and nothing was heard
+// of the endpoint's installation yet. It is asked not to begin; one that has
+// begun says so by going on.
+func recalled(d deploy.Deployment, t deploy.Task) bool {
+	return d.Status == deploy.Cancelled && t.State == deploy.Installing && !t.Heard.After(t.Since)
+}
+
+// recall wakes the endpoints that are to hear of a cancellation.
+func (l *Loop) recall(ctx context.Context, d deploy.Deployment) {
+	tasks, err := l.store.Tasks(ctx, d.Tenant, d.ID)
+	if err != nil {
+		l.log.Error("endpoints are not told of a cancellation before they check in", "deployment", d.ID, "error", err)
+		return
+	}
+	for _, t := range tasks {
+		if recalled(d, t) {
+			l.waker.Wake(d.Tenant, t.Endpoint)
+		}
+	}
 }
 
 // due reports whether an order that changes the machine may still go out. An

@@ -1,6 +1,8 @@
 package report
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/approval"
@@ -287,6 +289,12 @@ func (r *request) outcome(t deploy.Task, id patch.ID) (result, reason string, ch
 				return resultFailed, f.Package + ": " + f.Reason, changed
 			}
 		}
+		if why, ok := proven(t, id); ok {
+			if t.Operation == deploy.Rollback {
+				return resultBack, why, changed
+			}
+			return resultInstalled, why, changed
+		}
 		if len(changed) > 0 && len(failures(t)) > 0 {
 			return resultChanged, t.Reason, changed
 		}
@@ -301,6 +309,29 @@ func (r *request) outcome(t deploy.Task, id patch.ID) (result, reason string, ch
 		return resultExpired, t.Reason, changed
 	}
 	return resultPending, t.Reason, changed
+}
+
+// proven reports that the scan after the last attempt showed the patch as the
+// task wants it, although the task failed at another one.
+func proven(t deploy.Task, id patch.ID) (why string, ok bool) {
+	verdict := func(id patch.ID, installed bool) bool {
+		return slices.ContainsFunc(t.Verdicts, func(v deploy.PatchVerdict) bool {
+			if v.Patch != id || v.Installed != installed {
+				return false
+			}
+			why = cmp.Or(why, v.Reason)
+			return true
+		})
+	}
+	if !verdict(id, t.Operation != deploy.Rollback) {
+		return "", false
+	}
+	for _, b := range t.Restores {
+		if b.For == id && !verdict(b.Patch.ID, true) {
+			return "", false
+		}
+	}
+	return cmp.Or(why, "a fresh scan shows it"), true
 }
 
 // operation names what a task does with its patches.
