@@ -48,6 +48,8 @@ type Config struct {
 	// signatures on their installers count.
 	Winget       Winget       `koanf:"winget"`
 	Authenticode Authenticode `koanf:"authenticode"`
+	// SDP are catalogs of drivers and firmware from hardware makers.
+	SDP []SDP `koanf:"sdp"`
 	// Feeds are the addresses of what adds CVEs, severity and risk.
 	Feeds Feeds `koanf:"feeds"`
 
@@ -90,6 +92,18 @@ type Microsoft struct {
 	Supersedence []string `koanf:"supersedence"`
 	// Since is the first year to take, such as "2016"; empty takes all.
 	Since string `koanf:"since"`
+}
+
+// SDP is a catalog of software distribution packages; see sdp.Config.
+type SDP struct {
+	// Name is short, such as "hp"; Location an address or an absolute path.
+	Name     string `koanf:"name"`
+	Location string `koanf:"location"`
+	// Signer is whose signature the installers must carry; empty pins each
+	// product to whom its first proven installer is from.
+	Signer string `koanf:"signer"`
+	// Prove names the packages whose installers are fetched and proven.
+	Prove []string `koanf:"prove"`
 }
 
 // Winget says where manifests of applications come from; see winget.Config.
@@ -176,7 +190,7 @@ func (c Config) Validate() error {
 		return fault.New(fault.Invalid, "publisher: the folders data, repository and keys must be set")
 	case within(c.Keys, c.Repository) || c.RootKeys != "" && within(c.RootKeys, c.Repository):
 		return fault.New(fault.Invalid, "publisher: the keys must not lie in the repository, which everybody may read")
-	case !c.Machine && len(c.Archives) == 0 && c.Microsoft.MSRC == "" && c.Winget.Manifests == "":
+	case !c.Machine && len(c.Archives) == 0 && c.Microsoft.MSRC == "" && c.Winget.Manifests == "" && len(c.SDP) == 0:
 		return fault.New(fault.Invalid, "publisher: there is nothing to publish").
 			WithHint("Set machine: true on a machine that has apt, name archives, or set microsoft.msrc: default, or winget.manifests.")
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/fettlehq/fettle/internal/publisher/crawl/all"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/debian"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/wsus/sdp"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/winget"
 	"github.com/fettlehq/fettle/internal/publisher/enrich"
 	"github.com/fettlehq/fettle/internal/publisher/enrich/cvss"
@@ -157,6 +158,9 @@ func (p *Publisher) makeSources(ctx context.Context, opt Options) error {
 			Manifests: w.Manifests, Index: w.Index, Packages: w.Packages, Keep: w.Keep, MaxInstaller: w.MaxInstaller << 20,
 			CVEs: cmp.Or(w.CVEs, p.cfg.Feeds.CVSS),
 		}
+	}
+	for _, c := range p.cfg.SDP {
+		wanted.SDP = append(wanted.SDP, sdp.Config(c))
 	}
 	for _, a := range p.cfg.Archives {
 		wanted.Archives = append(wanted.Archives, debian.Config(a))

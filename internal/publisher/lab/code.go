@@ -209,10 +209,7 @@ func (l *Lab) judgeCode(p *patch.Patch) (patch.Evidence, string) {
 	case !proof.OK:
 		return l.bulletin(p, "nothing is installed from it: "+proof.Reason), ""
 	}
-	want := l.code.Publishers[p.Product]
-	if want == "" {
-		want = l.signers[product(*p)]
-	}
+	want := cmp.Or(l.code.Publishers[p.Product], payload.Signer, l.signers[product(*p)])
 	if want != proof.Signer && want != proof.Organization {
 		return patch.Evidence{}, "it is signed by " + signer(proof.Signer, proof.Organization) + ", but " + p.Product + " must be signed by " + want +
 			"; if its maker has a new name, set authenticode.publishers to that"

@@ -7,6 +7,7 @@ import (
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/debian"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/wsus/sdp"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/winget"
 )
 
@@ -23,6 +24,8 @@ type Config struct {
 	DebianTracker, DebianDSA string
 	// Microsoft, when set, makes Microsoft a source.
 	Microsoft *microsoft.Config
+	// SDP are hardware makers' catalogs.
+	SDP []sdp.Config
 	// Winget, when set, makes a repository of application manifests a source.
 	Winget *winget.Config
 	// Client fetches archives that apt does not, Feeds what trackers say.
@@ -66,6 +69,13 @@ func Sources(cfg Config) ([]crawl.Source, error) {
 			m.Progress = func(doing string) { cfg.Progress("microsoft", doing) }
 		}
 		s, err := microsoft.New(m, cfg.Client)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	for _, c := range cfg.SDP {
+		s, err := sdp.New(c, cfg.Client)
 		if err != nil {
 			return nil, err
 		}

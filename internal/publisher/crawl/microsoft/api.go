@@ -63,7 +63,7 @@ func (f *fetching) fromAPI(ctx context.Context) error {
 		}
 		f.say("fetching " + u.ID)
 		err := f.fromURL(ctx, base+"/cvrf/"+u.ID, u)
-		if err != nil && (isStop(err) || ctx.Err() != nil) {
+		if err != nil && (crawl.Stopped(err) || ctx.Err() != nil) {
 			return fault.Wrap(err, fault.Cancelled, "microsoft: stopped")
 		}
 		if err != nil {

@@ -3,7 +3,6 @@ package microsoft
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -310,6 +309,3 @@ func (t Tally) notes() []string {
 	return out
 }
 
-func isStop(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || fault.Is(err, fault.Cancelled)
-}

@@ -114,8 +114,11 @@ func (p Package) patch(name, arch, signer string, supersedes []string) patch.Pat
 // item names the payload. What vendors give is a digest: the lab learns the
 // SHA-256 when it has fetched and proven the file.
 func (i Item) item(version, signer string) patch.Item {
-	pay := patch.Payload{SHA256: i.File.SHA256, Size: i.File.Size, Name: i.File.Name, URL: i.File.URL, Signer: signer}
-	if i.File.SHA1 != "" && pay.SHA256 == "" {
+	pay := patch.Payload{Size: i.File.Size, Name: i.File.Name, URL: i.File.URL, Signer: signer}
+	switch { // even a SHA-256 is nothing to install from before the file was fetched and proven
+	case i.File.SHA256 != "":
+		pay.Digest = "sha256:" + i.File.SHA256
+	case i.File.SHA1 != "":
 		pay.Digest = "sha1:" + i.File.SHA1
 	}
 	return patch.Item{Kind: "file", Name: i.File.Name, Version: version, Payload: pay}

@@ -18,10 +18,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/fetch"
+	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
 )
 
@@ -42,6 +44,9 @@ type Config struct {
 	// name or organization. Empty takes whom the lab finds, if the configured
 	// roots trust him.
 	Signer string
+	// Prove names packages, by their KB or id, whose installers are fetched, so
+	// that their SHA-256 is learned and they can be installed. "*" is all.
+	Prove []string
 }
 
 // Source is one vendor's catalog as a source of patches.
@@ -83,22 +88,42 @@ type state struct {
 	From   string `json:"from"`
 	Seen   string `json:"seen,omitempty"`
 	SHA256 string `json:"sha256,omitempty"` // of the folded catalog
+	// Learned are the installers that were fetched.
+	Learned crawl.Learned `json:"learned,omitempty"`
 }
 
 func (s *Source) recall(prev crawl.Fingerprint) state {
 	var st state
 	if prev == nil || json.Unmarshal(prev, &st) != nil || st.Form != form || st.From != s.cfg.Location {
-		return state{Form: form, From: s.cfg.Location}
+		st = state{Form: form, From: s.cfg.Location}
+	}
+	if st.Learned == nil {
+		st.Learned = crawl.Learned{}
 	}
 	return st
 }
 
-// Blobs names the folded catalog.
+// Blobs names the folded catalog and the installers.
 func (s *Source) Blobs(at crawl.Fingerprint) []string {
-	if st := s.recall(at); st.SHA256 != "" {
-		return []string{st.SHA256}
+	st := s.recall(at)
+	out := st.Learned.Blobs()
+	if st.SHA256 != "" {
+		out = append(out, st.SHA256)
 	}
-	return nil
+	return out
+}
+
+// Holds names no archive: installers stand in none.
+func (s *Source) Holds(crawl.Fingerprint) []string { return nil }
+
+// Offers says whether an installer was fetched.
+func (s *Source) Offers(at crawl.Fingerprint, sha256 string) bool {
+	return s.recall(at).Learned.Offers(sha256)
+}
+
+// Payloads fetches installers again.
+func (s *Source) Payloads(ctx context.Context, _ crawl.Fingerprint, items []crawl.Wanted, dir string) (map[string]string, error) {
+	return crawl.Again(ctx, s.client, items, dir)
 }
 
 // Fetch reads the catalog when it has changed. One that can't be read leaves
@@ -108,24 +133,46 @@ func (s *Source) Fetch(ctx context.Context, dir string, prev crawl.Fingerprint) 
 	if _, err := os.Stat(crawl.BlobPath(dir, st.SHA256)); st.SHA256 == "" || err != nil {
 		st.Seen, st.SHA256 = "", ""
 	}
+	before := fmt.Sprint(st.SHA256, st.Learned)
 	c, seen, err := s.read(ctx, dir, st.Seen)
 	if err != nil {
 		return crawl.Fetched{}, err
 	}
-	if c == nil {
-		return crawl.Fetched{Fingerprint: prev}, nil
+	if c != nil {
+		if st.SHA256, err = crawl.Keep(dir, c); err != nil {
+			return crawl.Fetched{}, err
+		}
+		st.Seen = seen
+	} else {
+		c = &Catalog{}
+		if err := crawl.Load(dir, st.SHA256, c); err != nil {
+			return crawl.Fetched{}, err
+		}
 	}
-	sum, err := crawl.Keep(dir, c)
-	if err != nil {
+	if err := st.Learned.Learn(ctx, s.client, dir, s.selected(*c)); err != nil {
 		return crawl.Fetched{}, err
 	}
-	changed := sum != st.SHA256
-	st.Seen, st.SHA256 = seen, sum
 	fp, err := json.Marshal(st)
 	if err != nil {
 		return crawl.Fetched{}, fault.Wrap(err, fault.Internal, "sdp: the state can't be encoded")
 	}
-	return crawl.Fetched{Changed: changed, Fingerprint: fp}, nil
+	return crawl.Fetched{Changed: before != fmt.Sprint(st.SHA256, st.Learned), Fingerprint: fp}, nil
+}
+
+// selected are the installers that the configuration wants proven.
+func (s *Source) selected(c Catalog) []patch.Payload {
+	var out []patch.Payload
+	for _, p := range c.Packages {
+		if !slices.ContainsFunc(s.cfg.Prove, func(w string) bool {
+			return w == "*" || strings.EqualFold(w, p.KB) || strings.EqualFold(w, p.ID)
+		}) {
+			continue
+		}
+		for _, i := range p.Items {
+			out = append(out, i.item("", "").Payload)
+		}
+	}
+	return out
 }
 
 // read gives the catalog, or nil when it is still the one seen.
@@ -211,5 +258,9 @@ func (s *Source) Parse(_ context.Context, dir string, at crawl.Fingerprint) (cra
 	if err := crawl.Load(dir, st.SHA256, &c); err != nil {
 		return crawl.Output{}, err
 	}
-	return output(c, s.cfg.Name, s.cfg.Signer), nil
+	out := output(c, s.cfg.Name, s.cfg.Signer)
+	for i := range out.Patches {
+		st.Learned.Tell(&out.Patches[i], "name "+out.Patches[i].Product+" in sdp.prove to have it proven")
+	}
+	return out, nil
 }

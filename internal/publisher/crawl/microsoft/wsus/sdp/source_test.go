@@ -3,6 +3,8 @@ package sdp
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha1" //nolint:gosec // what packages name
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -344,4 +346,42 @@ func FuzzParseCatalog(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestProve: the installers that are named are fetched, and their SHA-256 is
+// learned; the others say how to have that.
+func TestProve(t *testing.T) {
+	body := "MZ driver"
+	sum := sha1.Sum([]byte(body)) //nolint:gosec // what packages name
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
+	defer srv.Close()
+	text := strings.NewReplacer("ObBUTGTsNukG1LtQhAiEi0Jkdsg=", base64.StdEncoding.EncodeToString(sum[:]), `Size="7"`, `Size="9"`, "https://vendor.example", srv.URL).Replace(packageText)
+	from := filepath.Join(t.TempDir(), "c.xml")
+	if err := os.WriteFile(from, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, dir := newSource(t, Config{Name: "maker", Location: from})
+	got, err := s.Fetch(t.Context(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.Parse(t.Context(), dir, got.Fingerprint)
+	if err != nil || out.Patches[0].Items[0].Payload.SHA256 != "" || !strings.Contains(out.Patches[0].Evidence.Checks[0], "name sp1 in sdp.prove") {
+		t.Fatalf("%+v, %v", out.Patches[0], err)
+	}
+	s.cfg.Prove = []string{"SP1"}
+	next, err := s.Fetch(t.Context(), dir, got.Fingerprint)
+	if err != nil || !next.Changed {
+		t.Fatal(next.Changed, err)
+	}
+	if out, err = s.Parse(t.Context(), dir, next.Fingerprint); err != nil {
+		t.Fatal(err)
+	}
+	learned := out.Patches[0].Items[0].Payload.SHA256
+	if len(learned) != 64 || !s.Offers(next.Fingerprint, learned) || !slices.Contains(s.Blobs(next.Fingerprint), learned) || out.Patches[0].Evidence.Checks != nil {
+		t.Errorf("%+v", out.Patches[0])
+	}
+	if again, err := s.Fetch(t.Context(), dir, next.Fingerprint); err != nil || again.Changed {
+		t.Error(again.Changed, err)
+	}
 }
