@@ -8,3 +8,6 @@ import "syscall"
 const nonblock = syscall.O_NONBLOCK
 
 var errNotDir error = syscall.ENOTDIR
+
+// onDrive is Windows' alone.
+func onDrive(drive, below string) (string, error) { return drive + below, nil }

@@ -1,6 +1,6 @@
-// Package probe answers detection rules on the live machine: files, checksums
-// and the operating system from the machine itself, packages from a scan that
-// was just made.
+// Package probe answers detection rules on the live machine: files, their
+// versions and checksums, the registry and WMI from the machine itself,
+// packages and the operating system from a scan that was just made.
 package probe
 
 import (
@@ -14,45 +14,84 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/pefile"
+	"github.com/fettlehq/fettle/internal/winreg"
 )
 
 // maxChecksum bounds the files that are hashed, in bytes: a rule must not keep
 // a machine busy with a disk image.
 const maxChecksum = 1 << 30
 
-// Facts implements detect.Facts. It only reads; what it can't learn is unknown
-// with the reason.
+// Facts implements detect.Facts and, on Windows, detect.Querier. It only
+// reads; what it can't learn is unknown with the reason. What is asked twice
+// is looked at once, so facts are of one moment and for one goroutine.
 type Facts struct {
-	ctx  context.Context //nolint:containedctx // detect.Facts has no context, and hashing must stop with the scan
-	root string
-	snap *inventory.Snapshot
+	ctx      context.Context //nolint:containedctx // detect.Facts has no context, and hashing must stop with the scan
+	root     string
+	snap     *inventory.Snapshot
+	stored   detect.Facts // of the snapshot
+	registry winreg.Registry
+	files    map[string]detect.FileFact // by full path
+	asked    map[question]answer
+	spent    time.Duration // waiting for WMI
 }
 
-var _ detect.Facts = (*Facts)(nil)
+var _ detect.Querier = (*Facts)(nil)
 
 // New returns facts of the machine whose files lie below root ("/" for this
 // one) and whose packages are in the snapshot. Hashing ends with ctx.
 func New(ctx context.Context, root string, s *inventory.Snapshot) *Facts {
-	return &Facts{ctx: ctx, root: root, snap: s}
+	return &Facts{
+		ctx: ctx, root: root, snap: s, stored: s.Facts(), registry: winreg.Live(),
+		files: map[string]detect.FileFact{}, asked: map[question]answer{},
+	}
 }
 
-// File implements detect.Facts. Linux files carry no version.
+func (f *Facts) isWindows() bool { return f.snap.OS.Family == "windows" }
+
+// File implements detect.Facts. Programs for Windows carry a version, other
+// files do not.
 func (f *Facts) File(path string) (detect.FileFact, error) {
 	full, err := f.locate(path)
 	if err != nil {
 		return detect.FileFact{}, err
 	}
-	_, err = os.Stat(full)
-	switch {
-	case err == nil:
-		return detect.FileFact{Exists: true}, nil
-	case absent(err):
-		return detect.FileFact{}, nil
+	if fact, known := f.files[full]; known {
+		return fact, nil
 	}
-	return detect.FileFact{}, detect.Unknown("the file can't be looked at: " + reason(err))
+	info, err := os.Stat(full)
+	fact := detect.FileFact{Exists: err == nil}
+	switch {
+	case err == nil && f.isWindows() && info.Mode().IsRegular():
+		fact.Version = version(full)
+	case err != nil && !absent(err):
+		return detect.FileFact{}, detect.Unknown("the file can't be looked at: " + reason(err))
+	}
+	f.files[full] = fact
+	return fact, nil
+}
+
+// version is the version of a program for Windows, the numbers of its
+// VS_FIXEDFILEINFO; "" for a file that has none or can't be read.
+func version(full string) string {
+	file, err := os.Open(full)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = file.Close() }() // read only
+	info, err := file.Stat()
+	if err != nil {
+		return ""
+	}
+	pe, err := pefile.Read(file, info.Size())
+	if err != nil || pe.Version == nil || !pe.Version.Fixed {
+		return ""
+	}
+	return pe.Version.FileVersion.String()
 }
 
 // Checksum implements detect.Facts for regular files of at most 1 GiB.
@@ -96,24 +135,30 @@ func (f *Facts) hash(full string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// Registry implements detect.Facts: the registry is Windows'.
-func (f *Facts) Registry(string, string, string) (detect.RegistryFact, error) {
-	return detect.RegistryFact{}, detect.Unknown("this machine has no registry")
-}
-
-// Packages implements detect.Facts from the scan.
+// Packages implements detect.Facts from the scan; of the packages that Windows
+// is made of, which the scan does not list, from the registry.
 func (f *Facts) Packages(kind, name string) ([]detect.PackageFact, error) {
-	return f.snap.Facts().Packages(kind, name)
+	if kind == "cbs" && f.isWindows() {
+		return f.components(name)
+	}
+	return f.stored.Packages(kind, name)
 }
 
 // OS implements detect.Facts from the scan.
-func (f *Facts) OS() (detect.OSFact, error) { return f.snap.Facts().OS() }
+func (f *Facts) OS() (detect.OSFact, error) { return f.stored.OS() }
 
 // locate turns a rule's path into one on this machine. Rules for Windows name
 // drives, variables and known folders, which mean nothing here.
 func (f *Facts) locate(path string) (string, error) {
-	if runtime.GOOS == "windows" {
-		return "", detect.Unknown("file tests are not built for Windows yet")
+	if f.isWindows() {
+		drive, below, err := f.windowsPath(path)
+		if err != nil {
+			return "", err
+		}
+		if runtime.GOOS == "windows" && f.root == "/" {
+			return onDrive(drive, below)
+		}
+		return filepath.Join(f.root, below), nil
 	}
 	if !strings.HasPrefix(path, "/") || strings.ContainsRune(path, 0) {
 		return "", detect.Unknown("the path is not one of this kind of machine")
