@@ -25,6 +25,9 @@ func (r upReport) show(w io.Writer) {
 	if security > 0 {
 		fmt.Fprintf(w, "%d of them are security updates: %s\n", security, bySeverity(counts))
 	}
+	for _, f := range r.Broken {
+		fmt.Fprintf(w, "broken: %s\n", f.Reason)
+	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(w, "note: %s\n", n)
 	}

@@ -223,6 +223,8 @@ type upReport struct {
 	// Pinned and held updates are not missing: the administrator of this
 	// machine keeps them away.
 	KeptAway []catalog.Finding `json:"kept_away,omitempty"`
+	// Broken packages are installed only half.
+	Broken []catalog.Finding `json:"broken,omitempty"`
 }
 
 func (u *up) print(s *server.Server, found []catalog.Finding) error {
@@ -233,9 +235,12 @@ func (u *up) print(s *server.Server, found []catalog.Finding) error {
 	st := s.Status()
 	r := upReport{Hostname: host, Catalog: st.Version, Console: s.ConsoleURL(), Notes: st.Notes, Missing: []catalog.Finding{}}
 	for _, f := range found {
-		if f.State == catalog.Missing || f.State == catalog.Held {
+		switch f.State {
+		case catalog.Missing, catalog.Held:
 			r.Missing = append(r.Missing, f)
-		} else {
+		case catalog.Broken:
+			r.Broken = append(r.Broken, f)
+		default:
 			r.KeptAway = append(r.KeptAway, f)
 		}
 	}

@@ -100,7 +100,7 @@ func (m *matcher) assess(p inventory.Package) error {
 	arch := m.snap.OS.EffectiveArch(p.Arch)
 	offers := m.offers(p, arch, compare)
 	if offers == nil {
-		return nil
+		return m.assessBroken(p)
 	}
 	rules := m.policy
 	if p.Kind != "dpkg" {
@@ -115,6 +115,8 @@ func (m *matcher) assess(p inventory.Package) error {
 		if err := m.found(p, offers, at, state); err != nil {
 			return err
 		}
+	} else if err := m.assessBroken(p); err != nil {
+		return err
 	}
 	if rules.plain() {
 		return nil
@@ -141,6 +143,9 @@ func (m *matcher) found(p inventory.Package, offers []offer, at int, state Findi
 		State: state, Archive: m.archiveName(o),
 	}
 	f.Reason = m.reason(f, arch, o.phased())
+	if unfinished(p) {
+		f.Reason += "; what is installed is " + p.Broken
+	}
 	test := detect.Package{Kind: p.Kind, Name: p.Name, Arch: arch, Op: detect.LT, Version: o.version}
 	f.Evidence = detect.Eval(detect.Rule{Package: &test}, m.snap.Facts()).Evidence
 	m.out = append(m.out, f)

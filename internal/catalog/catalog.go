@@ -142,6 +142,9 @@ const (
 	// UserOnly: a newer version is available of a product that single users
 	// have for themselves. Nothing is deployed for it; the reason names them.
 	UserOnly FindingState = "user_only"
+	// Broken: the newest version is installed only half, because its
+	// installation failed or was cut off.
+	Broken FindingState = "broken"
 	// Unsure: a test could not be answered; the reason says which.
 	Unsure FindingState = "unknown"
 )

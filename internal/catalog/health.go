@@ -1,6 +1,11 @@
 package catalog
 
-import "github.com/fettlehq/fettle/internal/patch"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/fettlehq/fettle/internal/patch"
+)
 
 // Health says at a glance how a machine stands.
 type Health string
@@ -9,7 +14,7 @@ type Health string
 // scanned yet, or the catalog has nothing for its platform.
 const (
 	Healthy          Health = "healthy"           // no security update is missing
-	Vulnerable       Health = "vulnerable"        // some are
+	Vulnerable       Health = "vulnerable"        // some are, or a package is installed only half
 	HighlyVulnerable Health = "highly_vulnerable" // one of them is critical or exploited
 	UnknownHealth    Health = "unknown"
 )
@@ -23,6 +28,20 @@ type Tally struct {
 	Missing   int // findings that count as missing
 	Security  int // of them, security updates
 	Exploited int // of them, those that fix what CISA lists as exploited
+	// Broken names the packages that are installed only half.
+	Broken []string
+}
+
+// Problem says what is wrong with the machine's packages beyond what is
+// missing; "" when nothing is.
+func (t Tally) Problem() string {
+	switch n := len(t.Broken); {
+	case n == 0:
+		return ""
+	case n > 3:
+		return fmt.Sprintf("%d packages are installed only half: %s and %d more", n, strings.Join(t.Broken[:3], ", "), n-3)
+	}
+	return "installed only half: " + strings.Join(t.Broken, ", ")
 }
 
 // Count adds findings up and says what they mean for the machine's health.
@@ -30,6 +49,9 @@ func Count(findings []Finding) (Tally, Health) {
 	var t Tally
 	grave := false
 	for _, f := range findings {
+		if f.State == Broken {
+			t.Broken = append(t.Broken, f.Package)
+		}
 		if !f.Lacks() {
 			continue
 		}
@@ -45,7 +67,7 @@ func Count(findings []Finding) (Tally, Health) {
 	switch {
 	case grave:
 		return t, HighlyVulnerable
-	case t.Security > 0:
+	case t.Security > 0 || len(t.Broken) > 0:
 		return t, Vulnerable
 	}
 	return t, Healthy

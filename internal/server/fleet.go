@@ -49,14 +49,15 @@ func (f *fleet) forget() {
 	f.decisions = map[estate.TenantID]*decisions{}
 }
 
-// Lacks implements orchestrate.Fleet: held packages do not count as lacking.
+// Lacks implements orchestrate.Fleet: held packages do not count as lacking,
+// those that are installed only half do.
 func (f *fleet) Lacks(tenant estate.TenantID, endpoint estate.EndpointID, id patch.ID) bool {
 	findings, err := f.index.Findings(tenant, endpoint)
 	if err != nil {
 		return false
 	}
 	for _, x := range findings {
-		if x.Patch == id && x.State == catalog.Missing {
+		if x.Patch == id && (x.State == catalog.Missing || x.State == catalog.Broken) {
 			return true
 		}
 	}

@@ -150,7 +150,7 @@ func (a *API) choose(d *draft, n NewDeployment, book book, e estate.Endpoint) bo
 	for _, f := range findings {
 		// A held package is taken only when it was named: the plan then says
 		// that the machine refuses it.
-		if f.State != catalog.Missing && (f.State != catalog.Held || len(n.Patches) == 0) || slices.Contains(ids, f.Patch) {
+		if f.State != catalog.Missing && f.State != catalog.Broken && (f.State != catalog.Held || len(n.Patches) == 0) || slices.Contains(ids, f.Patch) {
 			continue
 		}
 		if !wanted(n, f) {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ type Host struct {
 	Missing         int            `json:"missing" doc:"Updates that it lacks, held ones included"`
 	MissingSecurity int            `json:"missing_security"`
 	Exploited       int            `json:"exploited" doc:"How many of them fix what CISA lists as exploited"`
+	Broken          int            `json:"broken" doc:"Packages that are installed only half"`
 	Online          bool           `json:"online"`
 }
 
@@ -57,7 +59,8 @@ func (a *API) hostOf(e estate.Endpoint) Host {
 		return h
 	}
 	t, health := catalog.Count(findings)
-	h.Health, h.Missing, h.MissingSecurity, h.Exploited = health, t.Missing, t.Security, t.Exploited
+	h.Health, h.Missing, h.MissingSecurity, h.Exploited, h.Broken = health, t.Missing, t.Security, t.Exploited, len(t.Broken)
+	h.Problem = cmp.Or(h.Problem, t.Problem())
 	return h
 }
 

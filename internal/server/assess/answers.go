@@ -181,6 +181,7 @@ type PatchCount struct {
 	Security bool           `json:"security"`
 	Missing  int            `json:"missing"`
 	Held     int            `json:"held"`
+	Broken   int            `json:"broken"`
 	Unsure   int            `json:"unknown"`
 	Pinned   int            `json:"pinned"`
 }
@@ -198,7 +199,7 @@ func (x *Index) PatchCounts(id estate.TenantID) []PatchCount {
 		out = append(out, PatchCount{
 			Patch: l.id, Product: l.product, Severity: l.severity, Security: l.security,
 			Missing: l.machines[rank(catalog.Missing)], Held: l.machines[rank(catalog.Held)],
-			Unsure: l.machines[rank(catalog.Unsure)], Pinned: l.machines[rank(catalog.Pinned)],
+			Broken: l.machines[rank(catalog.Broken)], Unsure: l.machines[rank(catalog.Unsure)], Pinned: l.machines[rank(catalog.Pinned)],
 		})
 	}
 	t.mu.RUnlock()
@@ -231,6 +232,7 @@ type Summary struct {
 	Exploited int `json:"exploited"`
 	Pinned    int `json:"pinned"`
 	Unsure    int `json:"unknown"`
+	Broken    int `json:"broken"` // packages installed only half
 }
 
 // Summary reads the counters; it goes through the profiles only while a new
@@ -247,6 +249,7 @@ func (x *Index) Summary(id estate.TenantID) Summary {
 		Machines: t.total.machines, Profiles: len(t.profiles), Level: t.total.level, Uncovered: t.total.uncovered,
 		Missing: bySeverity(t.total.missing), Worst: bySeverity(t.total.worst),
 		Security: t.total.security, Insecure: t.total.insecure, Exploited: t.total.exploited, Pinned: t.total.pinned, Unsure: t.total.unsure,
+		Broken: t.total.broken,
 	}
 	for _, l := range t.patches {
 		if l.machines[rank(catalog.Missing)]+l.machines[rank(catalog.Held)] > 0 {

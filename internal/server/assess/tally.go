@@ -11,7 +11,7 @@ import (
 )
 
 // states is the number of finding states.
-const states = 4
+const states = 5
 
 // rank orders states: the one that matters most comes first. When several
 // packages of one patch differ, the patch counts by the first.
@@ -21,10 +21,12 @@ func rank(s catalog.FindingState) int {
 		return 0
 	case catalog.Held:
 		return 1
-	case catalog.Unsure:
+	case catalog.Broken:
 		return 2
+	case catalog.Unsure:
+		return 3
 	}
-	return 3
+	return 4
 }
 
 func (l *lack) bits(s catalog.FindingState) *roaring.Bitmap {
@@ -59,6 +61,7 @@ type tally struct {
 	exploited int                // of the findings, those in KEV
 	pinned    int
 	unsure    int
+	broken    int // packages installed only half
 }
 
 // newTally is the tally of one machine.
@@ -77,6 +80,9 @@ func newTally(r result) tally {
 		case catalog.Unsure:
 			t.unsure++
 			continue
+		case catalog.Broken:
+			t.broken++
+			continue
 		}
 		s := f.Severity.Rank()
 		t.missing[s]++
@@ -89,9 +95,10 @@ func newTally(r result) tally {
 		}
 	}
 	t.insecure = min(t.security, 1)
-	if worst == 0 {
+	switch {
+	case worst == 0 && t.broken == 0:
 		t.level = 1
-	} else {
+	case worst > 0:
 		t.worst[worst] = 1
 	}
 	return t
@@ -107,6 +114,7 @@ func (t *tally) add(u tally, n int) {
 	t.exploited += n * u.exploited
 	t.pinned += n * u.pinned
 	t.unsure += n * u.unsure
+	t.broken += n * u.broken
 	for i := range severityRanks {
 		t.missing[i] += n * u.missing[i]
 		t.worst[i] += n * u.worst[i]

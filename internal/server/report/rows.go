@@ -60,7 +60,7 @@ func hostTable() table {
 				}
 				return row([]any{
 					e.Hostname, string(e.ID), string(health), tally.Security, tally.Missing, tally.Exploited, e.OS, string(e.Site),
-					plain(e.Groups), string(e.State), e.LastSeen, e.AgentVersion, e.RebootDue, e.RestartsDue, e.Problem,
+					plain(e.Groups), string(e.State), e.LastSeen, e.AgentVersion, e.RebootDue, e.RestartsDue, cmp.Or(e.Problem, tally.Problem()),
 				})
 			})
 		},
