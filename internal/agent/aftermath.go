@@ -30,6 +30,11 @@ var keptUp = []string{
 // became due. Result.RebootDue is about this installation: a reboot that was
 // due before for the same reasons is not its affair.
 func aftermath(ctx context.Context, root string, before inventory.State, restart bool, r *deploy.Result) error {
+	if r.RebootDue && root == "/" { // an installer said so; before the scan, which is to find it
+		if err := noteRebootDue("an installation of Fettle's is completed by a restart"); err != nil {
+			return err
+		}
+	}
 	snap, _, err := takeInventory(ctx, root)
 	if err != nil {
 		return err

@@ -2,8 +2,6 @@ package agent
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -181,7 +179,7 @@ func (a *Agent) sync(ctx context.Context, offered int64) bool {
 func (a *Agent) scanIfDue(ctx context.Context) error {
 	a.mu.Lock()
 	s := a.summary
-	due := s.Root == "" || a.rescan || s.BootID != a.bootID || time.Since(s.Scanned) > scanEvery || a.databaseChanged(s.Scanned)
+	due := s.Root == "" || a.rescan || s.BootID != a.bootID || time.Since(s.Scanned) > scanEvery || packagesChanged(a.cfg.Root, s.Scanned)
 	a.mu.Unlock()
 	if !due {
 		return nil
@@ -202,12 +200,6 @@ func (a *Agent) scanIfDue(ctx context.Context) error {
 	}
 	a.summary, a.rescan, a.scanProblem = *reply.Summary, false, ""
 	return nil
-}
-
-// databaseChanged looks at one time stamp, which costs nothing.
-func (a *Agent) databaseChanged(since time.Time) bool {
-	info, err := os.Stat(filepath.Join(a.cfg.Root, "var/lib/dpkg/status"))
-	return err == nil && info.ModTime().After(since)
 }
 
 func (a *Agent) renewIfDue(ctx context.Context) error {

@@ -30,8 +30,6 @@ import (
 	"github.com/fettlehq/fettle/internal/wire"
 )
 
-const platform = "debian-12-amd64"
-
 // server is a small gateway that speaks wire over real TLS, with a real
 // repository behind it. Tests look into it and change what it says.
 type server struct {
@@ -58,7 +56,7 @@ type server struct {
 
 func newServer(t *testing.T) *server {
 	t.Helper()
-	dir := t.TempDir()
+	dir := tempDir(t)
 	ca, err := pki.CreateCA(filepath.Join(dir, "ca"), "test", time.Now())
 	check(t, err)
 	pair, err := ca.IssueServer([]string{"127.0.0.1"}, time.Now())
@@ -259,7 +257,7 @@ func (s *server) thePatch() patch.Patch {
 	return patch.Patch{
 		ID: "debian-12:amd64:svc:2.0", Vendor: "debian", Platform: platform, Product: "svc", Version: "2.0",
 		Classification: patch.Security, Severity: patch.Critical, Archives: []string{"a1"},
-		Items:   []patch.Item{{Kind: "dpkg", Name: "svc", Arch: "amd64", Version: "2.0", Payload: patch.Payload{SHA256: h, Size: int64(len(payload)), Name: "pool/svc_2.0_amd64.deb"}}},
+		Items:   []patch.Item{{Kind: packageKind, Name: "svc", Arch: "amd64", Version: "2.0", Payload: patch.Payload{SHA256: h, Size: int64(len(payload)), Name: "pool/svc_2.0_amd64.deb"}}},
 		Install: patch.Manifest{Kind: "apt"}, Evidence: patch.Evidence{Verdict: patch.Vouched},
 	}
 }
@@ -372,7 +370,7 @@ func (s *server) section(name inventory.SectionName) (body json.RawMessage) {
 // enrolled returns the state folder of an enrolled agent.
 func (s *server) enrolled(root string) Dir {
 	s.t.Helper()
-	d := Dir(filepath.Join(s.t.TempDir(), "state"))
+	d := Dir(filepath.Join(tempDir(s.t), "state"))
 	_, err := Enroll(context.Background(), s.enrolment(d, root))
 	check(s.t, err)
 	return d

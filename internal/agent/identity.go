@@ -102,7 +102,7 @@ func askIdentity(ctx context.Context, o EnrollOptions, csr []byte, snap inventor
 func (d Dir) keep(s Settings, req pki.Request, reply wire.EnrollReply) error {
 	// The state of another repository or server would be in the way.
 	for _, p := range []string{d.settings(), d.repo(), d.path("shards"), d.journal(), d.summary()} {
-		if err := os.RemoveAll(p); err != nil {
+		if err := atomicfile.RemoveTree(p); err != nil {
 			return fault.Wrap(err, fault.Unavailable, "agent: can't remove %s", p)
 		}
 	}

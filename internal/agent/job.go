@@ -53,26 +53,13 @@ func reversed(patches []patch.Patch) []patch.Patch {
 	return out
 }
 
-// reversible refuses (Unsupported) a patch that can't be taken back.
-func reversible(p patch.Patch) error {
-	switch {
-	case p.Install.Kind == "apt":
-		return fault.New(fault.Unsupported, "patch %s can't be taken back: apt packages have no safe way back to an older version", p.ID).
-			WithHint("restore the machine from its backup or snapshot")
-	case len(p.Install.UninstallArgv) == 0:
-		return fault.New(fault.Unsupported, "patch %s can't be taken back: its signed manifest says no way to uninstall it", p.ID).
-			WithHint("restore the machine from its backup or snapshot")
-	}
-	return nil
-}
-
 // restored looks up the patches that a rollback puts back. Only the signed
 // catalog says which they are. A patch that can't be taken back is refused as
 // Unsupported, one whose predecessor the catalog does not hold as Untrusted.
 func restored(set *shardSet, patches []patch.Patch) ([]patch.Patch, error) {
 	var out []patch.Patch
 	for _, p := range patches {
-		if err := reversible(p); err != nil {
+		if err := deploy.Reversible(p); err != nil {
 			return nil, err
 		}
 		if p.Install.Restores == "" {

@@ -6,11 +6,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/agent/install"
+	"github.com/fettlehq/fettle/internal/atomicfile"
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/fault"
 )
@@ -52,15 +52,16 @@ func testConfig(state, root string) Config {
 	}
 	return Config{
 		State: Dir(state), Root: root, PolicyFile: filepath.Join(state, "policy.json"),
-		Installers: map[string]Installer{"apt": scripted{state: state, root: root}},
+		Installers: map[string]Installer{"apt": scripted{state: state, root: root}, "exe": scripted{state: state, root: root}},
 		Child:      []string{self, stepArg, state, root},
-		Reboot:     []string{"touch", filepath.Join(state, "rebooted")},
+		Reboot:     rebootDouble(filepath.Join(state, "rebooted")),
 		Log:        slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 }
 
-// scripted stands in for the package manager: it changes the fixture's dpkg
-// database as apt would, so that scans and verdicts are real, and does what
+// scripted stands in for the package manager: it changes the machine's list of
+// packages as a real one would, so that scans and verdicts are real, and does
+// what
 // the file "script" in the state folder says. The real installer is tested on
 // throw-away machines, not on this one.
 type scripted struct{ state, root string }
@@ -90,7 +91,11 @@ func (s scripted) Plan(_ context.Context, job install.Job) (deploy.Plan, error) 
 		time.Sleep(time.Hour) // until the agent stops this process
 	}
 	var p deploy.Plan
-	for _, one := range job.Patches {
+	todo := job.Patches
+	if job.Operation == deploy.Rollback {
+		todo = job.Restored
+	}
+	for _, one := range todo {
 		for _, it := range one.Items {
 			have := job.Snapshot.Find(it.Kind, it.Name)
 			if len(have) == 0 || have[0].Version == it.Version {
@@ -139,12 +144,8 @@ func (s scripted) Install(ctx context.Context, job install.Job, report func(inst
 		if err := s.waitFor("go"); err != nil {
 			return r, err
 		}
-	case "reboot": // as the package's postinst would say it
-		run := filepath.Join(s.root, "run")
-		if err := os.MkdirAll(run, 0o755); err != nil {
-			return r, err
-		}
-		if err := os.WriteFile(filepath.Join(run, "reboot-required"), nil, 0o644); err != nil {
+	case "reboot":
+		if err := s.askReboot(&r); err != nil {
 			return r, err
 		}
 	}
@@ -178,43 +179,6 @@ func (s scripted) Recover(ctx context.Context, job install.Job) (deploy.Result, 
 	return deploy.Result{Output: "recovered"}, len(plan.Changes) == 0, err
 }
 
-// set changes a package's version in the fixture.
-func (s scripted) set(name, version string) error {
-	path := filepath.Join(s.root, "var/lib/dpkg/status")
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	var out []string
-	for stanza := range strings.SplitSeq(string(data), "\n\n") {
-		if strings.HasPrefix(stanza, "Package: "+name+"\n") {
-			stanza = packageStanza(name, version)
-		}
-		out = append(out, strings.TrimSpace(stanza))
-	}
-	return os.WriteFile(path, []byte(strings.Join(out, "\n\n")+"\n"), 0o644)
-}
-
-func packageStanza(name, version string) string {
-	return "Package: " + name + "\nStatus: install ok installed\nArchitecture: amd64\nVersion: " + version + "\n"
-}
-
-// newMachine makes a fixture root of a machine that lacks a patch.
-func newMachine(t *testing.T) string {
-	t.Helper()
-	root := t.TempDir()
-	for name, text := range map[string]string{
-		"etc/os-release":                 "ID=debian\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n",
-		"etc/hostname":                   "fixture\n",
-		"var/lib/dpkg/status":            packageStanza("dpkg", "1.21.22") + "\n" + packageStanza("svc", "1.0") + "\n" + packageStanza("lib", "1:1.0-1"),
-		"proc/sys/kernel/random/boot_id": "boot-one\n",
-		"proc/sys/kernel/osrelease":      "6.1.0-21-amd64\n",
-	} {
-		write(t, filepath.Join(root, name), text)
-	}
-	return root
-}
-
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -223,4 +187,18 @@ func write(t *testing.T, path, text string) {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// tempDir is t.TempDir, which can't clean up under Wine (atomicfile.RemoveTree
+// says why).
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "fettle-agent-test-")
+	check(t, err)
+	t.Cleanup(func() {
+		if err := atomicfile.RemoveTree(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

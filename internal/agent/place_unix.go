@@ -5,6 +5,8 @@ package agent
 import (
 	"errors"
 	"os"
+	"path/filepath"
+	"time"
 )
 
 // DefaultStateDir is where an agent keeps everything that it must not forget.
@@ -37,3 +39,10 @@ func openShared(path string) (*os.File, error) { return os.Open(path) }
 
 // replace puts a file in another's place, which may be open.
 func replace(from, to string) error { return os.Rename(from, to) }
+
+// packagesChanged reports whether the package manager's database was written
+// since. It looks at one time stamp, which costs nothing.
+func packagesChanged(root string, since time.Time) bool {
+	info, err := os.Stat(filepath.Join(root, "var/lib/dpkg/status"))
+	return err == nil && info.ModTime().After(since)
+}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
+	"golang.org/x/sys/windows/registry"
 
 	"github.com/fettlehq/fettle/internal/fault"
 )
@@ -114,20 +116,22 @@ func ownedByAdministrators(path string) error {
 	if err != nil {
 		return err
 	}
-	if owner.IsWellKnown(windows.WinLocalSystemSid) || owner.IsWellKnown(windows.WinBuiltinAdministratorsSid) {
-		return nil
-	}
-	// An administrator's own account: what it makes belongs to it where a
-	// policy says so.
 	me, err := windows.GetCurrentProcessToken().GetTokenUser()
 	if err != nil {
 		return err
 	}
-	if owner.Equals(me.User.Sid) {
+	if mayOwn(owner, me.User.Sid) {
 		return nil
 	}
-	return fault.New(fault.Untrusted, "agent: the folder %s belongs to %s, who is no administrator's group: nothing is kept in it", path, owner.String()).
+	return fault.New(fault.Untrusted, "agent: the folder %s belongs to %s, not to the administrators: nothing is kept in it", path, owner.String()).
 		WithHint("look at what is in it, remove it, and run this again as administrator")
+}
+
+// mayOwn reports whether the agent keeps its state in a folder of this owner:
+// the system, the administrators, or whoever runs it, for what an administrator
+// makes belongs to the account where a policy says so.
+func mayOwn(owner, me *windows.SID) bool {
+	return owner.IsWellKnown(windows.WinLocalSystemSid) || owner.IsWellKnown(windows.WinBuiltinAdministratorsSid) || owner.Equals(me)
 }
 
 // createVanishing makes a file that the system deletes when it is closed.
@@ -176,4 +180,34 @@ func replace(from, to string) error {
 	}
 	_ = os.Remove(old) // somebody may read it still
 	return nil
+}
+
+// packagesChanged reports whether a product was installed, changed or removed
+// since: Windows stamps each Uninstall key, and the key above when one comes or
+// goes. What single users install is found by the next scan.
+func packagesChanged(_ string, since time.Time) bool {
+	for _, view := range []uint32{registry.WOW64_64KEY, registry.WOW64_32KEY} {
+		all, err := registry.OpenKey(registry.LOCAL_MACHINE, `SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstall`, registry.READ|view)
+		if err != nil {
+			continue // 64-bit Wine has but one view
+		}
+		changed := stamped(all, since)
+		names, err := all.ReadSubKeyNames(-1)
+		for i := 0; err == nil && i < len(names) && !changed; i++ {
+			if one, err := registry.OpenKey(all, names[i], registry.QUERY_VALUE|view); err == nil {
+				changed = stamped(one, since)
+				_ = one.Close() // read only
+			}
+		}
+		_ = all.Close() // read only
+		if changed {
+			return true
+		}
+	}
+	return false
+}
+
+func stamped(k registry.Key, since time.Time) bool {
+	info, err := k.Stat()
+	return err == nil && info.ModTime().After(since)
 }

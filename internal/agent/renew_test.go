@@ -15,7 +15,7 @@ func TestTrustRow5RenewalKeepsThePinnedCA(t *testing.T) {
 	s, root := newServer(t), newMachine(t)
 	s.publish(1, s.thePatch())
 	d := s.enrolled(root)
-	other, err := pki.CreateCA(t.TempDir(), "another", time.Now())
+	other, err := pki.CreateCA(tempDir(t), "another", time.Now())
 	check(t, err)
 	if err := d.sameCA(s.ca.Certificate().Raw); err != nil {
 		t.Errorf("the pinned CA is refused: %v", err)

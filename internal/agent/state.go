@@ -135,7 +135,7 @@ func writeJSON(path string, v any) error {
 
 // removeWork removes a task's private folder once the task has ended.
 func (d Dir) removeWork(id deploy.TaskID) error {
-	if err := os.RemoveAll(d.work(id)); err != nil {
+	if err := atomicfile.RemoveTree(d.work(id)); err != nil {
 		return fault.Wrap(err, fault.Unavailable, "agent: can't remove the folder %s", d.work(id))
 	}
 	return nil

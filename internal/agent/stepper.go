@@ -33,7 +33,7 @@ func (c children) step(ctx context.Context, req stepRequest, tell func(install.P
 	}
 	lines := &lineReader{tell: tell}
 	res, err := c.runner.Run(ctx, run.Cmd{
-		Argv: c.argv, Stdin: bytes.NewReader(in), Stdout: lines,
+		Argv: c.argv, Stdin: bytes.NewReader(in), Stdout: lines, Outlives: true,
 		Inherit: []string{"https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"},
 	})
 	switch {

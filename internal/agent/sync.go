@@ -260,7 +260,7 @@ func whole(d Dir, platforms []string) bool {
 	if err != nil {
 		return false
 	}
-	any := false
+	found := false
 	for _, p := range platforms {
 		want, err := signedShard(c, p)
 		if fault.Is(err, fault.NotFound) {
@@ -270,9 +270,9 @@ func whole(d Dir, platforms []string) bool {
 		if err != nil || have != want {
 			return false
 		}
-		any = true
+		found = true
 	}
-	return any
+	return found
 }
 
 // fresh refuses (Untrusted) a catalog whose signatures have expired: somebody

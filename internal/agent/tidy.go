@@ -8,6 +8,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/agent/journal"
 	"github.com/fettlehq/fettle/internal/agent/link"
+	"github.com/fettlehq/fettle/internal/atomicfile"
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/fault"
 )
@@ -60,7 +61,7 @@ func (a *Agent) sweep(now time.Time) error {
 	var errs []error
 	for _, f := range found {
 		if !needed[f.Name()] {
-			errs = append(errs, os.RemoveAll(a.cfg.State.path("work", f.Name())))
+			errs = append(errs, atomicfile.RemoveTree(a.cfg.State.path("work", f.Name())))
 		}
 	}
 	if rest {

@@ -16,7 +16,7 @@ import (
 // TestOldWorkIsRemoved: dry runs, cancelled deployments and failed tasks leave
 // nothing on the machine for good; what may still be needed stays.
 func TestOldWorkIsRemoved(t *testing.T) {
-	d := Dir(t.TempDir())
+	d := Dir(tempDir(t))
 	a, err := New(t.Context(), testConfig(string(d), newMachine(t)))
 	check(t, err)
 	t.Cleanup(func() { check(t, a.Close()) })

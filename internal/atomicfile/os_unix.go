@@ -28,3 +28,7 @@ func SyncDir(dir string) error {
 func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
+
+// RemoveTree removes a folder and all that is in it, or a file; one that does not exist is no error. Links are removed,
+// not followed.
+func RemoveTree(path string) error { return os.RemoveAll(path) }

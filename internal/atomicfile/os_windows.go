@@ -2,7 +2,10 @@ package atomicfile
 
 import (
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/windows"
@@ -28,4 +31,28 @@ func SyncDir(string) error { return nil }
 
 func isFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) || errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
+}
+
+// RemoveTree removes a folder and all that is in it, or a file; one that does not exist is no error. os.RemoveAll asks
+// for POSIX semantics, which Wine before version 9 and some network drives answer with "invalid function": there the
+// entries are removed one by one. Links are removed, not followed.
+func RemoveTree(path string) error {
+	err := os.RemoveAll(path)
+	if !errors.Is(err, windows.ERROR_INVALID_FUNCTION) {
+		return err
+	}
+	var found []string
+	err = filepath.WalkDir(path, func(name string, _ fs.DirEntry, err error) error {
+		found = append(found, name)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Backward(found) { // what is in a folder comes after it
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }

@@ -14,7 +14,8 @@ type group struct{ cmd *exec.Cmd }
 // setLine is for Windows: here a program gets its arguments one by one.
 func setLine(*exec.Cmd, string) {}
 
-func newGroup(c *exec.Cmd) *group {
+// newGroup makes a group of its own, which also outlives this process.
+func newGroup(c *exec.Cmd, _ bool) *group {
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return &group{c}
 }

@@ -22,7 +22,25 @@ func setLine(c *exec.Cmd, line string) {
 	}
 }
 
-func newGroup(c *exec.Cmd) *group { return &group{cmd: c} }
+// newGroup starts the command without a console window and out of reach of a Ctrl-C that is meant for this process.
+func newGroup(c *exec.Cmd, outlives bool) *group {
+	if c.SysProcAttr == nil {
+		c.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	c.SysProcAttr.CreationFlags |= windows.CREATE_NEW_PROCESS_GROUP | windows.CREATE_NO_WINDOW
+	if outlives && mayBreakAway() {
+		c.SysProcAttr.CreationFlags |= windows.CREATE_BREAKAWAY_FROM_JOB
+	}
+	return &group{cmd: c}
+}
+
+// mayBreakAway reports whether this process is in a job (of a task scheduler, a remote shell) that lets children leave:
+// asking for it elsewhere makes their start fail.
+func mayBreakAway() bool {
+	var info windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION
+	err := windows.QueryInformationJobObject(0, windows.JobObjectExtendedLimitInformation, uintptr(unsafe.Pointer(&info)), uint32(unsafe.Sizeof(info)), nil)
+	return err == nil && info.BasicLimitInformation.LimitFlags&windows.JOB_OBJECT_LIMIT_BREAKAWAY_OK != 0
+}
 
 // started puts the command into a job. Where that is refused, only the command itself can be stopped.
 func (g *group) started() {

@@ -47,7 +47,7 @@ func (OS) Run(ctx context.Context, cmd Cmd) (Result, error) {
 	c.Stdout, c.Stderr = out, errOut
 	c.WaitDelay = grace
 	setLine(c, cmd.Line)
-	g := newGroup(c)
+	g := newGroup(c, cmd.Outlives)
 	defer g.release()
 	c.Cancel = func() error { return g.interrupt() }
 

@@ -55,6 +55,9 @@ type Cmd struct {
 	// Line, when set, is on Windows the exact text of the command line that the program gets instead of one made from Argv:
 	// some programs, msiexec among them, read theirs in a way of their own. Elsewhere it is not looked at.
 	Line string
+	// Outlives says that the command is to go on when this process ends; on Windows it leaves the job that this process is in,
+	// where the job allows that. A context that ends stops it all the same.
+	Outlives bool
 	// Dir is the working directory; empty means this process's.
 	Dir string
 	// Env adds KEY=VALUE pairs to the default environment (see OS) and overrides it.

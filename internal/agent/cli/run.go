@@ -20,6 +20,7 @@ import (
 
 func enrollCommand(io streams) *cobra.Command {
 	var o agent.EnrollOptions
+	var ifNeeded bool
 	c := &cobra.Command{
 		Use:   "enroll URL --token TOKEN --ca FINGERPRINT --root FINGERPRINT",
 		Short: "Give this machine an identity with a server",
@@ -38,11 +39,15 @@ func enrollCommand(io streams) *cobra.Command {
 					return usageError{fmt.Errorf("--%s is missing", need.flag)}
 				}
 			}
+			if s, err := o.State.Settings(); err == nil && ifNeeded && !o.Force {
+				_, err := fmt.Fprintf(io.out, "enrolled already as %s with %s\n", s.Endpoint, s.Server)
+				return err
+			}
 			s, err := agent.Enroll(c.Context(), o)
+			noteEnrolment(s, err)
 			if err != nil {
 				return err
 			}
-			noteEnrolment(s)
 			_, err = fmt.Fprintf(io.out, "enrolled as %s (tenant %s, site %s) with %s\nnext: %s\n", s.Endpoint, s.Tenant, s.Site, s.Server, nextStep)
 			return err
 		},
@@ -52,6 +57,7 @@ func enrollCommand(io streams) *cobra.Command {
 	c.Flags().StringVar(&o.Repo, "root", "", "fingerprint of the repository's root keys (sha256:...)")
 	c.Flags().StringVar(&o.Proxy, "proxy", "", "address of an HTTP proxy; empty takes https_proxy and no_proxy")
 	c.Flags().BoolVar(&o.Force, "force", false, "replace the identity that this machine has")
+	c.Flags().BoolVar(&ifNeeded, "if-needed", false, "be content with the identity that this machine has, with whatever server")
 	return c
 }
 

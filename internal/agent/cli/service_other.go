@@ -21,6 +21,6 @@ func runService(agent.Config, slog.Level) error {
 		WithHint("systemctl enable --now fettle-agent")
 }
 
-func noteEnrolment(agent.Settings) {}
+func noteEnrolment(agent.Settings, error) {}
 
 func platformCommands(streams) []*cobra.Command { return nil }

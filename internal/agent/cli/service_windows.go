@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/windows"
 
 	"github.com/fettlehq/fettle/internal/agent"
 	"github.com/fettlehq/fettle/internal/agent/service"
@@ -39,6 +40,10 @@ func runService(cfg agent.Config, level slog.Level) error {
 		handlers = append(handlers, events)
 	}
 	cfg.Log = slog.New(slog.NewMultiHandler(handlers...))
+	// Patching gives way to the machine's own work; what it starts inherits that.
+	if err := windows.SetPriorityClass(windows.CurrentProcess(), windows.BELOW_NORMAL_PRIORITY_CLASS); err != nil {
+		cfg.Log.Debug("priority not lowered", "error", err)
+	}
 	var running atomic.Pointer[agent.Agent]
 	err = service.Run(service.Program{
 		Main: func(ctx context.Context) error {
@@ -75,13 +80,18 @@ func awaitIdentity(ctx context.Context, cfg agent.Config) bool {
 	}
 }
 
-// noteEnrolment tells the event log.
-func noteEnrolment(s agent.Settings) {
+// noteEnrolment tells the event log how an enrolment ended: nobody reads what
+// it prints when Windows Installer started it.
+func noteEnrolment(s agent.Settings, failure error) {
 	events, err := service.OpenEvents(agent.EventKey)
 	if err != nil {
 		return // the person at the terminal reads it
 	}
 	defer func() { _ = events.Close() }()
+	if failure != nil {
+		slog.New(events).Error("this machine could not be enrolled", "error", failure, "hint", fault.HintOf(failure))
+		return
+	}
 	slog.New(events).Info("this machine is enrolled", agent.EventKey, agent.EventEnrolled, "server", s.Server, "endpoint", s.Endpoint, "tenant", s.Tenant, "site", s.Site)
 }
 

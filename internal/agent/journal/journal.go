@@ -259,11 +259,11 @@ func (j *Journal) compact() error {
 	}
 	w, err := atomicfile.Create(j.path, 0o600)
 	if err != nil {
-		return nil //nolint:nilerr // the change is durable in the old file; the next one tries again
+		return nil // the change is durable in the old file; the next one tries again
 	}
 	defer w.Abort()
 	if _, err := w.Write(line); err != nil {
-		return nil //nolint:nilerr // as above
+		return nil // as above
 	}
 	// Windows replaces no file that is open.
 	if err := j.file.Close(); err != nil {

@@ -63,10 +63,12 @@ func (s *Store) Fetch(ctx context.Context, c *Client, sum string, size int64, pr
 		return "", diskFault(err, sum)
 	}
 	err = s.fill(ctx, c, part, sum, size, progress)
-	if fault.Is(err, fault.Untrusted) {
+	refused := fault.Is(err, fault.Untrusted)
+	err = errors.Join(err, part.Close()) // before it is removed: Windows removes no open file
+	if refused {
 		err = errors.Join(err, os.Remove(part.Name())) // nothing of it is used again
 	}
-	if err = errors.Join(err, part.Close()); err != nil {
+	if err != nil {
 		return "", unjoin(err)
 	}
 	if err := os.Rename(part.Name(), path); err != nil {

@@ -53,11 +53,11 @@ func Install(program string, args ...string) (problems []error, err error) {
 
 // commandLine is how CreateService writes it.
 func commandLine(program string, args []string) string {
-	line := syscall.EscapeArg(program)
+	line := []string{syscall.EscapeArg(program)}
 	for _, a := range args {
-		line += " " + syscall.EscapeArg(a)
+		line = append(line, syscall.EscapeArg(a))
 	}
-	return line
+	return strings.Join(line, " ")
 }
 
 // settings are those that Windows keeps beside the registration: what people
