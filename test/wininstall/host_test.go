@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,7 @@ type machine struct {
 	host   *wine.Host
 	vendor *vendor.Vendor
 	trust  *catalog.CodeSigning
+	tasks  string
 	dirs   int
 	// payloads are what was copied into the host, by hash.
 	payloads map[string]string
@@ -73,15 +75,9 @@ func (m *machine) drive(req drive.Request) drive.Reply {
 	m.t.Helper()
 	if req.Dir == "" {
 		m.dirs++
-		req.Dir = `C:\fettle\task` + string(rune('a'+m.dirs))
+		req.Dir = `C:\fettle\` + strings.ReplaceAll(m.tasks, " ", "-") + strconv.Itoa(m.dirs)
 	}
-	req.Payloads = m.payloads
-	if req.CodeSigning == nil {
-		req.CodeSigning = m.trust
-	}
-	body, err := json.Marshal(req)
-	must(m.t, err)
-	must(m.t, m.host.WriteFile(req.Dir+`\request.json`, body))
+	m.write(req)
 	res, err := m.host.Exec(m.ctx, "cmd", "/c", `C:\driver.exe < `+req.Dir+`\request.json`)
 	must(m.t, err)
 	var reply drive.Reply
@@ -89,6 +85,18 @@ func (m *machine) drive(req drive.Request) drive.Reply {
 		m.t.Fatalf("%v: exit code %d\n%s\n%s", err, res.Code, res.Stdout, res.Stderr)
 	}
 	return reply
+}
+
+// write leaves the request in the task's folder.
+func (m *machine) write(req drive.Request) {
+	m.t.Helper()
+	req.Payloads = m.payloads
+	if req.CodeSigning == nil {
+		req.CodeSigning = m.trust
+	}
+	body, err := json.Marshal(req)
+	must(m.t, err)
+	must(m.t, m.host.WriteFile(req.Dir+`\request.json`, body))
 }
 
 // put copies a file into the host's payload store.
@@ -166,4 +174,19 @@ func (m *machine) program(name string) string {
 	}
 	must(m.t, m.vendor.Sign(m.ctx, vendor.Publisher, exe))
 	return exe
+}
+
+// cabinet makes a signed cabinet of that name.
+func (m *machine) cabinet(name string) patch.Payload {
+	m.t.Helper()
+	dir := m.t.TempDir()
+	must(m.t, os.WriteFile(filepath.Join(dir, "content.txt"), []byte(name), 0o600))
+	cmd := exec.CommandContext(m.ctx, "gcab", "-c", name, "content.txt")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		m.t.Fatalf("gcab: %v\n%s", err, out)
+	}
+	file := filepath.Join(dir, name)
+	must(m.t, m.vendor.Sign(m.ctx, vendor.Publisher, file))
+	return m.put(file)
 }

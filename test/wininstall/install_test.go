@@ -14,10 +14,35 @@ import (
 	"github.com/fettlehq/fettle/test/wininstall/driver/drive"
 )
 
-// TestInstall brings an MSI and an NSIS application two versions forward in one
-// order, then takes both back.
-func TestInstall(t *testing.T) {
+// TestWindows does it all on one host, one after the other.
+func TestWindows(t *testing.T) {
 	m := newMachine(t)
+	for _, tc := range []struct {
+		name string
+		do   func(*machine)
+	}{
+		{"install", testInstall},
+		{"endings", testEndings},
+		{"refused", testRefused},
+		{"busy", testBusy},
+		{"busy code", testBusyCode},
+		{"recover", testRecover},
+		{"windows update", testWUA},
+		{"stuck", testStuck},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			inner := *m
+			inner.t = t
+			inner.tasks = tc.name
+			tc.do(&inner)
+		})
+	}
+}
+
+// testInstall brings an MSI and an NSIS application two versions forward in one
+// order, then takes both back.
+func testInstall(m *machine) {
+	t := m.t
 	editor := vendor.Application{Name: "Lab Editor", Kind: vendor.MSI}
 	player := vendor.Application{Name: "Lab Player", Kind: vendor.EXE}
 	m.have(editor, "1.0.0")
@@ -53,8 +78,8 @@ func TestInstall(t *testing.T) {
 	req := drive.Request{Operation: deploy.Rollback, Patches: back, Restored: restored}
 	req.Do = "plan"
 	want = []deploy.Change{
-		{Package: "Lab Player", From: "3.0.0", To: "2.0.0", Why: "rolled back"},
-		{Package: "Lab Editor", From: "3.0.0", To: "2.0.0", Why: "rolled back"},
+		{Package: "Lab Player", Arch: "amd64", From: "3.0.0", To: "2.0.0", Why: "rolled back"},
+		{Package: "Lab Editor", Arch: "amd64", From: "3.0.0", To: "2.0.0", Why: "rolled back"},
 	}
 	if plan = m.drive(req); cmp.Diff(want, plan.Plan.Changes) != "" {
 		t.Fatalf("%+v", plan.Plan)
@@ -69,9 +94,9 @@ func TestInstall(t *testing.T) {
 	}
 }
 
-// TestEndings: what an installer says with its exit code, and what it did.
-func TestEndings(t *testing.T) {
-	m := newMachine(t)
+// testEndings: what an installer says with its exit code, and what it did.
+func testEndings(m *machine) {
+	t := m.t
 	driver := vendor.Application{Name: "Lab Driver", Kind: vendor.MSI, Endings: map[string]vendor.Ending{"2.0.0": vendor.Reboot}}
 	database := vendor.Application{Name: "Lab Database", Kind: vendor.MSI, Endings: map[string]vendor.Ending{"2.0.0": vendor.Failed}}
 	old := vendor.Application{Name: "Lab Legacy", Kind: vendor.EXE32}
@@ -109,10 +134,10 @@ func TestEndings(t *testing.T) {
 	})
 }
 
-// TestRefused: nothing is run that is not its publisher's.
-func TestRefused(t *testing.T) {
-	m := newMachine(t)
-	strange := vendor.Application{Name: "Lab Editor", Kind: vendor.MSI, Signers: map[string]string{"2.0.0": vendor.Stranger}}
+// testRefused: nothing is run that is not its publisher's.
+func testRefused(m *machine) {
+	t := m.t
+	strange := vendor.Application{Name: "Lab Copy", Kind: vendor.MSI, Signers: map[string]string{"2.0.0": vendor.Stranger}}
 	m.have(strange, "1.0.0")
 	good := m.patch(strange, "2.0.0")
 	for _, tc := range []struct {
@@ -121,7 +146,7 @@ func TestRefused(t *testing.T) {
 	}{
 		{"a stranger's signature", `it was signed by`, func(*patch.Patch) {}},
 		{"another file", "are signed for", func(p *patch.Patch) {
-			other := m.patch(vendor.Application{Name: "Lab Editor", Kind: vendor.MSI}, "3.0.0")
+			other := m.patch(vendor.Application{Name: "Lab Copy", Kind: vendor.MSI}, "3.0.0")
 			wrong := other.Items[0].Payload
 			m.payloads[p.Items[0].Payload.SHA256] = m.payloads[wrong.SHA256]
 		}},

@@ -154,33 +154,43 @@ func (s *session) fail(st step, why string) {
 
 // one runs one installer, and again while another installation is at work.
 func (s *session) one(ctx context.Context, l *laid) (Outcome, error) {
-	kind := s.in.kinds[l.patch.Install.Kind]
-	for start := time.Now(); ; {
-		if holder := installing(); holder != "" {
-			if err := s.waitBusy(ctx, start, holder); err != nil {
-				return Outcome{}, err
+	start, wait, last := time.Now(), firstPause, time.Duration(0)
+	for {
+		why := installing()
+		if why == "" {
+			began := time.Now()
+			out, err := s.call(ctx, l)
+			if err != nil || out.Meaning != patch.ExitBusy {
+				return out, err
 			}
-			continue
+			why, last = out.Reason, time.Since(began)
 		}
-		w, err := s.work(ctx, l)
-		if err != nil {
+		if err := s.waitBusy(ctx, start, wait, last, why); err != nil {
 			return Outcome{}, err
 		}
-		l.product = w.Product
-		s.line(verb(l.step) + " " + l.patch.Product + " " + version(l.patch))
-		var out Outcome
-		if l.undo {
-			out, err = kind.Uninstall(ctx, w)
-		} else {
-			out, err = kind.Install(ctx, w)
-		}
-		if err != nil || out.Meaning != patch.ExitBusy {
-			return out, err
-		}
-		if err := s.waitBusy(ctx, start, out.Reason); err != nil {
-			return Outcome{}, err
-		}
+		wait = min(2*wait, lastPause)
 	}
+}
+
+// call runs one installer once.
+func (s *session) call(ctx context.Context, l *laid) (Outcome, error) {
+	have, err := s.in.stock(ctx)
+	if err != nil {
+		return Outcome{}, fault.Wrap(err, fault.CodeOf(err), "winpkg: can't read what is installed")
+	}
+	w := &Work{Patch: l.patch, Payloads: l.files, Dir: l.dir, Report: s.line, runner: s.in.runner, observe: observe}
+	if len(l.files) > 0 {
+		w.Payload = l.files[0]
+	}
+	if found := machineRows(list(have), l.patch); len(found) > 0 {
+		w.Product, l.product = &found[0], &found[0]
+	}
+	s.line(verb(l.step) + " " + l.patch.Product + " " + version(l.patch))
+	kind := s.in.kinds[l.patch.Install.Kind]
+	if l.undo {
+		return kind.Uninstall(ctx, w)
+	}
+	return kind.Install(ctx, w)
 }
 
 func verb(st step) string {
@@ -190,24 +200,13 @@ func verb(st step) string {
 	return "installing"
 }
 
-// work is the step as its kind sees it, with what Windows lists now.
-func (s *session) work(ctx context.Context, l *laid) (*Work, error) {
-	have, err := s.in.stock(ctx)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.CodeOf(err), "winpkg: can't read what is installed")
-	}
-	w := &Work{Patch: l.patch, Payload: l.file, Dir: l.dir, Report: s.line, runner: s.in.runner, observe: observe}
-	if found := machineRows(list(have), l.patch); len(found) > 0 {
-		w.Product = &found[0]
-	}
-	return w, nil
-}
-
-// waitBusy waits a while for another installation to end.
-func (s *session) waitBusy(ctx context.Context, start time.Time, why string) error {
-	if time.Since(start) < busyWait {
+// waitBusy waits a while for another installation to end, unless the time that
+// is left is too short for one more call, which took as long as last.
+func (s *session) waitBusy(ctx context.Context, start time.Time, wait, last time.Duration, why string) error {
+	end, limited := ctx.Deadline()
+	if time.Since(start) < busyWait && (!limited || time.Until(end) > wait+last) {
 		s.line("waiting: " + why)
-		if pause(ctx, busyPause) {
+		if pause(ctx, wait) {
 			return nil
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,7 +28,7 @@ import (
 type laid struct {
 	step
 	dir   string
-	file  string
+	files []string
 	locks []*os.File // keep others from writing while they are open
 	// product is what Windows listed before the step.
 	product *inventory.Package
@@ -50,12 +51,12 @@ func (in *Installer) lay(ctx context.Context, job install.Job, n int, s step, tr
 		return l, nil
 	}
 	for i, p := range payloads(s.patch) {
-		file := filepath.Join(l.dir, fileName(p.Name, in.kinds[s.patch.Install.Kind].Extension()))
-		if i > 0 {
-			file = filepath.Join(l.dir, strconv.Itoa(i)+"-"+filepath.Base(file))
-		} else {
-			l.file = file
+		name := fileName(p.Name, in.kinds[s.patch.Install.Kind].Extension())
+		file := filepath.Join(l.dir, name)
+		if slices.Contains(l.files, file) {
+			file = filepath.Join(l.dir, strconv.Itoa(i)+"-"+name)
 		}
+		l.files = append(l.files, file)
 		from, err := job.Payload(ctx, p.SHA256)
 		if err == nil {
 			err = place(from, file)

@@ -115,15 +115,23 @@ func (p *planner) takeBack(one patch.Patch) (refusal string) {
 	}
 	c := deploy.Change{Package: one.Product, Arch: arch(one), Why: "rolled back"}
 	i := slices.IndexFunc(rows, func(r inventory.Package) bool { return want == "" || r.Version == "" || !older(r.Version, want) })
-	if i >= 0 {
-		c.Package, c.From = title(rows[i]), rows[i].Version
+	there := i >= 0
+	if there {
+		c.Package, c.Arch, c.From = title(rows[i]), cmp.Or(rows[i].Arch, c.Arch), rows[i].Version
+	} else if len(rows) == 0 && !p.in.kinds[one.Install.Kind].Registers() {
+		// Updates that Windows lists nowhere: their own rule tells.
+		_, installed := one.Rules()
+		there = detect.Eval(installed, p.facts).Value != detect.False
+		c.From = want
+	}
+	if there {
 		p.steps = append(p.steps, undo)
 	}
-	if before != nil && (i >= 0 || len(rows) == 0) {
+	if before != nil && (there || len(rows) == 0) {
 		c.To = version(*before)
 		p.steps = append(p.steps, step{patch: *before, follows: one.ID})
 	}
-	if c.From != "" || c.To != "" || i >= 0 {
+	if there || c.To != "" {
 		p.plan.Changes = append(p.plan.Changes, c)
 	}
 	return ""

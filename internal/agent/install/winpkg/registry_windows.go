@@ -30,7 +30,7 @@ func registered(p inventory.Package) (Registered, error) {
 			lastErr = err
 			continue
 		}
-		defer k.Close()
+		defer func() { _ = k.Close() }()
 		msi, _, _ := k.GetIntegerValue("WindowsInstaller")
 		return Registered{Quiet: text(k, "QuietUninstallString"), Uninstall: text(k, "UninstallString"), Location: text(k, "InstallLocation"), ByWindowsInstaller: msi == 1}, nil
 	}

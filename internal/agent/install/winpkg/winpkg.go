@@ -39,11 +39,13 @@ import (
 )
 
 // Timing of waits. An installation that finds another one at work looks again
-// every busyPause, for busyWait at most.
+// after firstPause, and then after ever longer pauses up to lastPause, for
+// busyWait at most.
 const (
 	defaultTimeout = time.Hour
 	busyWait       = 30 * time.Minute
-	busyPause      = 15 * time.Second
+	firstPause     = 2 * time.Second
+	lastPause      = 30 * time.Second
 	// settle is how long Windows' list is watched for a change that an
 	// installer announced: some end before their helpers do.
 	settle      = 20 * time.Second
@@ -73,8 +75,9 @@ func New(runner run.Runner, stock Stock, kinds map[string]Kind) *Installer {
 // back. Its methods return what the installer said, in words; an error when it
 // could not be run or was stopped (Cancelled).
 type Kind interface {
-	// Extension is what the name of the payload's file must end in, such as
-	// ".msi"; empty when the kind needs no payload.
+	// Extension is what the names of payloads' files must end in, such as
+	// ".msi"; empty when the kind can do without payloads and takes them
+	// under their vendor's names.
 	Extension() string
 	// Install installs w.Patch.
 	Install(ctx context.Context, w *Work) (Outcome, error)
@@ -100,8 +103,10 @@ type Outcome struct {
 // Work is one patch in the hands of a kind.
 type Work struct {
 	Patch patch.Patch
-	// Payload is the path of the verified file; it can't be written to.
-	Payload string
+	// Payload is the path of the first verified file, Payloads of all; they
+	// can't be written to.
+	Payload  string
+	Payloads []string
 	// Dir is a private folder for logs and temporary files.
 	Dir string
 	// Product is what Windows lists of the patch's product now, nil when

@@ -2,9 +2,14 @@
 package all
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/fettlehq/fettle/internal/agent/install/winpkg"
 	"github.com/fettlehq/fettle/internal/agent/install/winpkg/exe"
 	"github.com/fettlehq/fettle/internal/agent/install/winpkg/msi"
+	"github.com/fettlehq/fettle/internal/agent/install/winpkg/msu"
+	"github.com/fettlehq/fettle/internal/agent/install/winpkg/wua"
 	"github.com/fettlehq/fettle/internal/run"
 )
 
@@ -15,12 +20,19 @@ import (
 // A result's RebootDue is what an installer said (3010, 1641); the agent adds
 // what the machine's own marks say and must not take it back.
 func New(runner run.Runner, stock winpkg.Stock) *winpkg.Installer {
-	return winpkg.New(runner, stock, map[string]winpkg.Kind{
-		"msi": msi.Package{},
-		"msp": msi.Patch{},
-		"exe": exe.New(msi.Remove),
-	})
+	return winpkg.New(runner, stock, kinds())
 }
 
-// Kinds are the manifest kinds that New's installer takes.
-func Kinds() []string { return []string{"exe", "msi", "msp"} }
+// Kinds are the manifest kinds that New's installer takes, sorted.
+func Kinds() []string { return slices.Sorted(maps.Keys(kinds())) }
+
+func kinds() map[string]winpkg.Kind {
+	return map[string]winpkg.Kind{
+		"msi": msi.Package{},
+		"msp": msi.Patch{},
+		"msu": msu.Update{},
+		"cab": msu.Cabinet{},
+		"exe": exe.New(msi.Remove),
+		"wua": wua.New(wua.COM),
+	}
+}
