@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/file"
@@ -77,6 +79,16 @@ func over(base, flags server.Config, cmd *cobra.Command) server.Config {
 	return base
 }
 
+// tellPorts prints the addresses where the system was asked to choose a port.
+func tellPorts(w io.Writer, asked server.Config, s *server.Server) {
+	if strings.HasSuffix(asked.Admin, ":0") {
+		fmt.Fprintf(w, "People:   %s\n", s.ConsoleURL())
+	}
+	if strings.HasSuffix(asked.Agents, ":0") {
+		fmt.Fprintf(w, "Agents:   %s\n", s.AgentsAddress())
+	}
+}
+
 func serverCmd() *cobra.Command {
 	f := &serverFlags{}
 	cmd := &cobra.Command{
@@ -95,6 +107,10 @@ another one's over https, or a folder that somebody carried here.`,
 				return err
 			}
 			defer s.Close()
+			if err := s.Listen(cmd.Context()); err != nil {
+				return err
+			}
+			tellPorts(cmd.OutOrStdout(), cfg, s)
 			if link := s.SetupLink(); link != "" {
 				fmt.Fprintf(cmd.OutOrStdout(), "First administrator: %s\n", link)
 			}

@@ -163,6 +163,11 @@ func (u *up) serve(ctx context.Context, p *publisher.Publisher) (*server.Server,
 	cfg := u.cfg
 	cfg.Data, cfg.Log, cfg.Console = u.data, u.log, web.Handler()
 	cfg.Bring = func(ctx context.Context, hashes []string) error { return p.Payloads(ctx, hashes, nil) }
+	cfg.Publish = func(ctx context.Context) error {
+		defer debug.FreeOSMemory()
+		_, err := p.Once(ctx, nil)
+		return err
+	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}

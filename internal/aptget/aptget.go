@@ -10,6 +10,7 @@ package aptget
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -197,7 +198,8 @@ func explain(res run.Result) error {
 	case text == "":
 		return fmt.Errorf("aptget: %w", res.Err())
 	case strings.Contains(text, "Could not get lock"):
-		return fault.Wrap(res.Err(), fault.Unavailable, "aptget: another apt works in the same private folder")
+		return fault.Wrap(errors.Join(errLocked, res.Err()), fault.Unavailable, "aptget: another apt works in the same private folder").
+			WithHint("it was waited for %s; see 'ps -C apt-get' and try again when it has ended", lockWait)
 	case strings.Contains(text, "was not found"), strings.Contains(text, "Unable to locate package"), strings.Contains(text, "Can't select"):
 		return fault.Wrap(res.Err(), fault.NotFound, "aptget: %s", text)
 	case strings.Contains(text, "No space left on device"):

@@ -47,7 +47,7 @@ func (a *Apt) Download(ctx context.Context, specs []Spec, dir string, progress P
 		}
 		cmd.Argv = append(cmd.Argv, s.String())
 	}
-	if _, err := a.run(ctx, cmd); err != nil {
+	if _, err := a.patient(ctx, cmd, progress); err != nil {
 		return nil, err
 	}
 	files := make([]File, 0, len(specs))

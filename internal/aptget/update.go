@@ -46,10 +46,10 @@ func (a *Apt) Update(ctx context.Context, progress Progress) (Report, error) {
 	}
 	a.giveTo(a.path("state/lists/partial"))
 	w := watcher{progress: progress}
-	res, err := a.run(ctx, run.Cmd{
+	res, err := a.patient(ctx, run.Cmd{
 		Argv:   []string{"apt-get", "-q", "-o", "APT::Status-Fd=1", "update"},
 		OnLine: w.line, Timeout: updateTimeout,
-	})
+	}, progress)
 	w.report.Took = res.Duration
 	w.report.Warnings, w.report.Errors = messages(res.Stderr)
 	return w.report, err

@@ -23,7 +23,7 @@ func lockFolder(dir string) (*folderLock, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close() // nothing was written
 		return nil, fault.Wrap(err, fault.Conflict, "publisher: another publisher works in %s", dir).
-			WithHint("Wait for it or stop it; two publishers need two data folders and two repositories.")
+			WithHint("If that is 'fettle up', 'fettle sync' makes it crawl and publish now. Else wait for it or stop it; two publishers need two data folders and two repositories.")
 	}
 	return &folderLock{f}, nil
 }

@@ -49,7 +49,7 @@ func (s *Server) openAdmin(ctx context.Context) error {
 	x := index{s.index}
 	a, err := api.New(api.Config{
 		Data:  func(scope estate.Scope) api.Data { return s.db.In(scope) },
-		Index: x, Catalog: shelf{s.mirror, s.cfg.Now, s.Sync}, Deployments: work{s.loop, s.fleet},
+		Index: x, Catalog: shelf{s.mirror, s.cfg.Now, s.Renew}, Deployments: work{s.loop, s.fleet},
 		Agents: agents{s.gateway, s.index, s.loop}, Auth: s.auth, Audit: s.audit,
 		Reports:      report.New(func(scope estate.Scope) report.Data { return s.db.In(scope) }, x, s.findPatch, s.cfg.Now),
 		EnrolCommand: s.enrolCommand, Payloads: s.payloadStatus, Console: s.cfg.Console, Log: s.cfg.Log, Now: s.cfg.Now,

@@ -52,8 +52,11 @@ type Config struct {
 	// Bring asks the publisher of an all-in-one program to put payloads into
 	// the repository before they are staged. Nil elsewhere.
 	Bring func(ctx context.Context, hashes []string) error `koanf:"-"`
-	Log   *slog.Logger                                     `koanf:"-"`
-	Now   func() time.Time                                 `koanf:"-"`
+	// Publish makes the publisher of an all-in-one program crawl and publish
+	// now, before a synchronisation that somebody asked for. Nil elsewhere.
+	Publish func(ctx context.Context) error `koanf:"-"`
+	Log     *slog.Logger                    `koanf:"-"`
+	Now     func() time.Time                `koanf:"-"`
 }
 
 // Validate returns an Invalid fault that says what is missing.

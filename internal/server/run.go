@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -46,8 +48,34 @@ func (s *Server) Listen(ctx context.Context) error {
 			WithHint("is another server running? --admin names another address"), agents.Close())
 	}
 	s.ports = listeners{agents, admin}
+	if err := s.settle(ctx); err != nil {
+		s.ports.close()
+		s.ports = listeners{}
+		return err
+	}
 	return nil
 }
+
+// settle puts the ports that the system chose in the place of ports 0: links,
+// enrolment commands and the local operator's file name them.
+func (s *Server) settle(ctx context.Context) error {
+	chosen := false
+	for address, l := range map[*string]net.Listener{&s.cfg.Agents: s.ports.agents, &s.cfg.Admin: s.ports.admin} {
+		host, port, err := net.SplitHostPort(*address)
+		tcp, ok := l.Addr().(*net.TCPAddr)
+		if err != nil || port != "0" || !ok {
+			continue
+		}
+		*address, chosen = net.JoinHostPort(host, strconv.Itoa(tcp.Port)), true
+	}
+	if !chosen {
+		return nil
+	}
+	return s.auth.WriteOperator(ctx, s.cfg.Data, strings.TrimSuffix(s.ConsoleURL(), "/"))
+}
+
+// AgentsAddress is where agents dial in, with the real port once it listens.
+func (s *Server) AgentsAddress() string { return s.cfg.Agents }
 
 // Run serves until the context ends or a listener fails. Machines may talk to
 // the server at once; the index of a large fleet fills meanwhile.
@@ -179,7 +207,7 @@ func (s *Server) Findings(id estate.EndpointID) ([]catalog.Finding, error) {
 }
 
 // Status says where the catalog stands.
-func (s *Server) Status() api.CatalogStatus { return shelf{s.mirror, s.cfg.Now, s.Sync}.Status() }
+func (s *Server) Status() api.CatalogStatus { return shelf{s.mirror, s.cfg.Now, s.Renew}.Status() }
 
 // ConsoleURL is where people open the console.
 func (s *Server) ConsoleURL() string {

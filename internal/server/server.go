@@ -263,6 +263,17 @@ func (s *Server) Sync(ctx context.Context) error {
 	return s.jobs.Hurry(ctx, jobStage)
 }
 
+// Renew is Sync for somebody who asks for news: a publisher in the same program
+// crawls and publishes first.
+func (s *Server) Renew(ctx context.Context) error {
+	if s.cfg.Publish != nil {
+		if err := s.cfg.Publish(ctx); err != nil {
+			return err
+		}
+	}
+	return s.Sync(ctx)
+}
+
 // Close releases what New has opened. Run must have ended.
 func (s *Server) Close() {
 	var err error
