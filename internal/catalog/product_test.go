@@ -81,11 +81,17 @@ func TestProducts(t *testing.T) {
 		"newer":               {[]inventory.Package{with(func(p *inventory.Package) { p.Version = "2.1" })}, nil, ""},
 		"somebody else's":     {[]inventory.Package{{Name: "Other", Arch: "amd64", Version: "1.0", Title: "Tool", Publisher: "Faker"}}, nil, ""},
 		"no version":          {[]inventory.Package{with(func(p *inventory.Package) { p.Version = "one" })}, []string{"msi:2 unknown"}, `the version "one", which can't be compared`},
-		"two rows": {[]inventory.Package{row, with(func(p *inventory.Package) { p.Name, p.Version = "{33333333-3333-3333-3333-333333333333}", "0.9" })},
-			[]string{"msi:2 missing"}, "0.9 is installed"},
+		"two rows": {
+			[]inventory.Package{row, with(func(p *inventory.Package) { p.Name, p.Version = "{33333333-3333-3333-3333-333333333333}", "0.9" })},
+			[]string{"msi:2 missing"},
+			"0.9 is installed",
+		},
 		"old beside new": {[]inventory.Package{row, with(func(p *inventory.Package) { p.Name, p.Version = newCode, "2.0" })}, []string{"msi:2 missing"}, ""},
-		"one user's": {[]inventory.Package{with(func(p *inventory.Package) { p.Name, p.UpgradeCode, p.Scope = "Tool", "", "user:eve" })},
-			[]string{"user:2 user_only"}, "only user eve has Tool 1.0"},
+		"one user's": {
+			[]inventory.Package{with(func(p *inventory.Package) { p.Name, p.UpgradeCode, p.Scope = "Tool", "", "user:eve" })},
+			[]string{"user:2 user_only"},
+			"only user eve has Tool 1.0",
+		},
 		"two users'": {[]inventory.Package{
 			with(func(p *inventory.Package) { p.Name, p.UpgradeCode, p.Scope = "Tool", "", "user:eve" }),
 			with(func(p *inventory.Package) { p.Name, p.UpgradeCode, p.Scope, p.Version = "Tool", "", "user:bob", "0.5" }),
@@ -149,9 +155,9 @@ func TestProductsAgree(t *testing.T) {
 			t.Fatal(err)
 		}
 		applicable, installed := p.Rules()
-		any, level := detect.Eval(applicable, snap.Facts()).Value, detect.Eval(installed, snap.Facts()).Value
-		if lacks := any == detect.True && level == detect.False; lacks != (len(found) == 1) || len(found) > 1 {
-			t.Fatalf("rules say applicable %s, installed %s; found %+v", any, level, found)
+		applies, level := detect.Eval(applicable, snap.Facts()).Value, detect.Eval(installed, snap.Facts()).Value
+		if lacks := applies == detect.True && level == detect.False; lacks != (len(found) == 1) || len(found) > 1 {
+			t.Fatalf("rules say applicable %s, installed %s; found %+v", applies, level, found)
 		}
 	})
 }

@@ -22,7 +22,10 @@ func TestAppName(t *testing.T) {
 		{"Microsoft Office 2019", "Microsoft Corporation", "microsoft office 2019|microsoft"},
 		{"Zoom™ Workplace", "Zoom Video Communications, Inc.", "zoom workplace|zoom video communications"},
 		{"Tool v1.2", "SE Ltd.", "tool|se"},
-		{"Tool", "", ""}, {"", "Maker", ""}, {"1.2.3", "Maker", ""}, {"(x64)", "Maker", ""},
+		{"Tool", "", ""},
+		{"", "Maker", ""},
+		{"1.2.3", "Maker", ""},
+		{"(x64)", "Maker", ""},
 	} {
 		if got := AppName(c.title, c.publisher); got != c.want {
 			t.Errorf("AppName(%q, %q) is %q, want %q", c.title, c.publisher, got, c.want)
@@ -81,9 +84,18 @@ func TestFindByIdentity(t *testing.T) {
 		kind, name     string
 		found, machine int
 	}{
-		{"arp", "7-ZIP", 1, 1}, {"app", "7-Zip|Igor Pavlov", 1, 1}, {"arp", strings.ToLower(guid), 1, 1}, {"msi", guid, 1, 1},
-		{"upgrade", strings.ToLower(family), 1, 1}, {"app", "tool|maker", 2, 1}, {"arp", "tool", 1, 0},
-		{"msi", "7-Zip", 0, 0}, {"app", "7-zip", 0, 0}, {"upgrade", guid, 0, 0}, {"kb", "KB5034127", 1, 1}, {"kb", "kb5034127", 0, 0},
+		{"arp", "7-ZIP", 1, 1},
+		{"app", "7-Zip|Igor Pavlov", 1, 1},
+		{"arp", strings.ToLower(guid), 1, 1},
+		{"msi", guid, 1, 1},
+		{"upgrade", strings.ToLower(family), 1, 1},
+		{"app", "tool|maker", 2, 1},
+		{"arp", "tool", 1, 0},
+		{"msi", "7-Zip", 0, 0},
+		{"app", "7-zip", 0, 0},
+		{"upgrade", guid, 0, 0},
+		{"kb", "KB5034127", 1, 1},
+		{"kb", "kb5034127", 0, 0},
 	} {
 		if got := s.Find(c.kind, c.name); len(got) != c.found {
 			t.Errorf("Find(%s, %s) gives %v, want %d", c.kind, c.name, got, c.found)

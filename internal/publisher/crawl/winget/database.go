@@ -2,7 +2,6 @@ package winget
 
 import (
 	"archive/zip"
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -19,8 +18,8 @@ import (
 const sqliteMagic = "SQLite format 3\x00"
 
 // fromPackage reads Public/index.db of a source.msix, which is a ZIP file.
-func fromPackage(ctx context.Context, data []byte, yield func(Indexed) error) error {
-	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+func fromPackage(ctx context.Context, r io.ReaderAt, size int64, yield func(Indexed) error) error {
+	z, err := zip.NewReader(r, size)
 	if err != nil {
 		return notIndex(err, "its package is damaged")
 	}

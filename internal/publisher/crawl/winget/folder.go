@@ -56,7 +56,7 @@ func readFolder(ctx context.Context, in fs.FS, wanted follow) (folded, error) {
 		switch {
 		case err != nil:
 			out.reject(name, "it can't be read")
-			return nil
+			return nil //nolint:nilerr // one bad entry spoils no other
 		case e.IsDir() && strings.HasPrefix(e.Name(), ".") && name != ".":
 			return fs.SkipDir
 		case !e.Type().IsRegular() || !wanted.file(e.Name()):

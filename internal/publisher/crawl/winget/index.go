@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"regexp"
 	"strings"
 
@@ -15,6 +16,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/fetch"
+	"github.com/fettlehq/fettle/internal/publisher/crawl"
 )
 
 const (
@@ -40,31 +43,41 @@ func (f *fetching) index(ctx context.Context) error {
 		return nil
 	}
 	f.say("reading the index")
-	data, err := f.get(ctx, at, maxIndex)
-	if err != nil || data == nil {
+	path := crawl.BlobPath(f.dir, ".incoming-index")
+	defer func() { _ = os.Remove(path) }() // the next run would write over it
+	got, err := f.s.client.Get(ctx, fetch.Request{URL: at, Fingerprint: f.st.Seen[at], MaxSize: maxIndex, Expect: fetch.NotHTML, File: path})
+	if err != nil || got.NotModified {
 		return err
 	}
+	file, err := os.Open(path)
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "winget: the fetched index can't be read")
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "winget: the fetched index can't be read")
+	}
 	newest := map[string][]string{}
-	n, err := ReadIndex(ctx, data, func(x Indexed) {
+	n, err := ReadIndex(ctx, file, info.Size(), func(x Indexed) {
 		if f.s.follow.wants(x.Identifier) && len(newest[x.Identifier]) < maxPerID {
 			newest[x.Identifier] = append(newest[x.Identifier], x.Version)
 		}
 	})
 	if err != nil {
-		delete(f.st.Seen, at)
 		return err
 	}
-	f.st.Newest, f.st.Indexed = newest, n
+	f.st.Seen[at], f.st.Newest, f.st.Indexed = got.Fingerprint, newest, n
 	return nil
 }
 
 // ReadIndex calls yield with every package version of an index and returns
 // their number. It knows the JSON and CSV of winget-pkgs-index, winget's own
 // index.db (SQLite, schemas 1 and 2) and the source.msix that holds it, and each
-// of them packed with zstd or gzip. Rows are read one by one: beside the file
-// itself little memory is used. What is no index, or has no row, is
+// of them packed with zstd or gzip. Rows are read one by one from the file, of
+// which little is in memory at any time. What is no index, or has no row, is
 // fault.Invalid.
-func ReadIndex(ctx context.Context, data []byte, yield func(Indexed)) (int, error) {
+func ReadIndex(ctx context.Context, r io.ReaderAt, size int64, yield func(Indexed)) (int, error) {
 	n := 0
 	count := func(x Indexed) error {
 		if err := ctx.Err(); err != nil {
@@ -77,14 +90,17 @@ func ReadIndex(ctx context.Context, data []byte, yield func(Indexed)) (int, erro
 		yield(x)
 		return nil
 	}
+	head := make([]byte, len(sqliteMagic))
+	k, _ := r.ReadAt(head, 0) // a short file is no database
+	all := io.NewSectionReader(r, 0, size)
 	var err error
-	switch {
-	case bytes.HasPrefix(data, []byte("PK\x03\x04")):
-		err = fromPackage(ctx, data, count)
-	case bytes.HasPrefix(data, []byte(sqliteMagic)):
-		err = fromDatabase(ctx, bytes.NewReader(data), count)
+	switch head = head[:k]; {
+	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
+		err = fromPackage(ctx, r, size, count)
+	case string(head) == sqliteMagic:
+		err = fromDatabase(ctx, all, count)
 	default:
-		err = fromText(ctx, data, count)
+		err = fromText(ctx, all, count)
 	}
 	if err == nil && n == 0 {
 		err = notIndex(nil, "no package is in it")
@@ -93,8 +109,8 @@ func ReadIndex(ctx context.Context, data []byte, yield func(Indexed)) (int, erro
 }
 
 // fromText reads JSON or CSV, or what is packed.
-func fromText(ctx context.Context, data []byte, yield func(Indexed) error) error {
-	plain, done, err := unpack(bufio.NewReader(bytes.NewReader(data)))
+func fromText(ctx context.Context, r io.Reader, yield func(Indexed) error) error {
+	plain, done, err := unpack(bufio.NewReader(r))
 	if err != nil {
 		return err
 	}
@@ -123,7 +139,7 @@ func unpack(b *bufio.Reader) (io.Reader, func(), error) {
 		}
 		return z, func() {}, nil
 	case bytes.Equal(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
+		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return nil, nil, fault.Wrap(err, fault.Invalid, "winget: the file is no zstd file")
 		}
@@ -164,7 +180,7 @@ func fromCSV(r io.Reader, yield func(Indexed) error) error {
 	for i, name := range head {
 		column[strings.ToLower(name)] = i
 	}
-	id, hasID := column["packageid"]
+	id, hasID := column[strings.ToLower("PackageId")]
 	version, hasVersion := column["version"]
 	if !hasID || !hasVersion {
 		return notIndex(nil, "it has no columns PackageId and Version")

@@ -171,6 +171,10 @@ type state struct {
 	// that concern followed packages; both packed.
 	Versions string `json:"versions"`
 	Records  string `json:"records,omitempty"`
+	// Asked are the names that Records were searched for, Recorded counts all
+	// records that were searched.
+	Asked    string `json:"asked,omitempty"`
+	Recorded int    `json:"recorded,omitempty"`
 	// Seen are fetch's fingerprints by address.
 	Seen map[string]string `json:"seen,omitempty"`
 	// Newest are the versions that the last index names, by followed package.
@@ -243,7 +247,11 @@ func (s *Source) Fetch(ctx context.Context, dir string, prev crawl.Fingerprint) 
 	if err != nil {
 		return crawl.Fetched{}, fault.Wrap(err, fault.Internal, "winget: the state can't be encoded")
 	}
-	return crawl.Fetched{Changed: !bytes.Equal(fp, prev), Fingerprint: fp, Notes: run.notes}, nil
+	var before bytes.Buffer // as it was handed out; the runner keeps it indented
+	if json.Compact(&before, prev) != nil {
+		before.Reset()
+	}
+	return crawl.Fetched{Changed: !bytes.Equal(fp, before.Bytes()), Fingerprint: fp, Notes: run.notes}, nil
 }
 
 // fetching is one Fetch.
@@ -300,6 +308,12 @@ func (s *Source) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (c
 	out := crawl.Output{Patches: b.out, Rejected: append(all.Rejected, b.rejected...), Entries: all.Files, Notes: append(b.tally.notes(), b.notes...)}
 	if st.Indexed > 0 {
 		out.Notes = append(out.Notes, fmt.Sprintf("the index names %d packages", st.Indexed))
+	}
+	if st.Records != "" {
+		out.Notes = append(out.Notes, fmt.Sprintf("%d of %d CVE records concern followed packages", len(records), st.Recorded))
+	}
+	for _, f := range records {
+		out.Vulnerabilities = append(out.Vulnerabilities, patch.Vulnerability{ID: f.CVE, Description: f.Text})
 	}
 	for _, id := range sortedKeys(b.bulletin) {
 		out.Advisories = append(out.Advisories, b.bulletin[id])

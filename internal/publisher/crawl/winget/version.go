@@ -71,11 +71,22 @@ func (v *Version) enter(d Document) {
 // count for each installer that does not set them itself.
 func (in Installer) over(def Installer) Installer {
 	for _, f := range []struct{ own, other *string }{
-		{&in.Locale, &def.Locale}, {&in.Type, &def.Type}, {&in.Nested, &def.Nested}, {&in.Scope, &def.Scope}, {&in.Architecture, &def.Architecture},
-		{&in.URL, &def.URL}, {&in.SHA256, &def.SHA256}, {&in.MinimumOS, &def.MinimumOS}, {&in.Upgrade, &def.Upgrade},
-		{&in.ProductCode, &def.ProductCode}, {&in.Elevation, &def.Elevation}, {&in.Released, &def.Released},
-		{&in.Switches.Silent, &def.Switches.Silent}, {&in.Switches.Progress, &def.Switches.Progress},
-		{&in.Switches.Custom, &def.Switches.Custom}, {&in.Switches.Upgrade, &def.Switches.Upgrade},
+		{&in.Locale, &def.Locale},
+		{&in.Type, &def.Type},
+		{&in.Nested, &def.Nested},
+		{&in.Scope, &def.Scope},
+		{&in.Architecture, &def.Architecture},
+		{&in.URL, &def.URL},
+		{&in.SHA256, &def.SHA256},
+		{&in.MinimumOS, &def.MinimumOS},
+		{&in.Upgrade, &def.Upgrade},
+		{&in.ProductCode, &def.ProductCode},
+		{&in.Elevation, &def.Elevation},
+		{&in.Released, &def.Released},
+		{&in.Switches.Silent, &def.Switches.Silent},
+		{&in.Switches.Progress, &def.Switches.Progress},
+		{&in.Switches.Custom, &def.Switches.Custom},
+		{&in.Switches.Upgrade, &def.Switches.Upgrade},
 	} {
 		*f.own = cmp.Or(*f.own, *f.other)
 	}

@@ -156,17 +156,18 @@ func (v *Vendor) Publish(t testing.TB, id, version, name, publisher string, crlf
 	}
 	file("", head+"DefaultLocale: en-US\nManifestType: version\nManifestVersion: 1.6.0\n")
 	file(".locale.en-US", head+"PackageLocale: en-US\nPublisher: "+publisher+"\nPackageName: "+name+"\nLicense: MIT\nManifestType: defaultLocale\nManifestVersion: 1.6.0\n")
-	text := head + "Installers:\n"
+	var text strings.Builder
+	text.WriteString(head + "Installers:\n")
 	for _, in := range installers {
 		if in.URL == "" {
 			in.URL = "file://" + filepath.ToSlash(in.Path)
 		}
-		text += "- Architecture: " + in.Arch + "\n  InstallerType: " + in.Type + "\n  InstallerUrl: " + in.URL + "\n  InstallerSha256: " + strings.ToUpper(Sum(t, in.Path)) + "\n"
+		text.WriteString("- Architecture: " + in.Arch + "\n  InstallerType: " + in.Type + "\n  InstallerUrl: " + in.URL + "\n  InstallerSha256: " + strings.ToUpper(Sum(t, in.Path)) + "\n")
 		for _, f := range in.Fields {
-			text += "  " + f + "\n"
+			text.WriteString("  " + f + "\n")
 		}
 	}
-	file(".installer", text+"ManifestType: installer\nManifestVersion: 1.6.0\n")
+	file(".installer", text.String()+"ManifestType: installer\nManifestVersion: 1.6.0\n")
 }
 
 // Sum is a file's SHA-256.
