@@ -14,8 +14,12 @@ package assess
 import (
 	"context"
 	"crypto/sha256"
+	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"unique"
 
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/estate"
@@ -83,6 +87,58 @@ type Index struct {
 type content struct {
 	generation int64
 	shards     map[string]*catalog.Shard
+	// since is the generation in which a platform's content last changed,
+	// version and date apart; hashes keep what is known of the contents.
+	since  map[string]int64
+	hashes map[string]string
+}
+
+// follow compares the shards with those of the catalog before.
+func (c *content) follow(before *content) {
+	c.since, c.hashes = maps.Clone(before.since), map[string]string{}
+	if c.since == nil {
+		c.since = map[string]int64{}
+	}
+	for platform := range before.shards {
+		if c.shards[platform] == nil {
+			c.since[platform] = c.generation
+		}
+	}
+	for platform, now := range c.shards {
+		was := before.shards[platform]
+		switch {
+		case was == now:
+			c.hashes[platform] = before.hashes[platform]
+		case was == nil || before.hash(platform) != c.hash(platform):
+			c.since[platform] = c.generation
+		}
+	}
+}
+
+// hash is the content hash of a platform's shard, taken once. What can't be
+// read is like nothing else; matching will tell.
+func (c *content) hash(platform string) string {
+	if c.hashes[platform] == "" {
+		sum, err := c.shards[platform].ContentHash()
+		if err != nil {
+			sum = strconv.FormatInt(c.generation, 10)
+		}
+		if c.hashes == nil {
+			c.hashes = map[string]string{}
+		}
+		c.hashes[platform] = sum
+	}
+	return c.hashes[platform]
+}
+
+// changed is the generation in which the content for the platforms, separated
+// by spaces, last changed.
+func (c *content) changed(platforms string) int64 {
+	var last int64
+	for platform := range strings.FieldsSeq(platforms) {
+		last = max(last, c.since[platform])
+	}
+	return last
 }
 
 // New returns an empty index without a catalog: machines may report, nothing
@@ -153,16 +209,18 @@ func (x *Index) Remove(id estate.TenantID, endpoint estate.EndpointID) {
 }
 
 // SetCatalog replaces the catalog (shards by platform) and reassesses every
-// distinct profile. Answers stay available all the while; Summary tells how
+// distinct profile of a platform whose content is new. Answers stay available all the while; Summary tells how
 // many machines still wait. On an error (a snapshot or shard that can't be
 // read) the rest is reassessed all the same, and the first error is returned;
 // calling it again with the same shards takes up what was left.
 func (x *Index) SetCatalog(ctx context.Context, shards map[string]*catalog.Shard) error {
 	x.swap.Lock()
 	defer x.swap.Unlock()
+	before := x.current()
+	c := &content{generation: before.generation + 1, shards: shards}
+	c.follow(before) // only SetCatalog looks at hashes, one at a time
 	x.mu.Lock()
-	x.content = &content{generation: x.content.generation + 1, shards: shards}
-	c := x.content
+	x.content = c
 	all := make([]*tenant, 0, len(x.tenants))
 	for _, t := range x.tenants {
 		all = append(all, t)
@@ -180,7 +238,7 @@ func (x *Index) SetCatalog(ctx context.Context, shards map[string]*catalog.Shard
 // refresh reassesses the profiles of a tenant that are behind the catalog.
 func (x *Index) refresh(ctx context.Context, t *tenant, c *content) error {
 	var first error
-	for _, j := range t.behind(c.generation) {
+	for _, j := range t.behind(c) {
 		if err := ctx.Err(); err != nil {
 			return fault.Wrap(err, fault.Cancelled, "assess: reassessing was stopped")
 		}
@@ -217,14 +275,15 @@ func (x *Index) reassess(ctx context.Context, t *tenant, c *content, j job) erro
 // result is what a match gave for one profile.
 type result struct {
 	generation int64
-	covered    bool // the catalog has a shard for the platform
+	platforms  string // of the machine, separated by spaces
+	covered    bool   // the catalog has a shard for the platform
 	findings   []catalog.Finding
 }
 
 // assess matches a snapshot with the shards that serve it. Its system counts as
 // covered when the native one is there.
 func (c *content) assess(snap *inventory.Snapshot) (result, error) {
-	out := result{generation: c.generation}
+	out := result{generation: c.generation, platforms: unique.Make(strings.Join(snap.Platforms(), " ")).Value()}
 	var shards []*catalog.Shard
 	for i, platform := range snap.Platforms() {
 		if s := c.shards[platform]; s != nil && !slices.Contains(shards, s) {

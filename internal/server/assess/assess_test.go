@@ -25,6 +25,7 @@ type shelf struct {
 	mu    sync.Mutex
 	all   map[string]*inventory.Snapshot
 	loads int
+	read  []string // whose snapshots
 }
 
 func newShelf() *shelf { return &shelf{all: map[string]*inventory.Snapshot{}} }
@@ -40,6 +41,7 @@ func (s *shelf) Snapshot(_ context.Context, t estate.TenantID, e estate.Endpoint
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loads++
+	s.read = append(s.read, string(t)+"/"+string(e))
 	snap := s.all[string(t)+"/"+string(e)]
 	if snap == nil {
 		return Profile{}, nil, fault.New(fault.NotFound, "no snapshot of %s", e)
@@ -309,6 +311,54 @@ func recount(t *rapid.T, x *Index, now map[estate.EndpointID]*inventory.Snapshot
 	sum := x.Summary("main")
 	if sum.Machines != len(now) || sum.Pending != 0 || sum.Missing[patch.Moderate] != total {
 		t.Fatalf("summary %+v, want %d machines, %d findings", sum, len(now), total)
+	}
+}
+
+// A new catalog looks again at the machines whose platform's content is new,
+// and at no others: every publication gives all shards a new version.
+func TestOnlyNewContentIsMatchedAgain(t *testing.T) {
+	s := newShelf()
+	x := New(s)
+	other := func(version int64, patches ...patch.Patch) *catalog.Shard {
+		return shard(t, "arch-12-amd64", version, patches...)
+	}
+	debian := func(version int64, patches ...patch.Patch) *catalog.Shard {
+		return shard(t, "debian-12-amd64", version, patches...)
+	}
+	bash := update("bash", "2.0-1", patch.Low)
+	setCatalog(t, x, debian(1, bash), other(1))
+	arch := machineWith("b", "bash", "1.0-1")
+	arch.OS.ID = "arch"
+	foreign := machineWith("c", "bash", "1.1-1")
+	foreign.Policy.ForeignArchs = []string{"i386"}
+	report(t, x, s, "main", "a", machineWith("a", "bash", "1.0-1"))
+	report(t, x, s, "main", "b", arch)
+	report(t, x, s, "main", "c", foreign)
+	for _, step := range []struct {
+		name   string
+		shards []*catalog.Shard
+		again  []string // machines whose snapshots are read
+		lack   []estate.EndpointID
+	}{
+		{"a new version of the same", []*catalog.Shard{debian(2, bash), other(2)}, nil, []estate.EndpointID{"a", "c"}},
+		{"another platform's patch", []*catalog.Shard{debian(3, bash), other(3, bash)}, []string{"main/b"}, []estate.EndpointID{"a", "b", "c"}},
+		{"a slice for a foreign architecture", []*catalog.Shard{debian(4, bash), other(4, bash), shard(t, "debian-12-i386", 4)}, []string{"main/c"}, []estate.EndpointID{"a", "b", "c"}},
+		{"a patch taken back", []*catalog.Shard{debian(5), other(5, bash), shard(t, "debian-12-i386", 5)}, []string{"main/a", "main/c"}, []estate.EndpointID{"b"}},
+		{"a platform dropped", []*catalog.Shard{debian(6), shard(t, "debian-12-i386", 6)}, []string{"main/b"}, nil},
+		{"nothing new", []*catalog.Shard{debian(7), shard(t, "debian-12-i386", 7)}, nil, nil},
+	} {
+		s.read = nil
+		setCatalog(t, x, step.shards...)
+		slices.Sort(s.read)
+		if !slices.Equal(s.read, step.again) {
+			t.Errorf("%s: matched again: %v, want %v", step.name, s.read, step.again)
+		}
+		if got := x.WhoLacks("main", bash.ID); !slices.Equal(got, step.lack) {
+			t.Errorf("%s: %v lack it, want %v", step.name, got, step.lack)
+		}
+		if sum := x.Summary("main"); sum.Pending != 0 {
+			t.Errorf("%s: %d machines pending", step.name, sum.Pending)
+		}
 	}
 }
 

@@ -74,14 +74,15 @@ func (f *fleet) Snapshot(_ context.Context, _ estate.TenantID, e estate.Endpoint
 // profileNumber spreads machines over profiles as they arrive: in no order.
 func profileNumber(machine int) int { return machine * 7919 % fleetProfiles }
 
-func benchCatalog(b *testing.B, version int64) map[string]*catalog.Shard {
+// benchCatalog is a catalog whose updates have the severity.
+func benchCatalog(b *testing.B, version int64, severity patch.Severity) map[string]*catalog.Shard {
 	b.Helper()
 	var all []patch.Patch
 	for n := range fleetNames {
 		name := fmt.Sprintf("pkg%04d", n)
 		all = append(all, update(name, "1.0-1", patch.Unknown))
 		if n < fleetUpdates {
-			all = append(all, update(name, "1.0-1+deb12u1", patch.Important))
+			all = append(all, update(name, "1.0-1+deb12u1", severity))
 		}
 	}
 	return map[string]*catalog.Shard{"debian-12-amd64": shard(b, "debian-12-amd64", version, all...)}
@@ -91,7 +92,7 @@ func benchCatalog(b *testing.B, version int64) map[string]*catalog.Shard {
 func loaded(b *testing.B, f *fleet) *Index {
 	b.Helper()
 	x := New(f)
-	if err := x.SetCatalog(b.Context(), benchCatalog(b, 1)); err != nil {
+	if err := x.SetCatalog(b.Context(), benchCatalog(b, 1, patch.Important)); err != nil {
 		b.Fatal(err)
 	}
 	for i := range fleetMachines {
@@ -167,10 +168,21 @@ func BenchmarkFleet(b *testing.B) {
 			}
 		}
 	})
-	b.Run("NewCatalog", func(b *testing.B) {
-		next := benchCatalog(b, 2)
-		for b.Loop() {
-			if err := x.SetCatalog(b.Context(), next); err != nil {
+	b.Run("NewCatalog", func(b *testing.B) { // other content for every machine's platform
+		next := []map[string]*catalog.Shard{benchCatalog(b, 2, patch.Critical), benchCatalog(b, 3, patch.Important)}
+		for i := 0; b.Loop(); i++ {
+			if err := x.SetCatalog(b.Context(), next[i%2]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("NewCatalogOfOtherPlatforms", func(b *testing.B) { // a new version with the same content for them
+		if err := x.SetCatalog(b.Context(), benchCatalog(b, 4, patch.Important)); err != nil {
+			b.Fatal(err)
+		}
+		next := []map[string]*catalog.Shard{benchCatalog(b, 5, patch.Important), benchCatalog(b, 6, patch.Important)}
+		for i := 0; b.Loop(); i++ {
+			if err := x.SetCatalog(b.Context(), next[i%2]); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -48,6 +48,7 @@ type profile struct {
 	number     uint32
 	machines   *roaring.Bitmap
 	generation int64
+	platforms  string
 	covered    bool
 	findings   []*entry
 	lacks      []lacking // distinct patches
@@ -143,7 +144,7 @@ func (t *tenant) stock(p *profile, snap *inventory.Snapshot) {
 // fill gives the profile the outcome of a match. It has no machines in any
 // counter at that moment.
 func (t *tenant) fill(p *profile, r result) {
-	p.generation, p.covered = r.generation, r.covered
+	p.generation, p.covered, p.platforms = r.generation, r.covered, r.platforms
 	p.tally = newTally(r)
 	worst := map[patch.ID]catalog.FindingState{}
 	for _, f := range r.findings {
@@ -281,19 +282,31 @@ type job struct {
 // witnesses is how many machines of a profile are asked for its snapshot.
 const witnesses = 8
 
-// behind lists the profiles that were assessed against an older catalog.
-func (t *tenant) behind(generation int64) []job {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
+// behind lists the profiles that were assessed against other content than the
+// catalog has for their platforms. The others are up to it as they are.
+func (t *tenant) behind(c *content) []job {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	changed := map[string]int64{}
 	var out []job
 	for _, p := range t.profiles {
-		if p.generation < generation {
-			j := job{key: p.key}
-			for it := p.machines.Iterator(); it.HasNext() && len(j.endpoints) < witnesses; {
-				j.endpoints = append(j.endpoints, t.machines[it.Next()].endpoint)
-			}
-			out = append(out, j)
+		if p.generation >= c.generation {
+			continue
 		}
+		last, known := changed[p.platforms]
+		if !known {
+			last = c.changed(p.platforms)
+			changed[p.platforms] = last
+		}
+		if p.generation >= last {
+			p.generation = c.generation
+			continue
+		}
+		j := job{key: p.key}
+		for it := p.machines.Iterator(); it.HasNext() && len(j.endpoints) < witnesses; {
+			j.endpoints = append(j.endpoints, t.machines[it.Next()].endpoint)
+		}
+		out = append(out, j)
 	}
 	slices.SortFunc(out, func(a, b job) int { return cmp.Compare(a.endpoints[0], b.endpoints[0]) })
 	return out
