@@ -208,6 +208,8 @@ func tellReport(out io.Writer, r publisher.Report) {
 	for _, s := range r.Sources {
 		if !s.OK() {
 			fmt.Fprintf(out, "  source %s: %s\n", s.Source, s.LastError)
+		} else if c := s.Counts; c.Patches > 0 {
+			fmt.Fprintf(out, "  source %s: %d patches, %d advisories, %d rejected\n", s.Source, c.Patches, c.Advisories, c.Rejected)
 		}
 	}
 	for _, n := range r.Notes {

@@ -187,3 +187,46 @@ func TestWingetDownloads(t *testing.T) {
 		}
 	}
 }
+
+// TestLoadWinget: package identifiers have dots, which are no levels.
+func TestLoadWinget(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "publisher.yaml")
+	text := `
+data: /d
+repository: /r
+keys: /k
+winget:
+  manifests: /srv/manifests
+  index: /srv/index.json
+  packages: [Mozilla.Firefox, "Acme.**"]
+  keep: 2
+  max_installer_mib: 100
+  cves: file:///srv/cves.json
+authenticode:
+  roots: [/etc/roots.pem]
+  timestamp_roots: [/etc/tsa.pem]
+  publishers:
+    Mozilla.Firefox: Mozilla Corporation
+    Acme.Tool.x64: Acme
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := publisher.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := publisher.Winget{
+		Manifests: "/srv/manifests", Index: "/srv/index.json", Packages: []string{"Mozilla.Firefox", "Acme.**"}, Keep: 2, MaxInstaller: 100, CVEs: "file:///srv/cves.json",
+	}
+	if diff := cmp.Diff(want, got.Winget); diff != "" {
+		t.Errorf("winget (-want +got):\n%s", diff)
+	}
+	code := publisher.Authenticode{
+		Roots: []string{"/etc/roots.pem"}, TimestampRoots: []string{"/etc/tsa.pem"},
+		Publishers: map[string]string{"Mozilla.Firefox": "Mozilla Corporation", "Acme.Tool.x64": "Acme"},
+	}
+	if diff := cmp.Diff(code, got.Authenticode); diff != "" {
+		t.Errorf("authenticode (-want +got):\n%s", diff)
+	}
+}

@@ -10,7 +10,6 @@ import (
 	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/patch"
-	"github.com/fettlehq/fettle/internal/publisher/crawl"
 	"github.com/fettlehq/fettle/internal/vercmp"
 )
 
@@ -34,7 +33,6 @@ type builder struct {
 	reasons  map[string]string // why an installer was not fetched, by SHA-256
 	lines    map[line][]release
 	order    []line
-	rejected []crawl.Rejection
 	tally    Tally
 	out      []patch.Patch
 	needs    map[patch.ID][]Dependency
@@ -49,7 +47,8 @@ type Tally struct {
 	Versions   int            // versions of them
 	Installers int            // installers of these
 	Usable     int            // of a form and architecture that is served
-	Left       map[string]int // the others, by reason
+	// Left are the others by reason: what is not served is no fault of theirs.
+	Left map[string][]string
 }
 
 // add sorts the installers of versions into lines. Versions come in order.
@@ -62,8 +61,7 @@ func (b *builder) add(all []Version) {
 		for _, in := range v.Installers {
 			b.tally.Installers++
 			if why := b.enter(v, in); why != "" {
-				b.tally.Left[why]++
-				b.rejected = append(b.rejected, crawl.Rejection{What: v.Identifier + " " + v.Version + " " + in.Architecture + " " + in.Type, Reason: why})
+				b.tally.Left[why] = append(b.tally.Left[why], strings.Join(strings.Fields(v.Identifier+" "+v.Version+" "+in.Architecture+" "+in.Type), " "))
 				continue
 			}
 			b.tally.Usable++
@@ -292,13 +290,14 @@ func (b *builder) provider(of patch.Patch, d Dependency) patch.ID {
 // notes say in words what was left out.
 func (t Tally) notes() []string {
 	out := []string{fmt.Sprintf("%d versions of %d packages; %d of %d installers can be published", t.Versions, t.Packages, t.Usable, t.Installers)}
-	why := make([]string, 0, len(t.Left))
-	for w := range t.Left {
-		why = append(why, w)
-	}
-	slices.Sort(why)
-	for _, w := range why {
-		out = append(out, fmt.Sprintf("%d installers are left out: %s", t.Left[w], w))
+	const shown = 3
+	for _, why := range sortedKeys(t.Left) {
+		of := t.Left[why]
+		names := strings.Join(of[:min(len(of), shown)], ", ")
+		if len(of) > shown {
+			names += ", ..."
+		}
+		out = append(out, fmt.Sprintf("%d installers are left out: %s (%s)", len(of), why, names))
 	}
 	return out
 }

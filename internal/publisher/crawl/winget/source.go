@@ -305,7 +305,7 @@ func (s *Source) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (c
 	b.sizes, b.reasons, b.flaws = st.Fetched, st.Refused, flaws(records)
 	b.add(all.Versions)
 	b.build()
-	out := crawl.Output{Patches: b.out, Rejected: append(all.Rejected, b.rejected...), Entries: all.Files, Notes: append(b.tally.notes(), b.notes...)}
+	out := crawl.Output{Patches: b.out, Rejected: all.Rejected, Entries: all.Files, Notes: append(b.tally.notes(), b.notes...)}
 	if st.Indexed > 0 {
 		out.Notes = append(out.Notes, fmt.Sprintf("the index names %d packages", st.Indexed))
 	}
@@ -323,7 +323,7 @@ func (s *Source) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (c
 
 func (s *Source) builder() *builder {
 	return &builder{
-		keep: s.cfg.Keep, lines: map[line][]release{}, tally: Tally{Left: map[string]int{}},
+		keep: s.cfg.Keep, lines: map[line][]release{}, tally: Tally{Left: map[string][]string{}},
 		needs: map[patch.ID][]Dependency{}, bulletin: map[string]patch.Advisory{},
 	}
 }
