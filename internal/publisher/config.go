@@ -48,6 +48,8 @@ type Config struct {
 	// signatures on their installers count.
 	Winget       Winget       `koanf:"winget"`
 	Authenticode Authenticode `koanf:"authenticode"`
+	// Wsusscn2 publishes Microsoft's offline scan file.
+	Wsusscn2 Wsusscn2 `koanf:"wsusscn2"`
 	// SDP are catalogs of drivers and firmware from hardware makers.
 	SDP []SDP `koanf:"sdp"`
 	// Feeds are the addresses of what adds CVEs, severity and risk.
@@ -92,6 +94,17 @@ type Microsoft struct {
 	Supersedence []string `koanf:"supersedence"`
 	// Since is the first year to take, such as "2016"; empty takes all.
 	Since string `koanf:"since"`
+}
+
+// Wsusscn2 says where the offline scan file comes from; see scan.Config.
+type Wsusscn2 struct {
+	// Location is an address, "default", or an absolute path; empty leaves the
+	// file out.
+	Location string `koanf:"location"`
+	// Since is the first year to take; empty takes all.
+	Since string `koanf:"since"`
+	// Prove names KBs whose files are fetched and proven.
+	Prove []string `koanf:"prove"`
 }
 
 // SDP is a catalog of software distribution packages; see sdp.Config.
@@ -190,7 +203,7 @@ func (c Config) Validate() error {
 		return fault.New(fault.Invalid, "publisher: the folders data, repository and keys must be set")
 	case within(c.Keys, c.Repository) || c.RootKeys != "" && within(c.RootKeys, c.Repository):
 		return fault.New(fault.Invalid, "publisher: the keys must not lie in the repository, which everybody may read")
-	case !c.Machine && len(c.Archives) == 0 && c.Microsoft.MSRC == "" && c.Winget.Manifests == "" && len(c.SDP) == 0:
+	case !c.Machine && len(c.Archives) == 0 && c.Microsoft.MSRC == "" && c.Winget.Manifests == "" && len(c.SDP) == 0 && c.Wsusscn2.Location == "":
 		return fault.New(fault.Invalid, "publisher: there is nothing to publish").
 			WithHint("Set machine: true on a machine that has apt, name archives, or set microsoft.msrc: default, or winget.manifests.")
 	}

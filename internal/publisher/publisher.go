@@ -24,6 +24,7 @@ import (
 	"github.com/fettlehq/fettle/internal/publisher/crawl/all"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/debian"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/wsus/scan"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/wsus/sdp"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/winget"
 	"github.com/fettlehq/fettle/internal/publisher/enrich"
@@ -158,6 +159,9 @@ func (p *Publisher) makeSources(ctx context.Context, opt Options) error {
 			Manifests: w.Manifests, Index: w.Index, Packages: w.Packages, Keep: w.Keep, MaxInstaller: w.MaxInstaller << 20,
 			CVEs: cmp.Or(w.CVEs, p.cfg.Feeds.CVSS),
 		}
+	}
+	if w := p.cfg.Wsusscn2; w.Location != "" {
+		wanted.Scan = &scan.Config{Location: w.Location, Since: w.Since, Prove: w.Prove}
 	}
 	for _, c := range p.cfg.SDP {
 		wanted.SDP = append(wanted.SDP, sdp.Config(c))

@@ -93,6 +93,10 @@ func mergePatches(a, b patch.Patch) (patch.Patch, []Rejection) {
 	if b.Classification == patch.Security {
 		a.Classification = patch.Security
 	}
+	a = completed(a, b)
+	if len(a.Archives) == 0 && len(b.Archives) == 0 {
+		return a, nil // no archive: the one that was first names the payload
+	}
 	items := spelledOut(a.Items, a)
 	a.Archives = union(a.Archives, b.Archives)
 	var rejected []Rejection
@@ -119,6 +123,24 @@ func mergePatches(a, b patch.Patch) (patch.Patch, []Rejection) {
 	}
 	a.Items = items
 	return a, rejected
+}
+
+// completed gives a bulletin what another source knows of the same patch: its
+// rules, its payload with the way to install it, what it replaces.
+func completed(a, b patch.Patch) patch.Patch {
+	if a.Installed == nil && a.Applicable == nil && len(a.Items) == 0 {
+		a.Installed, a.Applicable = b.Installed, b.Applicable
+	}
+	if len(a.Items) == 0 && len(a.Archives) == 0 && len(b.Archives) == 0 {
+		a.Items, a.Install, a.Evidence = b.Items, b.Install, b.Evidence
+	}
+	if len(a.Supersedes) == 0 {
+		a.Supersedes = b.Supersedes
+	}
+	if len(a.Requires) == 0 {
+		a.Requires = b.Requires
+	}
+	return a
 }
 
 // spelledOut gives every item its archives.

@@ -7,6 +7,7 @@ import (
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/debian"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/wsus/scan"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/wsus/sdp"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/winget"
 )
@@ -24,6 +25,8 @@ type Config struct {
 	DebianTracker, DebianDSA string
 	// Microsoft, when set, makes Microsoft a source.
 	Microsoft *microsoft.Config
+	// Scan, when set, makes Microsoft's offline scan file a source.
+	Scan *scan.Config
 	// SDP are hardware makers' catalogs.
 	SDP []sdp.Config
 	// Winget, when set, makes a repository of application manifests a source.
@@ -69,6 +72,17 @@ func Sources(cfg Config) ([]crawl.Source, error) {
 			m.Progress = func(doing string) { cfg.Progress("microsoft", doing) }
 		}
 		s, err := microsoft.New(m, cfg.Client)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	if cfg.Scan != nil {
+		c := *cfg.Scan
+		if cfg.Progress != nil {
+			c.Progress = func(doing string) { cfg.Progress("wsusscn2", doing) }
+		}
+		s, err := scan.New(c, cfg.Client)
 		if err != nil {
 			return nil, err
 		}

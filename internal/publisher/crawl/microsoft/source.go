@@ -308,4 +308,3 @@ func (t Tally) notes() []string {
 	}
 	return out
 }
-

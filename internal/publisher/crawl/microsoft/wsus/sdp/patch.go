@@ -9,6 +9,7 @@ import (
 	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/wsus"
 )
 
 // machines are the architectures that a package is published for, if its rules
@@ -19,7 +20,7 @@ var machines = []string{"amd64", "386", "arm64"}
 func output(c Catalog, name, signer string) crawl.Output {
 	var out crawl.Output
 	newest := newestOf(c.Packages)
-	order := supersedence(newest)
+	order := wsus.Order(sortedKeys(newest), func(id string) []string { return newest[id].Superseded })
 	for _, id := range sortedKeys(newest) {
 		p := newest[id]
 		for _, arch := range machines {
@@ -45,39 +46,6 @@ func newestOf(all []Package) map[string]Package {
 		}
 	}
 	return out
-}
-
-// supersedence lists what each package replaces among those at hand, and leaves
-// out what would close a circle: vendors publish such by mistake.
-func supersedence(all map[string]Package) map[string][]string {
-	below := map[string][]string{}
-	for _, id := range sortedKeys(all) {
-		for _, old := range all[id].Superseded {
-			if _, here := all[old]; here && old != id && !slices.Contains(below[id], old) && !reaches(below, old, id) {
-				below[id] = append(below[id], old)
-			}
-		}
-		slices.Sort(below[id])
-	}
-	return below
-}
-
-func reaches(below map[string][]string, from, to string) bool {
-	seen, todo := map[string]bool{from: true}, []string{from}
-	for len(todo) > 0 {
-		n := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if n == to {
-			return true
-		}
-		for _, m := range below[n] {
-			if !seen[m] {
-				seen[m] = true
-				todo = append(todo, m)
-			}
-		}
-	}
-	return false
 }
 
 // inTitle is the version that vendors write at the end of a title: "[02.22.A1]",
@@ -160,7 +128,7 @@ func (p Package) manifest() patch.Manifest {
 	if len(p.Items) > 1 || !strings.EqualFold(baseName(i.Program), i.File.Name) {
 		return m
 	}
-	m.Argv = splitArgs(i.Arguments)
+	m.Argv = wsus.SplitArgs(i.Arguments)
 	if i.Kind == "exe" {
 		m.Argv = append([]string{"{payload}"}, m.Argv...)
 	}

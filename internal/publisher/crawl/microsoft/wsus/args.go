@@ -1,11 +1,11 @@
-package sdp
+package wsus
 
 import "strings"
 
-// splitArgs takes a command line's arguments apart as CommandLineToArgvW does:
+// SplitArgs takes a command line's arguments apart as CommandLineToArgvW does:
 // blanks outside quotes part them, 2n backslashes before a quote are n, and an
 // odd one more makes the quote a plain character.
-func splitArgs(line string) []string {
+func SplitArgs(line string) []string {
 	var out []string
 	var b strings.Builder
 	quoted, some := false, false
