@@ -35,6 +35,22 @@ func (s scripted) set(name, version string) error {
 	return os.WriteFile(path, []byte(strings.Join(out, "\n\n")+"\n"), 0o644)
 }
 
+// remove takes a package away.
+func (s scripted) remove(name string) error {
+	path := filepath.Join(s.root, "var/lib/dpkg/status")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var out []string
+	for stanza := range strings.SplitSeq(string(data), "\n\n") {
+		if !strings.HasPrefix(stanza, "Package: "+name+"\n") {
+			out = append(out, strings.TrimSpace(stanza))
+		}
+	}
+	return os.WriteFile(path, []byte(strings.Join(out, "\n\n")+"\n"), 0o644)
+}
+
 func packageStanza(name, version string) string {
 	return "Package: " + name + "\nStatus: install ok installed\nArchitecture: amd64\nVersion: " + version + "\n"
 }

@@ -30,6 +30,11 @@ func (s scripted) set(name, version string) error {
 	return errors.Join(k.SetStringValue("DisplayName", name), k.SetStringValue("DisplayVersion", version), k.Close())
 }
 
+// remove takes a product away.
+func (s scripted) remove(name string) error {
+	return registry.DeleteKey(registry.LOCAL_MACHINE, products+name)
+}
+
 // newMachine gives this machine two products; one lacks a patch.
 func newMachine(t *testing.T) string {
 	t.Helper()

@@ -91,3 +91,24 @@ func TestRollbackRefused(t *testing.T) {
 		})
 	}
 }
+
+// TestGoneIsNotInstalled: an installer that removes the old version and then
+// fails, whatever its exit code says, has not installed the patch. Without an
+// installation, a product that is gone needs none.
+func TestGoneIsNotInstalled(t *testing.T) {
+	s, root := newServer(t), newMachine(t)
+	refs := s.twoVersions(1, func(*patch.Patch) {})
+	d := s.enrolled(root)
+	s.agent(d, root)
+	s.order(order("t", wire.ActInstall, refs))
+	s.event("t", isState(deploy.Verifying))
+	check(t, scripted{root: root}.remove("svc"))
+	s.order(order("t", wire.ActVerify, refs))
+	if v := s.event("t", isVerdict).Verdicts; v[0].Installed || !strings.Contains(v[0].Reason, "after its installation") {
+		t.Errorf("after an installation: %+v", v)
+	}
+	s.order(order("u", wire.ActVerify, refs))
+	if v := s.event("u", isVerdict).Verdicts; !v[0].Installed {
+		t.Errorf("without one: %+v", v)
+	}
+}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 
 	"github.com/fettlehq/fettle/internal/agent/probe"
 	"github.com/fettlehq/fettle/internal/deploy"
@@ -21,12 +22,32 @@ func (b *bench) verdicts(ctx context.Context, root string) []deploy.PatchVerdict
 			out = append(out, takenBack(p, facts))
 			continue
 		}
-		out = append(out, verdict(p, facts, &b.snap))
+		v := verdict(p, facts, &b.snap)
+		if v.Installed && b.workedOn(p) && gone(p, facts) {
+			v.Installed, v.Reason = false, "nothing of it is on this machine after its installation"
+		}
+		out = append(out, v)
 	}
 	for _, p := range b.restored {
 		out = append(out, putBack(p, facts, &b.snap))
 	}
 	return out
+}
+
+// workedOn reports whether this attempt ran the patch's own installer. (A
+// package manager that removes what it was to install says so itself.)
+func (b *bench) workedOn(p patch.Patch) bool {
+	var r deploy.Result
+	if p.Install.Kind == "apt" || readJSON(b.resultFile(), &r) != nil {
+		return false
+	}
+	return !slices.ContainsFunc(r.Refused, func(left deploy.Refusal) bool { return left.Patch == p.ID })
+}
+
+// gone reports that the machine has nothing that the patch is for.
+func gone(p patch.Patch, facts detect.Facts) bool {
+	applicable, _ := p.Rules()
+	return detect.Eval(applicable, facts).Value == detect.False
 }
 
 // putBack says whether the patch before one that was taken back is there
@@ -68,7 +89,7 @@ func takenBack(p patch.Patch, facts detect.Facts) deploy.PatchVerdict {
 	applicable, installed := p.Rules()
 	v := detect.Eval(installed, facts)
 	d := deploy.PatchVerdict{Patch: p.ID, Installed: v.Value != detect.False, Reason: v.Reason()}
-	if a := detect.Eval(applicable, facts); a.Value == detect.False {
+	if detect.Eval(applicable, facts).Value == detect.False {
 		d.Installed, d.Reason = false, "nothing of it is on this machine any more"
 	}
 	if d.Reason == "" {

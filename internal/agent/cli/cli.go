@@ -1,9 +1,6 @@
 // Package cli is the command line of fettle-agent.
 //
-// Exit codes, the same as those of the command fettle: 0 done; 1 failed; 2 wrong
-// use; 3 not found (not enrolled, no catalog yet, no such file); 4 denied (a
-// token, the machine's policy or rights say no); 5 a peer or file can't be
-// reached now; 6 untrusted (a signature, hash or fingerprint is not the expected).
+// Exit codes are those of the command fettle: fault.ExitCode.
 package cli
 
 import (
@@ -20,16 +17,6 @@ import (
 	"github.com/fettlehq/fettle/internal/agent"
 	"github.com/fettlehq/fettle/internal/buildinfo"
 	"github.com/fettlehq/fettle/internal/fault"
-)
-
-// The exit codes.
-const (
-	exitFailed    = 1
-	exitUsage     = 2
-	exitAbsent    = 3
-	exitDenied    = 4
-	exitAway      = 5
-	exitUntrusted = 6
 )
 
 // streams are where a command reads and writes.
@@ -62,7 +49,7 @@ func run(ctx context.Context, args []string, io streams) int {
 	}
 	if usage, ok := errors.AsType[usageError](err); ok {
 		_, _ = fmt.Fprintf(io.err, "fettle-agent: %s\ntry: fettle-agent --help\n", usage.err)
-		return exitUsage
+		return fault.ExitUsage
 	}
 	text := fault.Public(err)
 	if fault.CodeOf(err) == fault.Internal {
@@ -72,23 +59,7 @@ func run(ctx context.Context, args []string, io streams) int {
 	if hint := fault.HintOf(err); hint != "" {
 		_, _ = fmt.Fprintf(io.err, "hint: %s\n", hint)
 	}
-	return exitCode(err)
-}
-
-func exitCode(err error) int {
-	switch fault.CodeOf(err) {
-	case fault.Invalid:
-		return exitUsage
-	case fault.NotFound:
-		return exitAbsent
-	case fault.Denied, fault.Unauthenticated:
-		return exitDenied
-	case fault.Unavailable:
-		return exitAway
-	case fault.Untrusted:
-		return exitUntrusted
-	}
-	return exitFailed
+	return fault.ExitCode(err)
 }
 
 func command(io streams) *cobra.Command {

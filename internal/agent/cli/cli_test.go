@@ -12,6 +12,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/agent"
 	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/patch"
 )
 
@@ -109,17 +110,17 @@ func TestExitCodes(t *testing.T) {
 		"version":         {[]string{"version"}, 0, ""},
 		"version flag":    {[]string{"--version"}, 0, ""},
 		"help":            {nil, 0, ""},
-		"unknown flag":    {[]string{"scan", "--no"}, exitUsage, "try: fettle-agent --help"},
-		"unknown command": {[]string{"fly"}, exitUsage, "fly"},
-		"extra argument":  {[]string{"scan", "x"}, exitUsage, "unexpected argument"},
-		"no address":      {[]string{"enroll"}, exitUsage, "address is missing"},
-		"no token":        {[]string{"enroll", "https://x.example"}, exitUsage, "--token is missing"},
-		"no catalog":      {[]string{"scan", "--root", root, "--state", state}, exitAbsent, "hint: "},
-		"not enrolled":    {[]string{"status", "--state", state}, exitAbsent, "hint: run the line"},
-		"run unenrolled":  {[]string{"run", "--state", state}, exitAbsent, "not enrolled"},
-		"bad catalog":     {[]string{"scan", "--root", root, "--catalog", bad}, exitUntrusted, "is refused"},
-		"no file":         {[]string{"scan", "--root", root, "--catalog", shard + "x"}, exitAbsent, "can't open"},
-		"nobody there":    {[]string{"enroll", "https://127.0.0.1:1", "--token", "t", "--ca", zero, "--root", zero, "--state", state}, exitAway, "can't be reached"},
+		"unknown flag":    {[]string{"scan", "--no"}, fault.ExitUsage, "try: fettle-agent --help"},
+		"unknown command": {[]string{"fly"}, fault.ExitUsage, "fly"},
+		"extra argument":  {[]string{"scan", "x"}, fault.ExitUsage, "unexpected argument"},
+		"no address":      {[]string{"enroll"}, fault.ExitUsage, "address is missing"},
+		"no token":        {[]string{"enroll", "https://x.example"}, fault.ExitUsage, "--token is missing"},
+		"no catalog":      {[]string{"scan", "--root", root, "--state", state}, fault.ExitNotFound, "hint: "},
+		"not enrolled":    {[]string{"status", "--state", state}, fault.ExitNotFound, "hint: run the line"},
+		"run unenrolled":  {[]string{"run", "--state", state}, fault.ExitNotFound, "not enrolled"},
+		"bad catalog":     {[]string{"scan", "--root", root, "--catalog", bad}, fault.ExitUntrusted, "is refused"},
+		"no file":         {[]string{"scan", "--root", root, "--catalog", shard + "x"}, fault.ExitNotFound, "can't open"},
+		"nobody there":    {[]string{"enroll", "https://127.0.0.1:1", "--token", "t", "--ca", zero, "--root", zero, "--state", state}, fault.ExitUnreachable, "can't be reached"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, _, errs := call(t, tc.args...)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -64,14 +65,18 @@ func inventoryCommand(io streams) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&root, "root", "/", "folder of the system to look at")
-	c.Flags().BoolVar(&packages, "packages", false, "print name:architecture and version of each package instead")
+	c.Flags().BoolVar(&packages, "packages", false, "print name:architecture, version and, where it differs, title of each package instead")
 	return c
 }
 
 func packageLines(out io.Writer, all []inventory.Package) error {
 	var b strings.Builder
 	for _, p := range all {
-		b.WriteString(p.Name + ":" + p.Arch + "\t" + p.Version + "\n")
+		b.WriteString(p.Name + ":" + p.Arch + "\t" + p.Version)
+		if p.Title != "" && p.Title != p.Name { // products whose name is a number
+			b.WriteString("\t" + p.Title)
+		}
+		b.WriteByte('\n')
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
@@ -120,8 +125,13 @@ func scanTable(out io.Writer, r agent.ScanReport) error {
 	return err
 }
 
-// name adds the architecture where it is not the machine's own.
+// name is what people call it, with the architecture where it is not the
+// machine's own. Windows knows its products by numbers.
 func name(f catalog.Finding, r agent.ScanReport) string {
+	switch f.Kind {
+	case "arp", "upgrade", "app", "msi":
+		f.Package = cmp.Or(f.Product, f.Package)
+	}
 	if f.Arch == "" || f.Arch == "all" || strings.HasSuffix(r.Platform, "-"+f.Arch) {
 		return f.Package
 	}

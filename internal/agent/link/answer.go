@@ -72,7 +72,7 @@ func codeOf(status int) fault.Code {
 func known(c fault.Code) bool {
 	switch c {
 	case fault.Invalid, fault.NotFound, fault.Conflict, fault.Unauthenticated, fault.Denied, fault.Untrusted,
-		fault.Unavailable, fault.Exhausted, fault.Unsupported, fault.Cancelled, fault.Internal:
+		fault.Unavailable, fault.Exhausted, fault.Unsupported, fault.Cancelled, fault.Nothing, fault.Internal:
 		return true
 	}
 	return false

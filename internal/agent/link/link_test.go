@@ -120,12 +120,12 @@ func TestProxy(t *testing.T) {
 			return
 		}
 		w.WriteHeader(http.StatusOK)
-		from, _, err := w.(http.Hijacker).Hijack()
+		from, early, err := w.(http.Hijacker).Hijack() // early may hold the first byte already
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		go func() { _, _ = io.Copy(to, from); _ = to.Close() }() // a tunnel ends in any way
+		go func() { _, _ = io.Copy(to, early); _ = to.Close() }() // a tunnel ends in any way
 		_, _ = io.Copy(from, to)
 		_ = from.Close()
 	}))
