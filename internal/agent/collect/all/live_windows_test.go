@@ -2,6 +2,7 @@ package all
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -11,8 +12,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/windows"
 
 	"github.com/fettlehq/fettle/internal/agent/collect"
+	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/winreg"
 	"github.com/fettlehq/fettle/internal/wmi"
@@ -174,6 +177,57 @@ func TestProducts(t *testing.T) {
 	want = []inventory.Package{{Kind: "arp", Name: "Fettle Lab", Version: "7", Title: "Fettle Lab", Scope: "user:" + os.Getenv("USERNAME")}}
 	if diff := cmp.Diff(want, s.Find("arp", "Fettle Lab")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestUserWhoIsAway: the hive of a user who is not signed in is read as it
+// lies there; one that another program keeps to itself is a problem and no end.
+func TestUserWhoIsAway(t *testing.T) {
+	const folder = `C:\Fettle Away`
+	const profile = `HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList\S-1-5-21-7-7-7-1001`
+	hive, err := os.ReadFile(`testdata\NTUSER.DAT`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := folder + `\NTUSER.DAT`
+	if err := os.WriteFile(file, hive, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reg(t, "add", profile, "/v", "ProfileImagePath", "/t", "REG_EXPAND_SZ", "/d", `%SystemDrive%\Fettle Away`, "/f")
+	t.Cleanup(func() {
+		reg(t, "delete", profile, "/f")
+		if err := errors.Join(os.Remove(file), os.Remove(folder)); err != nil {
+			t.Error(err)
+		}
+	})
+	s := scan(t)
+	want := []inventory.Package{{Kind: "arp", Name: "Browser", Version: "98.1", Title: "Browser for Ben", Publisher: "Browser Ltd", Scope: "user:Fettle Away"}}
+	if diff := cmp.Diff(want, s.Find("arp", "Browser")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	wide, err := windows.UTF16PtrFromString(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := windows.CreateFile(wide, windows.GENERIC_READ|windows.GENERIC_WRITE, 0, nil, windows.OPEN_EXISTING, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer windows.CloseHandle(h)
+	tree, err := collect.Open("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tree.Close() }() // read only
+	s, problems, err := Collect(t.Context(), tree, List())
+	if err != nil || len(problems) != 1 || !strings.Contains(fault.Public(problems[0].(*collect.Partial).Problems[0]), "the products of Fettle Away alone are not known") {
+		t.Errorf("%v, %v", problems, err)
+	}
+	if len(s.Find("arp", "Browser")) > 0 || s.OS.ID == "" {
+		t.Error("a hive that is kept is read, or nothing else is")
 	}
 }
 

@@ -64,7 +64,8 @@ func image(t testing.TB, reg winreg.Registry, files map[string]string) *collect.
 // TestWindows collects a whole fixture machine.
 func TestWindows(t *testing.T) {
 	tr := image(t, exported(t, fixture(t, "windows.reg")), map[string]string{
-		"Users/ben/NTUSER.DAT": "no hive",
+		"Users/ben/NTUSER.DAT":   fixture(t, "NTUSER.DAT"),
+		"Users/Carol/NTUSER.DAT": "no hive",
 		"WINDOWS/servicing/Packages/Package_for_RollupFix~31bf3856ad364e35~amd64~~22621.3007.1.9.mum": `<?xml version="1.0" encoding="utf-8" standalone="yes"?>
 <assembly xmlns="urn:schemas-microsoft-com:asm.v3" manifestVersion="1.0" description="Fix for KB5034123" displayName="default">
 <assemblyIdentity name="Package_for_RollupFix" version="22621.3007.1.9"/><package identifier="kb5034123" releaseType="Security Update" restart="required">`,
@@ -74,7 +75,7 @@ func TestWindows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(problems) != 1 || !strings.Contains(fault.Public(problems[0]), "products of ben alone are not known: the file is no registry hive") {
+	if len(problems) != 1 || !strings.Contains(fault.Public(problems[0]), "products of S-1-5-21-9-9-9-1003 alone are not known: the file is no registry hive") {
 		t.Errorf("problems %v", problems)
 	}
 	wantOS := inventory.OS{
@@ -90,6 +91,7 @@ func TestWindows(t *testing.T) {
 	want := []inventory.Package{
 		arp("7-Zip", "amd64", "24.08", "7-Zip 24.08 (x64)", "Igor Pavlov", "", ""),
 		arp("Browser", "", "100.0.1", "Browser", "", "", "user:ann"),
+		arp("Browser", "", "98.1", "Browser for Ben", "Browser Ltd", "", "user:ben"),
 		arp("Browser", "", "99.0", "Browser", "", "", "user:S-1-5-21-1-2-3-1003"),
 		arp("ByService", "", "1", "Installed by a service", "", "", "user:SYSTEM"),
 		arp("NSIS", "386", "3.10", "Nullsoft Install System", "", "", ""),
@@ -98,6 +100,7 @@ func TestWindows(t *testing.T) {
 		arp("{90160000-008C-0000-1000-0000000FF1CE}", "386", "16.0.17328.20162", "Office 16 Click-to-Run Extensibility Component", "Microsoft Corporation", "", ""),
 		arp("{AAAAAAAA-AAAA-AAAA-AAAA-AAAAAAAAAAAA}", "", "2.0", "Lost", "", "{33221100-5544-7766-8899-AABBCCDDEEFF}", ""),
 		arp("{BBBBBBBB-BBBB-BBBB-BBBB-BBBBBBBBBBBB}", "", "5", "Hers alone", "", "{7B8A5B1E-9E3A-4B0B-9B5C-0A1B2C3D4E7F}", "user:ann"),
+		arp("{BBBBBBBB-BBBB-BBBB-BBBB-BBBBBBBBBBBB}", "", "5", "His alone", "", "{7B8A5B1E-9E3A-4B0B-9B5C-0A1B2C3D4E7F}", "user:ben"),
 		{Kind: "cbs", Name: "Package_for_DotNetRollup_481~31bf3856ad364e35~x86~~10.0.9206.3", Arch: "386", Version: "10.0.9206.3"},
 		{Kind: "cbs", Name: "Package_for_KB5027397~31bf3856ad364e35~amd64~~22621.2355.1.1", Arch: "amd64", Version: "22621.2355.1.1"},
 		{Kind: "cbs", Name: "Package_for_RollupFix~31bf3856ad364e35~amd64~~22621.3007.1.9", Arch: "amd64", Version: "22621.3007.1.9"},
