@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,7 +27,7 @@ func approvalsCmd(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return o.listApprovals(list)
+			return o.listApprovals(cmd, c, list)
 		},
 	}
 	cmd.Flags().StringVar(&id, "patch", "", "decisions on one patch alone")
@@ -46,7 +48,7 @@ func approvalsCmd(o *options) *cobra.Command {
 	return cmd
 }
 
-func (o *options) listApprovals(list []approval.Approval) error {
+func (o *options) listApprovals(cmd *cobra.Command, c *client, list []approval.Approval) error {
 	if o.json {
 		return o.printJSON(list)
 	}
@@ -54,16 +56,23 @@ func (o *options) listApprovals(list []approval.Approval) error {
 		o.say("Nothing was decided yet.")
 		return nil
 	}
+	names, err := c.hostNames(cmd, slices.ContainsFunc(list, func(a approval.Approval) bool { return a.Endpoint != "" }))
+	if err != nil {
+		return err
+	}
 	now := time.Now()
 	rows := make([][]string, 0, len(list))
 	for _, a := range list {
-		group := string(a.Group)
-		if group == "" {
-			group = "(all)"
+		whom := string(a.Group)
+		switch {
+		case a.Endpoint != "":
+			whom = "host " + cmp.Or(names[a.Endpoint], string(a.Endpoint))
+		case whom == "":
+			whom = "(all)"
 		}
-		rows = append(rows, []string{a.ID, string(a.Decision), group, string(a.Patch), a.By, a.At.Local().Format(time.DateTime), standing(a, now), a.Reason})
+		rows = append(rows, []string{a.ID, string(a.Decision), whom, string(a.Patch), a.By, a.At.Local().Format(time.DateTime), standing(a, now), a.Reason})
 	}
-	return o.table([]string{"ID", "DECISION", "GROUP", "PATCH", "BY", "AT", "COUNTS", "WHY"}, rows)
+	return o.table([]string{"ID", "DECISION", "FOR", "PATCH", "BY", "AT", "COUNTS", "WHY"}, rows, "AT", "BY")
 }
 
 // standing says whether and how long a decision counts.

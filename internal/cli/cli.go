@@ -51,7 +51,8 @@ Commands that ask a server find it by --server and $FETTLE_API_KEY, by
 	f.StringVar(&o.tenant, "tenant", "main", "tenant to work in")
 	f.BoolVar(&o.json, "json", false, "print JSON for programs")
 	root.AddCommand(hostsCmd(o), patchesCmd(o), missingCmd(o), approveCmd(o), declineCmd(o), approvalsCmd(o), deployCmd(o), rollbackCmd(o),
-		deploymentsCmd(o), reportCmd(o), enrollTokenCmd(o), groupsCmd(o), auditCmd(o), statusCmd(o), syncCmd(o), doctorCmd(o))
+		deploymentsCmd(o), reportCmd(o), enrollTokenCmd(o), groupsCmd(o), sitesCmd(o), tenantsCmd(o), usersCmd(o), personKeysCmd(o), whoamiCmd(o),
+		auditCmd(o), statusCmd(o), syncCmd(o), doctorCmd(o))
 	root.AddCommand(own...)
 	return root
 }
@@ -73,7 +74,11 @@ func defaultData() string {
 // Run executes the command line and returns the exit code. A failure is told
 // in up to two lines: what happened, and what to do next.
 func Run(ctx context.Context, args []string, out, errOut io.Writer, own ...*cobra.Command) int {
-	root := New(out, errOut, own...)
+	return Execute(ctx, New(out, errOut, own...), args, errOut)
+}
+
+// Execute is Run for a root command that New has made.
+func Execute(ctx context.Context, root *cobra.Command, args []string, errOut io.Writer) int {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
@@ -107,8 +112,7 @@ func (q quiet) Error() string { return fmt.Sprintf("exit code %d", int(q)) }
 
 // exitCode is fault's table; what is no fault comes from the flags' parser.
 func exitCode(err error) int {
-	var f *fault.Error
-	if !errors.As(err, &f) {
+	if _, ok := errors.AsType[*fault.Error](err); !ok {
 		return fault.ExitUsage
 	}
 	return fault.ExitCode(err)

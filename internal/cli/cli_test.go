@@ -113,24 +113,6 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// Rows stay on one line of a terminal, cut between characters.
-func TestFit(t *testing.T) {
-	rows := [][]string{{"web1", strings.Repeat("ü", 100)}, {"a-long-name", "short"}}
-	fit([]string{"HOST", "WHY"}, rows, 50)
-	if got := rows[0][1]; len([]rune(got)) != 37 || !strings.HasSuffix(got, "ü…") {
-		t.Errorf("%d characters: %s", len([]rune(got)), got)
-	}
-	if rows[1][1] != "short" {
-		t.Error("what fits is cut")
-	}
-	fit(nil, nil, 10) // nothing to cut
-	var out bytes.Buffer
-	o := &options{out: &out}
-	if err := o.table([]string{"A", "B"}, [][]string{{"1", ""}, {"22", "x"}}); err != nil || out.String() != "A   B\n1\n22  x\n" {
-		t.Errorf("%q, %v", out.String(), err)
-	}
-}
-
 func TestChoice(t *testing.T) {
 	for name, tc := range map[string]struct {
 		ch   choice

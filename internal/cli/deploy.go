@@ -101,9 +101,9 @@ func deploymentsCmd(o *options) *cobra.Command {
 			}
 			rows := [][]string{}
 			for _, d := range list {
-				rows = append(rows, []string{string(d.ID), d.Name, operation(d.Operation), string(d.Status), d.Created.Local().Format(time.DateTime), d.CreatedBy, countsText(d.Counts), d.Reason})
+				rows = append(rows, []string{string(d.ID), d.Name, string(d.Status), operation(d.Operation), d.Created.Local().Format(time.DateTime), d.CreatedBy, countsText(d.Counts), d.Reason})
 			}
-			return o.table([]string{"ID", "NAME", "DOES", "STATUS", "CREATED", "BY", "TASKS", "WHY"}, rows)
+			return o.table([]string{"ID", "NAME", "STATUS", "DOES", "CREATED", "BY", "TASKS", "WHY"}, rows, "CREATED", "BY")
 		},
 	}
 	cmd.AddCommand(&cobra.Command{

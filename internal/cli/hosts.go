@@ -14,6 +14,7 @@ import (
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/inventory"
 )
 
 // host is an endpoint as lists show it.
@@ -28,6 +29,7 @@ type host struct {
 }
 
 func hostsCmd(o *options) *cobra.Command {
+	var search, group, site, state string
 	cmd := &cobra.Command{
 		Use: "hosts [HOST]", Short: "List machines, or show one",
 		Args: cobra.MaximumNArgs(1),
@@ -36,7 +38,11 @@ func hostsCmd(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			list, err := all[host](cmd.Context(), c, c.tenantPath("hosts"), nil)
+			q := url.Values{}
+			for key, value := range map[string]string{"q": search, "group": group, "site": site, "state": state} {
+				set(q, key, value)
+			}
+			list, err := all[host](cmd.Context(), c, c.tenantPath("hosts"), q)
 			if err != nil {
 				return err
 			}
@@ -50,7 +56,12 @@ func hostsCmd(o *options) *cobra.Command {
 			return o.listHosts(list)
 		},
 	}
-	cmd.AddCommand(&cobra.Command{
+	f := cmd.Flags()
+	f.StringVar(&search, "search", "", "beginning of the host name")
+	f.StringVar(&group, "group", "", "machines of one group")
+	f.StringVar(&site, "site", "", "machines of one site")
+	f.StringVar(&state, "state", "", "active or revoked")
+	cmd.AddCommand(packagesCmd(o), &cobra.Command{
 		Use: "scan HOST", Short: "Ask a machine for a fresh scan now", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.onHost(cmd, args[0], http.MethodPost, "scan", "asked %s for a fresh scan")
@@ -91,6 +102,19 @@ func (c *client) host(cmd *cobra.Command, name string) (host, error) {
 		return host{}, err
 	}
 	return pick(list, name)
+}
+
+// hostNames maps ids to host names; nothing is asked unless it is needed.
+func (c *client) hostNames(cmd *cobra.Command, needed bool) (map[estate.EndpointID]string, error) {
+	if !needed {
+		return nil, nil //nolint:nilnil // an empty map is as good
+	}
+	list, err := all[host](cmd.Context(), c, c.tenantPath("hosts"), nil)
+	names := map[estate.EndpointID]string{}
+	for _, h := range list {
+		names[h.ID] = h.Hostname
+	}
+	return names, err
 }
 
 func pick(list []host, name string) (host, error) {
@@ -146,7 +170,7 @@ func (o *options) listHosts(list []host) error {
 			strconv.Itoa(h.Exploited), h.OS, state, string(h.ID), strings.Join(notes, "; "),
 		})
 	}
-	return o.table([]string{"HOST", "HEALTH", "SECURITY", "MISSING", "EXPLOITED", "SYSTEM", "CONTACT", "ID", "NOTES"}, rows)
+	return o.table([]string{"HOST", "HEALTH", "SECURITY", "MISSING", "EXPLOITED", "SYSTEM", "CONTACT", "ID", "NOTES"}, rows, "ID", "EXPLOITED", "SYSTEM")
 }
 
 func (o *options) showHost(cmd *cobra.Command, c *client, h host) error {
@@ -181,6 +205,15 @@ type finding struct {
 	Hostname string            `json:"hostname,omitempty"`
 	catalog.Finding
 	Approval approval.State `json:"approval"`
+}
+
+// name is what people know the package by: Windows calls some products by a
+// number alone.
+func (f finding) name() string {
+	if f.Kind == inventory.KindProduct && f.Product != "" {
+		return f.Product
+	}
+	return f.Package
 }
 
 func missingCmd(o *options) *cobra.Command {
@@ -249,16 +282,16 @@ func (o *options) listFindings(list []finding, withHost bool) error {
 		if d := b.Severity.Rank() - a.Severity.Rank(); d != 0 {
 			return d
 		}
-		return strings.Compare(a.Hostname+a.Package, b.Hostname+b.Package)
+		return strings.Compare(a.Hostname+a.name(), b.Hostname+b.name())
 	})
 	head := []string{"SEVERITY", "SECURITY", "PACKAGE", "INSTALLED", "AVAILABLE", "APPROVAL", "WHY"}
 	rows := make([][]string, 0, len(list))
 	seen := map[string]int{}
 	for _, f := range list {
-		seen[f.Hostname+" "+f.Package]++
+		seen[f.Hostname+" "+f.name()]++
 	}
 	for _, f := range list {
-		name := withArch(f.Package, f.Arch, seen[f.Hostname+" "+f.Package])
+		name := withArch(f.name(), f.Arch, seen[f.Hostname+" "+f.name()])
 		row := []string{severityText(f.Severity, f.Exploited), yes(f.Security, "yes"), name, f.Installed, f.Available, string(f.Approval), why(f)}
 		if withHost {
 			row = append([]string{f.Hostname}, row...)
@@ -268,7 +301,7 @@ func (o *options) listFindings(list []finding, withHost bool) error {
 	if withHost {
 		head = append([]string{"HOST"}, head...)
 	}
-	return o.table(head, rows)
+	return o.table(head, rows, "SECURITY", "APPROVAL", "INSTALLED")
 }
 
 func why(f finding) string {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fettlehq/fettle/internal/approval"
+	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/patch"
@@ -65,6 +66,15 @@ func patchesCmd(o *options) *cobra.Command {
 	f.StringVar(&state, "approval", "", "awaiting_approval, approved or declined")
 	f.BoolVar(&security, "security", false, "security updates alone")
 	f.BoolVar(&everything, "all", false, "the whole catalog, not only what machines need")
+	type ref struct {
+		ID       estate.EndpointID `json:"id"`
+		Hostname string            `json:"hostname"`
+	}
+	needs := listing[ref]{
+		path: func(c *client, args []string) string { return c.tenantPath("patches", args[0], "hosts") }, empty: "No machine lacks it.",
+		head: []string{"HOST", "ID"}, row: func(r ref) []string { return []string{r.Hostname, string(r.ID)} },
+	}
+	cmd.AddCommand(&cobra.Command{Use: "hosts PATCH", Short: "List the machines that lack a patch", Args: cobra.ExactArgs(1), RunE: needs.show(o)})
 	return cmd
 }
 
@@ -92,7 +102,7 @@ func (o *options) listPatches(list []patchRow) error {
 			strconv.Itoa(p.CVEs), string(p.Approval), string(p.ID),
 		})
 	}
-	return o.table([]string{"SEVERITY", "CLASS", "NEEDED BY", "CVES", "APPROVAL", "PATCH"}, rows)
+	return o.table([]string{"SEVERITY", "CLASS", "NEEDED BY", "CVES", "APPROVAL", "PATCH"}, rows, "CVES", "CLASS")
 }
 
 // patchDetail is one patch with all that is known of it.
@@ -123,8 +133,11 @@ func (o *options) showPatch(cmd *cobra.Command, c *client, id string) error {
 	}
 	o.say("  authenticity: %s; %s", p.Evidence.Verdict, strings.Join(p.Evidence.Checks, "; "))
 	o.say("  signed record: sha256 %s", d.Digest)
+	if deploy.Reversible(p) == nil {
+		o.say("  can be rolled back%s", yes(p.Install.Restores != "", " to "+string(p.Install.Restores)))
+	}
 	for _, a := range d.Approvals {
-		o.say("  %sd by %s on %s %s", a.Decision, a.By, a.At.Format(time.DateOnly), a.Reason)
+		o.say("  %s", decisionText(a))
 	}
 	for _, it := range p.Items {
 		o.say("  brings %s %s %s (%s)", it.Name, it.Version, it.Arch, bytesText(it.Payload.Size))
@@ -138,6 +151,21 @@ func (o *options) showPatch(cmd *cobra.Command, c *client, id string) error {
 	}
 	o.say("  needed by %d: %s", len(names), shortList(names, 20))
 	return nil
+}
+
+// decisionText says who decided what for whom.
+func decisionText(a approval.Approval) string {
+	text := string(a.Decision) + "d by " + a.By + " on " + a.At.Local().Format(time.DateOnly)
+	switch {
+	case a.Endpoint != "":
+		text += " for machine " + string(a.Endpoint)
+	case a.Group != "":
+		text += " for group " + string(a.Group)
+	}
+	if a.Reason != "" {
+		text += ": " + a.Reason
+	}
+	return text
 }
 
 // choice is how approve and deploy name patches.
@@ -187,7 +215,7 @@ func declineCmd(o *options) *cobra.Command {
 func decideCmd(o *options, decision approval.Decision, use, short, example string) *cobra.Command {
 	var ch choice
 	var group, reason string
-	var expires time.Duration
+	var expires, review time.Duration
 	cmd := &cobra.Command{
 		Use: use, Short: short, Example: "  " + example,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -204,6 +232,9 @@ func decideCmd(o *options, decision approval.Decision, use, short, example strin
 			body["reason"] = reason
 			if expires > 0 {
 				body["expires"] = time.Now().Add(expires).UTC()
+			}
+			if review > 0 {
+				body["review"] = time.Now().Add(review).UTC()
 			}
 			var made page[approval.Approval]
 			if err := c.call(cmd.Context(), http.MethodPost, c.tenantPath("approvals"), nil, body, &made); err != nil {
@@ -224,5 +255,6 @@ func decideCmd(o *options, decision approval.Decision, use, short, example strin
 	f.StringVar(&group, "group", "", "for one group of machines instead of all")
 	f.StringVar(&reason, "reason", "", "why; a decline needs one")
 	f.DurationVar(&expires, "expires", 0, "the decision ends after this time, such as 720h")
+	f.DurationVar(&review, "review", 0, "when a decline is to be looked at again, such as 720h")
 	return cmd
 }

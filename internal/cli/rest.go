@@ -6,18 +6,16 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 )
 
 func reportCmd(o *options) *cobra.Command {
-	var format, file, of string
+	var format, file, of, from, to string
 	cmd := &cobra.Command{
 		Use: "report KIND", Short: "Print or save a report: tasks, missing, hosts, approvals", Args: cobra.ExactArgs(1),
 		ValidArgs: []string{"tasks", "missing", "hosts", "approvals"},
@@ -31,185 +29,59 @@ func reportCmd(o *options) *cobra.Command {
 			}
 			q := url.Values{"format": {format}}
 			set(q, "deployment", of)
+			for key, text := range map[string]string{"from": from, "to": to} {
+				if err := setMoment(q, key, text); err != nil {
+					return err
+				}
+			}
 			resp, err := c.open(cmd.Context(), http.MethodGet, c.tenantPath("reports", args[0]), q, nil)
 			if err != nil {
 				return err
 			}
-			defer resp.Body.Close()
-			out := o.out
-			if file != "" {
-				f, err := os.Create(file)
-				if err != nil {
-					return fault.Wrap(err, fault.Invalid, "%s can't be written", file)
-				}
-				defer f.Close()
-				out = f
-			}
-			if _, err := io.Copy(out, resp.Body); err != nil {
-				return fault.Wrap(err, fault.Unavailable, "the report broke off")
-			}
-			if file != "" {
-				o.say("wrote %s", file)
-			}
-			return nil
+			return o.save(resp, file)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&format, "format", "csv", "csv, html or json")
 	f.StringVarP(&file, "output", "o", "", "write to a file")
 	f.StringVar(&of, "deployment", "", "one deployment alone")
+	f.StringVar(&from, "from", "", "tasks and decisions made at or after this day or moment")
+	f.StringVar(&to, "to", "", "those made before it")
 	return cmd
 }
 
-// token is an enrolment token with the command to run.
-type token struct {
-	estate.Token
-	Secret  string `json:"secret"`
-	Command string `json:"command"`
-}
-
-func enrollTokenCmd(o *options) *cobra.Command {
-	var site, note string
-	var uses int
-	var life time.Duration
-	cmd := &cobra.Command{
-		Use: "enroll-token", Short: "Print the command that enrols machines", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := o.connect()
-			if err != nil {
-				return err
-			}
-			body := map[string]any{"site": site, "uses": uses, "expires_in": life.String(), "note": note}
-			var t token
-			if err := c.call(cmd.Context(), http.MethodPost, c.tenantPath("tokens"), nil, body, &t); err != nil {
-				return err
-			}
-			if o.json {
-				return o.printJSON(t)
-			}
-			o.say("Run this as root on up to %d machine(s), within %s:\n\n  %s\n", uses, life, t.Command)
-			o.say("The token is shown this once. The fingerprints in the command pin the server and the catalog's keys.")
-			return nil
-		},
+// setMoment puts a day or a moment into the query.
+func setMoment(q url.Values, key, text string) error {
+	if text == "" {
+		return nil
 	}
-	f := cmd.Flags()
-	f.StringVar(&site, "site", string(estate.DefaultSite), "site the machines stand at")
-	f.IntVar(&uses, "uses", 1, "how many machines may use it")
-	f.DurationVar(&life, "life", 24*time.Hour, "how long it lives")
-	f.StringVar(&note, "note", "", "what it is for")
-	return cmd
-}
-
-func groupsCmd(o *options) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "groups", Short: "List groups of machines", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := o.connect()
-			if err != nil {
-				return err
-			}
-			list, err := all[estate.Group](cmd.Context(), c, c.tenantPath("groups"), nil)
-			if err != nil {
-				return err
-			}
-			if o.json {
-				return o.printJSON(list)
-			}
-			rows := [][]string{}
-			for _, g := range list {
-				rows = append(rows, []string{string(g.ID), g.Name, strconv.Itoa(len(g.Members))})
-			}
-			return o.table([]string{"ID", "NAME", "MACHINES"}, rows)
-		},
+	at, ok := moment(text)
+	if !ok {
+		return fault.New(fault.Invalid, "%q is no moment", text).WithHint("use a day such as 2026-11-01, or 2026-11-01T08:00")
 	}
-	cmd.AddCommand(&cobra.Command{
-		Use: "set ID HOST...", Short: "Make a group of exactly these machines", Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := o.connect()
-			if err != nil {
-				return err
-			}
-			g := estate.Group{Tenant: estate.TenantID(o.tenant), ID: estate.GroupID(args[0]), Name: args[0]}
-			for _, name := range args[1:] {
-				h, err := c.host(cmd, name)
-				if err != nil {
-					return err
-				}
-				g.Members = append(g.Members, h.ID)
-			}
-			if err := c.call(cmd.Context(), http.MethodPut, c.tenantPath("groups", args[0]), nil, g, &g); err != nil {
-				return err
-			}
-			o.say("group %s has %d machines", g.ID, len(g.Members))
-			return nil
-		},
-	})
-	return cmd
+	q.Set(key, at.Format(time.RFC3339))
+	return nil
 }
 
-// auditEntry is one row of the audit log.
-type auditEntry struct {
-	Seq    int64     `json:"seq"`
-	At     time.Time `json:"at"`
-	Actor  string    `json:"actor"`
-	Action string    `json:"action"`
-	Object string    `json:"object"`
-	Detail string    `json:"detail,omitempty"`
-	Hash   string    `json:"hash"`
-}
-
-func auditCmd(o *options) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "audit", Short: "Show who did what", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := o.connect()
-			if err != nil {
-				return err
-			}
-			list, err := all[auditEntry](cmd.Context(), c, c.tenantPath("audit"), nil)
-			if err != nil {
-				return err
-			}
-			if o.json {
-				return o.printJSON(list)
-			}
-			rows := [][]string{}
-			for _, e := range list {
-				rows = append(rows, []string{strconv.FormatInt(e.Seq, 10), e.At.Local().Format(time.DateTime), e.Actor, e.Action, strings.TrimSpace(e.Object + " " + e.Detail)})
-			}
-			return o.table([]string{"SEQ", "AT", "WHO", "DID", "WHAT"}, rows)
-		},
+// save writes what the server sends to the file, or out when none is named.
+func (o *options) save(resp *http.Response, file string) error {
+	defer resp.Body.Close()
+	out := o.out
+	if file != "" {
+		f, err := os.Create(file)
+		if err != nil {
+			return fault.Wrap(err, fault.Invalid, "%s can't be written", file)
+		}
+		defer f.Close()
+		out = f
 	}
-	cmd.AddCommand(&cobra.Command{
-		Use: "verify", Short: "Check the audit log's chain of hashes", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := o.connect()
-			if err != nil {
-				return err
-			}
-			var v struct {
-				OK      bool   `json:"ok"`
-				Entries int64  `json:"entries"`
-				Head    string `json:"head"`
-				Problem string `json:"problem,omitempty"`
-			}
-			if err := c.call(cmd.Context(), http.MethodGet, "/api/v1/audit/verify", nil, nil, &v); err != nil {
-				return err
-			}
-			if o.json {
-				if err := o.printJSON(v); err != nil || v.OK {
-					return err
-				}
-				return quiet(fault.ExitUntrusted)
-			}
-			if !v.OK {
-				return fault.New(fault.Untrusted, "the audit log was changed: %s", v.Problem)
-			}
-			o.say("%d entries, chain whole, head %s", v.Entries, v.Head)
-			return nil
-		},
-	})
-	return cmd
+	if _, err := io.Copy(out, resp.Body); err != nil {
+		return fault.Wrap(err, fault.Unavailable, "the download broke off")
+	}
+	if file != "" {
+		o.say("wrote %s", file)
+	}
+	return nil
 }
 
 // serverStatus is GET /status.
@@ -303,8 +175,8 @@ func (o *options) status(cmd *cobra.Command, c *client, path, method string) err
 		return o.printJSON(s)
 	}
 	o.say("server   %s at %s, up %s", s.Version, c.base, time.Duration(s.Uptime)*time.Second)
-	o.say("catalog  version %d, %s old, valid until %s", s.Catalog.Version, ago(s.Catalog.Created, time.Now()), s.Catalog.Expires.Local().Format(time.DateTime))
-	o.say("         from %s, signed by %s", s.Catalog.Source, strings.Join(s.Catalog.Signers, ", "))
+	o.say("catalog  version %d, %s, valid until %s", s.Catalog.Version, age(s.Catalog.Created, time.Now()), s.Catalog.Expires.Local().Format(time.DateTime))
+	o.say("         from %s, signed by %s", s.Catalog.Source, strings.Join(shortKeys(s.Catalog.Signers), ", "))
 	for _, p := range s.Catalog.Platforms {
 		o.say("         %s: %d patches, %d advisories, %d CVEs", p.Platform, p.Patches, p.Advisories, p.CVEs)
 	}

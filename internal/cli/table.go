@@ -3,13 +3,8 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode/utf8"
-
-	"golang.org/x/term"
 
 	"github.com/fettlehq/fettle/internal/patch"
 )
@@ -20,62 +15,6 @@ func (o *options) printJSON(v any) error {
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
-}
-
-// table prints rows for people, columns aligned. On a terminal the last
-// column is cut to fit.
-func (o *options) table(head []string, rows [][]string) error {
-	width := o.width()
-	if width > 0 {
-		fit(head, rows, width)
-	}
-	var text strings.Builder
-	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, strings.Join(head, "\t"))
-	for _, r := range rows {
-		fmt.Fprintln(w, strings.Join(r, "\t"))
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	for line := range strings.Lines(text.String()) {
-		fmt.Fprintln(o.out, strings.TrimRight(line, " \n")) // empty last cells leave blanks
-	}
-	return nil
-}
-
-func (o *options) width() int {
-	f, ok := o.out.(*os.File)
-	if !ok {
-		return 0
-	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0
-	}
-	return width
-}
-
-// fit shortens the last column so that a row stays on one line.
-func fit(head []string, rows [][]string, width int) {
-	if len(head) == 0 {
-		return
-	}
-	last := len(head) - 1
-	used := 0
-	for col := range last {
-		widest := utf8.RuneCountInString(head[col])
-		for _, r := range rows {
-			widest = max(widest, utf8.RuneCountInString(r[col]))
-		}
-		used += widest + 2
-	}
-	room := max(20, width-used)
-	for _, r := range rows {
-		if utf8.RuneCountInString(r[last]) > room {
-			r[last] = string([]rune(r[last])[:room-1]) + "…"
-		}
-	}
 }
 
 // say prints one line for people; with --json nothing.
@@ -107,6 +46,23 @@ func ago(t, now time.Time) string {
 		return fmt.Sprintf("%d h", int(d.Hours()))
 	}
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+// age is how old something is, for people.
+func age(t, now time.Time) string {
+	if text := ago(t, now); text != "now" {
+		return text + " old"
+	}
+	return "made just now"
+}
+
+// shortKeys cuts the ids of keys to what people compare; --json has them whole.
+func shortKeys(ids []string) []string {
+	out := make([]string, 0, len(ids))
+	for _, id := range ids {
+		out = append(out, cut(id, 17))
+	}
+	return out
 }
 
 // bytesText is a size for people, in binary units.

@@ -161,5 +161,5 @@ func (w *watcher) step(t task) {
 		return
 	}
 	w.printed[t.ID] = now
-	w.o.say("%s  %-20s %-20s %s", time.Now().Format(time.TimeOnly), t.Hostname, t.State, t.Reason)
+	w.o.say("%s  %-20s %-20s %s", time.Now().Format(time.TimeOnly), plain(t.Hostname), t.State, plain(t.Reason))
 }

@@ -61,30 +61,42 @@ func TestWhatARollbackTakes(t *testing.T) {
 	}{
 		"what the machine has": {
 			func(_ *Deployment, _ *Task, w *fleet) { w.has = map[patch.ID]bool{"p1": true} },
-			Planning, "", []PatchRef{{ID: "p1"}}, 0,
+			Planning, "",
+			[]PatchRef{{ID: "p1"}},
+			0,
 		},
 		"nothing": {
 			func(_ *Deployment, _ *Task, w *fleet) { w.has = nil },
-			NotApplicable, "has none", []PatchRef{{ID: "p2"}, {ID: "p1"}}, 1,
+			NotApplicable, "has none",
+			[]PatchRef{{ID: "p2"}, {ID: "p1"}},
+			1,
 		},
 		"not while blind": {
 			func(_ *Deployment, _ *Task, w *fleet) { w.blind = true },
-			Queued, "can't be told", []PatchRef{{ID: "p2"}, {ID: "p1"}}, 1,
+			Queued, "can't be told",
+			[]PatchRef{{ID: "p2"}, {ID: "p1"}},
+			1,
 		},
 		"not while halted": {
 			func(d *Deployment, _ *Task, _ *fleet) { d.Status = Halted },
-			Scheduled, "halted", []PatchRef{{ID: "p2"}, {ID: "p1"}}, 1,
+			Scheduled, "halted",
+			[]PatchRef{{ID: "p2"}, {ID: "p1"}},
+			1,
 		},
 		"not outside its window": {
 			func(d *Deployment, x *Task, _ *fleet) {
 				x.State = Staged
 				d.Schedule.Freezes = []window.Freeze{{From: start, Until: start.Add(1), Reason: "year end"}}
 			},
-			WaitingWindow, "maintenance window", []PatchRef{{ID: "p2"}, {ID: "p1"}}, 1,
+			WaitingWindow, "maintenance window",
+			[]PatchRef{{ID: "p2"}, {ID: "p1"}},
+			1,
 		},
 		"not past the breaker": {
 			func(_ *Deployment, x *Task, w *fleet) { x.State, w.started = Staged, 25 },
-			Staged, "blast-radius", []PatchRef{{ID: "p2"}, {ID: "p1"}}, 1,
+			Staged, "blast-radius",
+			[]PatchRef{{ID: "p2"}, {ID: "p1"}},
+			1,
 		},
 	} {
 		w := hasBoth()

@@ -16,10 +16,13 @@ type User struct {
 	Grants []Grant `json:"grants,omitempty"`
 	// PasswordHash is the encoded argon2id hash; empty when the person signs
 	// in elsewhere. It never leaves the server.
-	PasswordHash string    `json:"-"`
-	Disabled     bool      `json:"disabled,omitempty"`
-	Created      time.Time `json:"created"`
-	LastSignIn   time.Time `json:"last_sign_in,omitzero"`
+	PasswordHash string `json:"-"`
+	// PasswordSet is when the password was last replaced (zero: never);
+	// sessions that began with an older one have ended.
+	PasswordSet time.Time `json:"password_set,omitzero"`
+	Disabled    bool      `json:"disabled,omitempty"`
+	Created     time.Time `json:"created"`
+	LastSignIn  time.Time `json:"last_sign_in,omitzero"`
 }
 
 // Key is an API key of a program. Its secret is shown once; Hash is the

@@ -25,7 +25,8 @@ const (
 )
 
 // madeUp is a small catalog: an exploited hole in openssl, a plain tzdata, and
-// billing, whose installation fails.
+// billing, whose installation fails. Version 2 knows a newer openssl, version 3
+// also an application that can be taken back.
 func madeUp(version int64, now time.Time) catalog.Contents {
 	openssl := fix("openssl", "3.0.17-1~deb12u3", patch.Critical, "libssl3", "openssl")
 	if version > 1 {
@@ -37,6 +38,10 @@ func madeUp(version int64, now time.Time) catalog.Contents {
 	tzdata.Classification, tzdata.Archives, tzdata.Items[0].Arch = patch.Update, []string{stable}, "all"
 	tzdata.Items[0].Archives = nil
 	billing := fix("billing", "1.1-1", patch.Moderate, "billing")
+	all := []patch.Patch{billing, openssl, tzdata}
+	if version > 2 {
+		all = append(all, app("ledger", "1.0", ""), app("ledger", "2.0", "1.0"))
+	}
 	archive := func(id, label, codename string, isSecurity bool) catalog.Archive {
 		return catalog.Archive{
 			ID: id, Label: label, Origin: "Debian", Suite: codename, Codename: codename, Path: codename, Security: isSecurity,
@@ -49,7 +54,7 @@ func madeUp(version int64, now time.Time) catalog.Contents {
 			Format: catalog.Format, Platform: platform, Version: version, Created: now.UTC().Truncate(time.Second),
 			Archives: []catalog.Archive{archive(stable, "Debian", "bookworm", false), archive(security, "Debian-Security", "bookworm-security", true)},
 		},
-		Patches:    []patch.Patch{billing, openssl, tzdata},
+		Patches:    all,
 		Advisories: []patch.Advisory{{ID: "DSA-5764-1", Vendor: "debian", Title: "openssl security update", Severity: patch.Critical, CVEs: []string{"CVE-2026-1001"}}},
 		Vulnerabilities: []patch.Vulnerability{{
 			ID: "CVE-2026-1001", Severity: patch.Critical, CVSS: 9.8, EPSS: 0.91, KEV: &patch.KEV{Added: "2026-11-01", Due: "2026-11-22"},
@@ -70,6 +75,18 @@ func fix(source, version string, severity patch.Severity, packages ...string) pa
 		p.Items = append(p.Items, patch.Item{
 			Kind: "dpkg", Name: name, Arch: "amd64", Version: version, Payload: patch.Payload{SHA256: b.SHA256, Size: b.Size, Name: "pool/" + file},
 		})
+	}
+	return p
+}
+
+// app is a version of an application with an installer of its own, which
+// restores the version before it.
+func app(name, version, restores string) patch.Patch {
+	p := fix(name, version, patch.Low, name)
+	p.Classification = patch.Application
+	p.Install = patch.Manifest{Kind: "exe", Argv: []string{"{payload}", "/S"}, UninstallArgv: []string{"{uninstall}", "/S"}}
+	if restores != "" {
+		p.Install.Restores = fix(name, restores, patch.Low, name).ID
 	}
 	return p
 }

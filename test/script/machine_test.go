@@ -302,12 +302,23 @@ func (m *machine) obey(ctx context.Context, o wire.Order) error {
 	return err
 }
 
-// items are what the patches of an order would change on the machine.
-func (m *machine) items(o wire.Order) (all []patch.Item) {
-	for _, p := range append(madeUp(1, time.Now()).Patches, madeUp(2, time.Now()).Patches...) {
-		if !slices.ContainsFunc(o.Patches, func(r deploy.PatchRef) bool { return r.ID == p.ID }) {
-			continue
+// meant are the patches to be installed by an order: its own, or for a
+// rollback those that they restore.
+func meant(o wire.Order) (all []patch.Patch) {
+	known := append(madeUp(1, time.Now()).Patches, madeUp(3, time.Now()).Patches...)
+	for _, ref := range o.Patches {
+		i := slices.IndexFunc(known, func(p patch.Patch) bool { return p.ID == ref.ID })
+		if o.Operation == deploy.Rollback {
+			i = slices.IndexFunc(known, func(p patch.Patch) bool { return p.ID == known[i].Install.Restores })
 		}
+		all = append(all, known[i])
+	}
+	return all
+}
+
+// items are what an order would change on the machine.
+func (m *machine) items(o wire.Order) (all []patch.Item) {
+	for _, p := range meant(o) {
 		for _, it := range p.Items {
 			if have := m.packages[it.Name]; have != "" && have != it.Version && !slices.ContainsFunc(all, func(x patch.Item) bool { return x.Name == it.Name }) {
 				all = append(all, it)
@@ -360,7 +371,17 @@ func (m *machine) install(o wire.Order) *deploy.Result {
 }
 
 func (m *machine) verdicts(o wire.Order) (all []deploy.PatchVerdict) {
-	for _, ref := range o.Patches {
+	refs := o.Patches
+	if o.Operation == deploy.Rollback {
+		for _, ref := range o.Patches {
+			all = append(all, deploy.PatchVerdict{Patch: ref.ID, Installed: len(m.items(o)) > 0, Reason: "the version that is installed"})
+		}
+		refs = nil
+		for _, p := range meant(o) {
+			refs = append(refs, deploy.PatchRef{ID: p.ID})
+		}
+	}
+	for _, ref := range refs {
 		lacks := m.items(wire.Order{Patches: []deploy.PatchRef{ref}})
 		v := deploy.PatchVerdict{Patch: ref.ID, Installed: len(lacks) == 0, Reason: "the new version is installed"}
 		if len(lacks) > 0 {

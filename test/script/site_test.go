@@ -44,8 +44,7 @@ func (s *site) leave() {
 	}
 }
 
-// publishCmd publishes a version of the made-up catalog; "publish 2" knows a
-// newer openssl.
+// publishCmd publishes a version of the made-up catalog: see madeUp.
 func publishCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: publish VERSION")

@@ -185,6 +185,8 @@ type Door interface {
 type Users interface {
 	Users(ctx context.Context, scope estate.Scope) ([]estate.User, error)
 	CreateUser(ctx context.Context, scope estate.Scope, u estate.User, password string) (estate.User, error)
+	// SetPassword also ends the person's sessions.
+	SetPassword(ctx context.Context, scope estate.Scope, id estate.UserID, password string) (estate.User, error)
 	DeleteUser(ctx context.Context, scope estate.Scope, id estate.UserID) error
 }
 

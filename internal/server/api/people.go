@@ -150,6 +150,24 @@ type idIn struct {
 	ID string `path:"id" maxLength:"64"`
 }
 
+// NewPassword replaces a password.
+type NewPassword struct {
+	Password string `json:"password" minLength:"1" maxLength:"1024" format:"password"`
+}
+
+func (a *API) setPassword(ctx context.Context, in *struct {
+	ID   string `path:"id" maxLength:"64"`
+	Body NewPassword
+},
+) (*answered[estate.User], error) {
+	note(ctx, in.ID, "")
+	u, err := a.Auth.SetPassword(ctx, of(ctx).scope, estate.UserID(in.ID), in.Body.Password)
+	if err == nil {
+		note(ctx, in.ID, u.Name)
+	}
+	return &answered[estate.User]{Body: u}, err
+}
+
 func (a *API) deleteUser(ctx context.Context, in *idIn) (*none, error) {
 	note(ctx, in.ID, "")
 	return nil, a.Auth.DeleteUser(ctx, of(ctx).scope, estate.UserID(in.ID))

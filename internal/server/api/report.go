@@ -114,6 +114,15 @@ func (a *API) auditLog(ctx context.Context, in *struct {
 	Paging
 },
 ) (*listed[AuditEntry], error) {
+	return a.entries(ctx, in.Paging)
+}
+
+func (a *API) serverAuditLog(ctx context.Context, in *Paging) (*listed[AuditEntry], error) {
+	return a.entries(ctx, *in)
+}
+
+// entries reads the chain of the request's tenant, or the server's own.
+func (a *API) entries(ctx context.Context, in Paging) (*listed[AuditEntry], error) {
 	before := int64(0)
 	if in.After != "" {
 		n, err := strconv.ParseInt(in.After, 10, 64)
@@ -142,6 +151,12 @@ func (a *API) auditLog(ctx context.Context, in *struct {
 func (a *API) auditExport(ctx context.Context, in *TenantPath) (*huma.StreamResponse, error) {
 	return a.download("application/x-ndjson", "fettle-audit-"+in.Tenant+".ndjson", func(w io.Writer) error {
 		return a.Audit.Export(ctx, in.tenant(), w)
+	}), nil
+}
+
+func (a *API) serverAuditExport(ctx context.Context, _ *struct{}) (*huma.StreamResponse, error) {
+	return a.download("application/x-ndjson", "fettle-audit.ndjson", func(w io.Writer) error {
+		return a.Audit.Export(ctx, "", w)
 	}), nil
 }
 

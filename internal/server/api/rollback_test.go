@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"maps"
 	"net/url"
 	"strings"
 	"testing"
@@ -71,9 +72,7 @@ func newAppWorld(t *testing.T) *world {
 // back asks for a rollback of billing 2.0.
 func back(more map[string]any) map[string]any {
 	out := map[string]any{"operation": "rollback", "patches": []string{string(billing2)}, "reason": "breaks billing"}
-	for k, v := range more {
-		out[k] = v
-	}
+	maps.Copy(out, more)
 	return out
 }
 

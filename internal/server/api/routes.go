@@ -54,6 +54,7 @@ func routes() []route {
 		{"me.get", get, base + "/me", anyActor(), 200, "Who I am and what I may do", on((*API).me)},
 		{"users.list", get, base + "/users", within(estate.ManagePeople), 200, "List people", on((*API).users)},
 		{"users.create", post, base + "/users", within(estate.ManagePeople), 201, "Add a person", on((*API).createUser)},
+		{"users.password", put, base + "/users/{id}/password", within(estate.ManagePeople), 200, "Replace a person's password and end their sessions", on((*API).setPassword)},
 		{"users.delete", remove, base + "/users/{id}", within(estate.ManagePeople), 204, "Remove a person", on((*API).deleteUser)},
 		{"keys.list", get, base + "/keys", within(estate.ManagePeople), 200, "List API keys", on((*API).keys)},
 		{"keys.create", post, base + "/keys", within(estate.ManagePeople), 201, "Make an API key; its secret is shown this once", on((*API).createKey)},
@@ -97,6 +98,8 @@ func routes() []route {
 		{"reports.get", get, intoT + "/reports/{kind}", tenant(estate.Read), 200, "A report as JSON, CSV or HTML", on((*API).report)},
 		{"audit.list", get, intoT + "/audit", tenant(estate.ReadAudit), 200, "Who did what, newest first", on((*API).auditLog)},
 		{"audit.export", get, intoT + "/audit/export", tenant(estate.ReadAudit), 200, "The audit log as NDJSON that verifies offline", on((*API).auditExport)},
+		{"audit.server", get, base + "/audit", server(estate.ReadAudit), 200, "Who did what to the server: people, keys, tenants, catalog", on((*API).serverAuditLog)},
+		{"audit.serverexport", get, base + "/audit/export", server(estate.ReadAudit), 200, "The server's own audit log as NDJSON", on((*API).serverAuditExport)},
 		{"audit.verify", get, base + "/audit/verify", server(estate.ReadAudit), 200, "Check the chains of hashes", on((*API).auditVerify)},
 	}
 }

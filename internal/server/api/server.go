@@ -182,7 +182,7 @@ func (a *API) record(ctx context.Context, rt route, failed error) error {
 // explain logs what is the server's fault and returns what may be shown.
 func (a *API) explain(err error) *Problem {
 	p := problemOf(err)
-	if p.Status >= http.StatusInternalServerError && p.Code != string(fault.Cancelled) {
+	if p.Status >= http.StatusInternalServerError && p.Code != string(fault.Cancelled) && p.Code != string(fault.Unsupported) {
 		a.Log.Error("a request failed", "code", p.Code, "error", err)
 	}
 	return p

@@ -3,8 +3,6 @@ package api
 import (
 	"context"
 	"time"
-
-	"github.com/fettlehq/fettle/internal/fault"
 )
 
 // Status is the server at a glance.
@@ -81,7 +79,7 @@ func (a *API) counts(ctx context.Context) (map[string]int, error) {
 func (a *API) sync(ctx context.Context, _ *struct{}) (*answered[Status], error) {
 	note(ctx, "catalog", "")
 	if err := a.Catalog.Sync(ctx); err != nil {
-		return nil, fault.Wrap(err, fault.CodeOf(err), "the catalog could not be synchronised; the last good one stays in use")
+		return nil, err // it says which catalog stays in use
 	}
 	out, err := a.status(ctx, nil)
 	if err == nil {

@@ -116,7 +116,19 @@ func (s *Service) Sessions(next http.Handler) http.Handler { return s.sessions.L
 // yet, so no narrower scope is.
 func (s *Service) all() People { return s.People(estate.Everything()) }
 
-const sessionUser = "user"
+// What a session holds: who it is, and which password it began with.
+const (
+	sessionUser     = "user"
+	sessionPassword = "password"
+)
+
+// passwordMark tells one password of a person from the next.
+func passwordMark(u estate.User) int64 {
+	if u.PasswordSet.IsZero() {
+		return 0
+	}
+	return u.PasswordSet.UnixNano()
+}
 
 // Actor returns who sent the request: by API key, else by session. Errors:
 // Unauthenticated; Denied for a page of another site that uses a person's
@@ -139,6 +151,9 @@ func (s *Service) Actor(r *http.Request) (estate.Actor, error) {
 	u, err := s.all().User(r.Context(), estate.UserID(id))
 	if fault.Is(err, fault.NotFound) || err == nil && u.Disabled {
 		return estate.Actor{}, fault.New(fault.Unauthenticated, "the account does not exist any more")
+	}
+	if err == nil && s.sessions.GetInt64(r.Context(), sessionPassword) != passwordMark(u) {
+		return estate.Actor{}, fault.New(fault.Unauthenticated, "the password was replaced").WithHint("sign in with the new one")
 	}
 	return userActor(u), err
 }
@@ -176,6 +191,7 @@ func (s *Service) begin(ctx context.Context, u estate.User) error {
 		return fault.Wrap(err, fault.Unavailable, "auth: the session can't be kept")
 	}
 	s.sessions.Put(ctx, sessionUser, string(u.ID))
+	s.sessions.Put(ctx, sessionPassword, passwordMark(u))
 	u.LastSignIn = s.Now().UTC()
 	_, err := s.all().PutUser(ctx, u)
 	return err

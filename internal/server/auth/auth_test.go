@@ -347,3 +347,38 @@ func TestLastAdministratorStays(t *testing.T) {
 	wantCode(t, s.DeleteUser(t.Context(), estate.Everything(), eve.ID), fault.Conflict)
 	wantCode(t, s.DeleteUser(t.Context(), estate.InTenant("main"), eve.ID), fault.NotFound)
 }
+
+// TestPasswordReset replaces a password: the old one and what began with it
+// count no more, and nobody resets a person who may do more than himself.
+func TestPasswordReset(t *testing.T) {
+	s, c, _ := open(t)
+	all, other := estate.Everything(), estate.InTenant("other")
+	u, err := s.CreateUser(t.Context(), estate.InTenant("main"), estate.User{Tenant: "main", Name: "ada", Grants: []estate.Grant{{Role: estate.Viewer, Scope: estate.InTenant("main")}}}, good)
+	must(t, err)
+	boss, err := s.CreateUser(t.Context(), all, estate.User{Tenant: "main", Name: "boss", Grants: []estate.Grant{{Role: estate.Admin}}}, good)
+	must(t, err)
+	ctx := session(t, s)
+	_, err = s.SignIn(ctx, "10.0.0.1", "ada", good)
+	must(t, err)
+	asks := func() error {
+		_, err := s.Actor(httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+		return err
+	}
+	must(t, asks())
+	c.pass(time.Second)
+	_, err = s.SetPassword(t.Context(), other, u.ID, "another good password")
+	wantCode(t, err, fault.NotFound)
+	_, err = s.SetPassword(t.Context(), estate.InTenant("main"), boss.ID, "another good password")
+	wantCode(t, err, fault.Denied)
+	_, err = s.SetPassword(t.Context(), all, u.ID, "short")
+	wantCode(t, err, fault.Invalid)
+	must(t, asks())
+	_, err = s.SetPassword(t.Context(), estate.InTenant("main"), u.ID, "another good password")
+	must(t, err)
+	wantCode(t, asks(), fault.Unauthenticated)
+	_, err = s.SignIn(session(t, s), "10.0.0.1", "ada", good)
+	wantCode(t, err, fault.Unauthenticated)
+	_, err = s.SignIn(ctx, "10.0.0.1", "ada", "another good password")
+	must(t, err)
+	must(t, asks())
+}

@@ -37,6 +37,25 @@ func (s *Service) CreateUser(ctx context.Context, scope estate.Scope, u estate.U
 	return s.People(scope).PutUser(ctx, u)
 }
 
+// SetPassword replaces the password of a person of the scope; their sessions
+// end with the next request. Errors: NotFound, Invalid for a bad password,
+// Denied for a person whose roles reach beyond the scope.
+func (s *Service) SetPassword(ctx context.Context, scope estate.Scope, id estate.UserID, password string) (estate.User, error) {
+	u, err := s.People(scope).User(ctx, id)
+	if err != nil {
+		return u, err
+	}
+	secret := NewSecret(password)
+	if err := checkPassword(secret, u.Name); err != nil {
+		return u, err
+	}
+	if u.PasswordHash, err = s.hasher.hash(ctx, secret); err != nil {
+		return u, err
+	}
+	u.PasswordSet = s.Now().UTC()
+	return s.People(scope).PutUser(ctx, u)
+}
+
 // DeleteUser removes a person of the scope; their sessions end with the next
 // request. The last administrator of the whole server stays (Conflict).
 func (s *Service) DeleteUser(ctx context.Context, scope estate.Scope, id estate.UserID) error {

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/spf13/cobra"
+)
+
+// on makes a command's work of a function that asks the server.
+func (o *options) on(do func(cmd *cobra.Command, c *client, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c, err := o.connect()
+		if err != nil {
+			return err
+		}
+		return do(cmd, c, args)
+	}
+}
+
+// listing is a list that is shown as a table.
+type listing[T any] struct {
+	path  func(c *client, args []string) string
+	query func() url.Values // nil: none
+	empty string            // said when there is nothing
+	head  []string
+	row   func(T) []string
+	spare []string // columns that a narrow terminal does without
+}
+
+// show follows the list to its end and prints it.
+func (l listing[T]) show(o *options) func(*cobra.Command, []string) error {
+	return o.on(func(cmd *cobra.Command, c *client, args []string) error {
+		var q url.Values
+		if l.query != nil {
+			q = l.query()
+		}
+		list, err := all[T](cmd.Context(), c, l.path(c, args), q)
+		if err != nil {
+			return err
+		}
+		if o.json {
+			return o.printJSON(list)
+		}
+		if len(list) == 0 {
+			o.say("%s", l.empty)
+			return nil
+		}
+		rows := make([][]string, 0, len(list))
+		for _, one := range list {
+			rows = append(rows, l.row(one))
+		}
+		return o.table(l.head, rows, l.spare...)
+	})
+}
+
+// removal is a command that ends one thing by its id.
+func removal(o *options, use, short string, path func(c *client, id string) string, done string) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: cobra.ExactArgs(1),
+		RunE: o.on(func(cmd *cobra.Command, c *client, args []string) error {
+			if err := c.call(cmd.Context(), http.MethodDelete, path(c, args[0]), nil, nil, nil); err != nil {
+				return err
+			}
+			o.say(done, args[0])
+			return nil
+		}),
+	}
+}
