@@ -38,6 +38,8 @@ type Report struct {
 	Rejected []lab.Rejection `json:"rejected,omitempty"`
 	// Notes are those in the catalog's header.
 	Notes []string `json:"notes,omitempty"`
+	// Collected is how many payloads that no kept shard names were removed.
+	Collected int `json:"collected,omitempty"`
 	// RootExpires is when the root keys must have signed again.
 	RootExpires time.Time `json:"root_expires"`
 }
@@ -84,6 +86,7 @@ func (p *Publisher) stages() []stage {
 		{"lab", p.judge},
 		{"catalog", p.assemble},
 		{"publish", p.publish},
+		{"collect", p.collect},
 	}
 }
 
