@@ -64,6 +64,12 @@ cross: ## the agent for every platform, in bin/cross
 		ls -l $$out | awk '{printf "  %-42s %5.1f MB\n", $$NF, $$5 / 1e6}'; \
 	done; done
 
+.PHONY: msi
+msi: ## the agent's package for Windows, in bin; signed with SIGN_CERT=chain.pem SIGN_KEY=key.pem
+	@mkdir -p bin/cross
+	GOOS=windows GOARCH=amd64 $(GOBUILD) -o bin/cross/fettle-agent-windows-amd64.exe ./cmd/fettle-agent
+	@packaging/msi/build.sh bin/cross/fettle-agent-windows-amd64.exe "$(or $(VERSION),0.0.0-$(COMMIT))" bin
+
 .PHONY: web
 ifneq (,$(and $(wildcard web/package.json),$(shell command -v npm)))
 web: web/dist/index.html ## the console; without Node a plain page stands in

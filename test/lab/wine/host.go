@@ -102,7 +102,7 @@ func (h *Host) boot(ctx context.Context) error {
 		return fmt.Errorf("wine: %s: %w", h.Name, err)
 	}
 	defer log.Close()
-	cmd, err = h.cell.Command(ctx, environment(h.prefix()), "wine", "wineboot")
+	cmd, err = h.command(ctx, h.Drive(), nil, "wineboot")
 	if err != nil {
 		return err
 	}

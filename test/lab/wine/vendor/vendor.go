@@ -207,8 +207,7 @@ func (v *Vendor) command(ctx context.Context, argv ...string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = v.scratch
 	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if _, ended := errors.AsType[*exec.ExitError](err); ended {
 		return fmt.Errorf("vendor: %s: %w: %s", strings.Join(argv, " "), err, out)
 	}
 	if err != nil {
