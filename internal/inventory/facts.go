@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 
 	"github.com/fettlehq/fettle/internal/detect"
@@ -45,6 +46,9 @@ func (f *snapshotFacts) Packages(kind, name string) ([]detect.PackageFact, error
 	var out []detect.PackageFact
 	for _, p := range f.s.Find(kind, name) {
 		out = append(out, detect.PackageFact{Version: p.Version, Arch: f.s.OS.EffectiveArch(p.Arch)})
+	}
+	if kind == "cbs" && !strings.HasPrefix(name, "Package_for_") { // see Package.Kind
+		return nil, detect.Unknown(notInInventory)
 	}
 	return out, nil
 }

@@ -35,6 +35,9 @@ type OS struct {
 	Version  string `json:"version"`            // VERSION_ID, WindowsRelease.Version, macOS version
 	Build    string `json:"build,omitempty"`    // /etc/debian_version, 10.0.19045.4046, 24G90
 	Edition  string `json:"edition,omitempty"`  // Windows EditionID: Professional, EnterpriseS, ServerStandard
+	// ServicePack is Windows' service pack as a number, "0" for none; empty
+	// where it is not known.
+	ServicePack string `json:"service_pack,omitempty"`
 	Codename string `json:"codename,omitempty"` // bookworm, 22H2
 	Name     string `json:"name"`               // for people
 	Arch     string `json:"arch"`               // package manager's native architecture, such as amd64
@@ -94,8 +97,10 @@ func (o OS) EffectiveArch(arch string) string {
 // Package is one installed package or product.
 type Package struct {
 	// Kind is dpkg, rpm, apk, pkgutil; on Windows arp (a product of the
-	// Uninstall keys, Windows Installer's included), kb (an update of the
-	// system), cbs (a component package).
+	// Uninstall keys, Windows Installer's included), msp (a patch of a Windows
+	// Installer product, whose code is Source), kb (an update of the system),
+	// cbs (a component package of an update, Package_for_...; those that a
+	// release is made of are left out).
 	Kind string `json:"k"`
 	// Name is the package's; for arp the name of the Uninstall key, which is
 	// the product code for Windows Installer's products.
@@ -121,7 +126,7 @@ type Package struct {
 	Broken string `json:"broken,omitempty"`
 }
 
-// ComparePackages orders by kind, name, architecture and version text.
+// ComparePackages orders by kind, name, architecture, version text and scope.
 func ComparePackages(a, b Package) int {
 	if c := strings.Compare(a.Kind, b.Kind); c != 0 {
 		return c
@@ -132,7 +137,10 @@ func ComparePackages(a, b Package) int {
 	if c := strings.Compare(a.Arch, b.Arch); c != 0 {
 		return c
 	}
-	return strings.Compare(a.Version, b.Version)
+	if c := strings.Compare(a.Version, b.Version); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Scope, b.Scope)
 }
 
 // Policy is what the administrator of the machine has set for its package

@@ -60,3 +60,27 @@ func TestWindowsFacts(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+// TestComponentPackages: of component based servicing the inventory lists
+// updates alone, so that of others it can't say that they are lacking.
+func TestComponentPackages(t *testing.T) {
+	const update = "Package_for_KB1~31bf3856ad364e35~amd64~~1.0.0.0"
+	s := Snapshot{Packages: []Package{{Kind: "cbs", Name: update, Arch: "amd64", Version: "1.0.0.0"}}}
+	for name, want := range map[string]detect.Value{
+		update: detect.True, "Package_for_KB2~31bf3856ad364e35~amd64~~1.0.0.0": detect.False,
+		"Microsoft-Windows-IE~31bf3856ad364e35~amd64~~11.0.0.0": detect.Undetermined,
+	} {
+		if got := detect.Eval(detect.Rule{Package: &detect.Package{Kind: "cbs", Name: name}}, s.Facts()); got.Value != want {
+			t.Errorf("%s: %+v, want %s", name, got, want)
+		}
+	}
+}
+
+// TestScopesHaveAnOrder: the same product of two users sorts the same way
+// whoever comes first.
+func TestScopesHaveAnOrder(t *testing.T) {
+	a, b := Package{Kind: "arp", Name: "x", Version: "1", Scope: "user:a"}, Package{Kind: "arp", Name: "x", Version: "1", Scope: "user:b"}
+	if ComparePackages(a, b) >= 0 || ComparePackages(b, a) <= 0 || ComparePackages(a, a) != 0 {
+		t.Error("the scope does not count")
+	}
+}
