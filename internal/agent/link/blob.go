@@ -88,25 +88,30 @@ func unjoin(err error) error {
 // recheck hashes a payload that is there: a damaged disk or a meddler must not
 // get its bytes to an installer. A bad one is removed, to be fetched again.
 func (s *Store) recheck(path, sum string) (good bool, err error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	got, err := hashOf(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
-	}
-	if err != nil {
+	case err != nil:
 		return false, diskFault(err, sum)
-	}
-	defer func() { _ = f.Close() }() // read only
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return false, diskFault(err, sum)
-	}
-	if hex.EncodeToString(h.Sum(nil)) == sum {
+	case got == sum:
 		return true, nil
 	}
 	if err := os.Remove(path); err != nil {
 		return false, diskFault(err, sum)
 	}
 	return false, nil
+}
+
+func hashOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }() // read only
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), err
 }
 
 // fill completes part and verifies it.

@@ -23,11 +23,12 @@ const maxEvent = 30_000
 // for there: records with an attribute of the key, whose number is the event's
 // id (1 to 1000, as EventCreate.exe has texts for), and all warnings and errors.
 type Events struct {
-	key  string
-	log  *eventlog.Log
-	mu   *sync.Mutex
-	buf  *bytes.Buffer
-	text slog.Handler
+	key    string
+	report func(level slog.Level, id uint32, text string) error
+	close  func() error
+	mu     *sync.Mutex
+	buf    *bytes.Buffer
+	text   slog.Handler
 }
 
 var _ slog.Handler = (*Events)(nil)
@@ -39,9 +40,23 @@ func OpenEvents(key string) (*Events, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "service: can't open the event log")
 	}
-	e := &Events{key: key, log: log, mu: &sync.Mutex{}, buf: &bytes.Buffer{}}
-	e.text = slog.NewTextHandler(e.buf, &slog.HandlerOptions{ReplaceAttr: e.shorten})
+	e := newEvents(key, func(level slog.Level, id uint32, text string) error {
+		switch {
+		case level >= slog.LevelError:
+			return log.Error(id, text)
+		case level >= slog.LevelWarn:
+			return log.Warning(id, text)
+		}
+		return log.Info(id, text)
+	})
+	e.close = log.Close
 	return e, nil
+}
+
+func newEvents(key string, report func(slog.Level, uint32, string) error) *Events {
+	e := &Events{key: key, report: report, mu: &sync.Mutex{}, buf: &bytes.Buffer{}}
+	e.text = slog.NewTextHandler(e.buf, &slog.HandlerOptions{ReplaceAttr: e.shorten})
+	return e
 }
 
 // shorten leaves out what the event log shows beside the text.
@@ -77,14 +92,7 @@ func (e *Events) Handle(ctx context.Context, r slog.Record) error {
 		return err
 	}
 	text := strings.TrimSpace(e.buf.String())
-	text = strings.ToValidUTF8(text[:min(len(text), maxEvent)], "")
-	switch {
-	case r.Level >= slog.LevelError:
-		return e.log.Error(id, text)
-	case r.Level >= slog.LevelWarn:
-		return e.log.Warning(id, text)
-	}
-	return e.log.Info(id, text)
+	return e.report(r.Level, id, strings.ToValidUTF8(text[:min(len(text), maxEvent)], ""))
 }
 
 // WithAttrs implements slog.Handler.
@@ -102,4 +110,4 @@ func (e *Events) WithGroup(name string) slog.Handler {
 }
 
 // Close closes the log.
-func (e *Events) Close() error { return e.log.Close() }
+func (e *Events) Close() error { return e.close() }

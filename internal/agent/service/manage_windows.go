@@ -195,5 +195,5 @@ func wrap(err error, what string) error {
 	if errors.Is(err, windows.ERROR_ACCESS_DENIED) {
 		return fault.Wrap(err, fault.Denied, "service: may not %s", what).WithHint("run it as administrator")
 	}
-	return fault.Wrap(err, fault.Unavailable, "service: can't %s: %s", what, err.Error())
+	return fault.New(fault.Unavailable, "service: can't %s: %s", what, err.Error()) // the system's words are safe to show
 }
