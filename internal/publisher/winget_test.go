@@ -230,3 +230,29 @@ authenticode:
 		t.Errorf("authenticode (-want +got):\n%s", diff)
 	}
 }
+
+// TestCircleIsRefused: of packages that need each other the one that came last
+// is rejected by name, and what needs it is left out; the rest is published.
+func TestCircleIsRefused(t *testing.T) {
+	w, v := newApps(t)
+	needs := func(id string, day, other string) {
+		path := v.Build(t, wingettest.MSI{Name: id, Maker: "Maker", Version: "1.0.0", ProductCode: code1, UpgradeCode: appFamily})
+		v.Sign(t, path, "Maker Inc")
+		v.Publish(t, "Maker."+id, "1.0.0", id, "Maker", false, wingettest.Installer{Arch: "x64", Type: "wix", Path: path, Fields: []string{
+			"ReleaseDate: " + day, "Dependencies:", "  PackageDependencies:", "  - PackageIdentifier: " + other,
+		}})
+	}
+	needs("Apple", "2026-01-02", "Maker.Pear")
+	needs("Pear", "2026-01-01", "Maker.Apple")
+	publishTool(t, v, "1.0.0", code2, "Maker Inc")
+	w.open()
+	r := w.once()
+	if len(r.Rejected) != 2 || r.Rejected[0].Patch != "winget:Maker.Apple:1.0.0:amd64:wix" ||
+		!strings.Contains(r.Rejected[0].Reason, "winget:Maker.Apple:1.0.0:amd64:wix -> winget:Maker.Pear:1.0.0:amd64:wix -> winget:Maker.Apple:1.0.0:amd64:wix") {
+		t.Errorf("rejected %+v", r.Rejected)
+	}
+	s, _ := w.shard("windows-apps-amd64")
+	if n := s.Counts().Patches; n != 1 || !strings.Contains(strings.Join(s.Header().Notes, "\n"), "Maker.Pear:1.0.0:amd64:wix is left out: it requires") {
+		t.Errorf("%d patches, notes %q", n, s.Header().Notes)
+	}
+}

@@ -3,6 +3,7 @@ package winget
 import (
 	"context"
 	"encoding/json"
+	"net/url"
 	"os"
 	"path/filepath"
 
@@ -13,17 +14,23 @@ import (
 
 // installers fetches the installers of the newest versions that are not there
 // yet. What can't be had is remembered with the reason and tried again by the
-// next run; only a full disk and an end of the context stop it.
+// next run, and so is what else a server has that did not answer; only a full
+// disk and an end of the context stop it.
 func (f *fetching) installers(ctx context.Context, all []Version) error {
 	b := f.s.builder()
 	b.add(all)
-	wanted := map[string]int64{}
+	wanted, silent := map[string]int64{}, map[string]string{}
 	for _, r := range b.wanted() {
 		sum := r.installer.SHA256
 		if _, done := wanted[sum]; done || f.st.Refused[sum] != "" {
 			continue
 		}
-		size, err := f.installer(ctx, r.version.Identifier+" "+r.version.Version, r.installer.URL, sum)
+		host := hostOf(r.installer.URL)
+		if why := silent[host]; why != "" && !f.has(sum) {
+			f.st.Refused[sum] = why
+			continue
+		}
+		size, err := f.installer(ctx, r.version.Identifier+" "+r.version.Version+" "+r.installer.Architecture, r.installer.URL, sum)
 		switch {
 		case err == nil:
 			wanted[sum] = size
@@ -31,6 +38,9 @@ func (f *fetching) installers(ctx context.Context, all []Version) error {
 			return err
 		default:
 			f.st.Refused[sum] = "the installer could not be fetched: " + fault.Public(err)
+			if fault.Is(err, fault.Unavailable) && host != "" {
+				silent[host] = "the installer could not be fetched: " + host + " did not answer"
+			}
 		}
 	}
 	f.st.Fetched = wanted
@@ -38,6 +48,19 @@ func (f *fetching) installers(ctx context.Context, all []Version) error {
 		f.note("%d installers could not be fetched; their patches say why", n)
 	}
 	return nil
+}
+
+func hostOf(at string) string {
+	u, err := url.Parse(at)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+func (f *fetching) has(sum string) bool {
+	_, err := os.Stat(crawl.BlobPath(f.dir, sum))
+	return err == nil
 }
 
 // installer brings one file into the folder, unless it is there.

@@ -212,3 +212,28 @@ func TestFolder(t *testing.T) {
 		t.Errorf("an empty folder: %+v, %d patches", res.Health, len(out))
 	}
 }
+
+// TestSilentServer: a server that does not answer is asked once in a run.
+func TestSilentServer(t *testing.T) {
+	dir := t.TempDir()
+	v := &wingettest.Vendor{Dir: dir, Manifests: filepath.Join(dir, "tree")}
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for _, name := range []string{"One", "Two"} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		v.Publish(t, "Maker."+name, "1.0", name, "Maker", false, wingettest.Installer{Arch: "arm64", Type: "inno", Path: file, URL: gone.URL + "/" + name})
+	}
+	c := &crawler{t: t, dir: t.TempDir(), cfg: Config{Manifests: v.Manifests, Packages: []string{"**"}}}
+	res, out := c.run()
+	if !res.Health.OK() || len(out) != 2 {
+		t.Fatalf("%+v, %d patches", res.Health, len(out))
+	}
+	for id, says := range map[patch.ID]string{"winget:Maker.One:1.0:arm64:inno": "could not be fetched: can't get", "winget:Maker.Two:1.0:arm64:inno": "did not answer"} {
+		if got := strings.Join(out[id].Evidence.Checks, ""); !strings.Contains(got, says) || fetched(out[id]) {
+			t.Errorf("%s: %q, want %q", id, got, says)
+		}
+	}
+}
