@@ -2,18 +2,10 @@ package winapps
 
 import "strings"
 
-// packed turns a GUID "{XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX}" into the form
-// in which the Windows Installer names its registry keys: 32 digits, the
-// digits of the first three groups in reverse, those of each byte of the rest
-// swapped. false for what is no GUID.
-func packed(guid string) (string, bool) {
-	if !isGUID(guid) {
-		return "", false
-	}
-	return swap(strings.ToUpper(strings.NewReplacer("{", "", "}", "", "-", "").Replace(guid))), true
-}
-
-// unpacked turns the packed form back, in upper case with braces.
+// unpacked turns the form in which the Windows Installer names its registry
+// keys into a GUID "{XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX}" in upper case. The
+// form is 32 digits: those of the first three groups in reverse, those of each
+// byte of the rest swapped. false for what is none.
 func unpacked(p string) (string, bool) {
 	if len(p) != 32 || strings.Trim(p, hexDigits) != "" {
 		return "", false

@@ -7,6 +7,14 @@ import (
 	"pgregory.net/rapid"
 )
 
+// packed is the inverse of unpacked.
+func packed(guid string) (string, bool) {
+	if !isGUID(guid) {
+		return "", false
+	}
+	return swap(strings.ToUpper(strings.NewReplacer("{", "", "}", "", "-", "").Replace(guid))), true
+}
+
 // TestPacked: the pairs are what the Windows Installer has written.
 func TestPacked(t *testing.T) {
 	for guid, want := range map[string]string{

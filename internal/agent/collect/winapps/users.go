@@ -145,6 +145,7 @@ func (g *gatherer) away(t *collect.Tree, sid, folder string) error {
 // hive adds the products of a user's hive.
 func (g *gatherer) hive(k winreg.Key, sid string) error {
 	codes := map[string]string{}
+	g.own[canonical(sid)] = codes
 	if families, err := k.Open(userUpgradeCodes); err == nil {
 		err = winreg.Below(families, func(name string, k winreg.Key) error { return members(codes, name, k) })
 		_ = families.Close() // read only

@@ -26,7 +26,7 @@ const (
 )
 
 func gather(_ context.Context, t *collect.Tree, s *inventory.Snapshot) error {
-	g := &gatherer{registry: t.Registry(), into: s}
+	g := &gatherer{registry: t.Registry(), into: s, own: map[string]map[string]string{}}
 	if err := g.machine(); err != nil {
 		return err
 	}
@@ -38,8 +38,9 @@ func gather(_ context.Context, t *collect.Tree, s *inventory.Snapshot) error {
 type gatherer struct {
 	registry winreg.Registry
 	into     *inventory.Snapshot
-	codes    map[string]string // product code to upgrade code, of products for all users
-	scopes   map[string]string // security identifier to the account's name
+	codes    map[string]string            // product code to upgrade code, of products for all users
+	own      map[string]map[string]string // the same by the security identifier of a user
+	scopes   map[string]string            // security identifier to the account's name
 }
 
 // machine reads the Uninstall keys that count for all users.
