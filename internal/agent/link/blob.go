@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fettlehq/fettle/internal/atomicfile"
 	"github.com/fettlehq/fettle/internal/fault"
@@ -29,14 +30,17 @@ const reserve = 64 << 20
 
 // Store keeps payloads by hash in a folder of its own. A file appears there
 // only when its bytes have the hash.
-type Store struct{ dir string }
+type Store struct {
+	dir   string
+	pause time.Duration // before a cut download goes on
+}
 
 // OpenStore returns the store in dir, which it makes when missing.
 func OpenStore(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "link: can't make the folder %s", dir)
 	}
-	return &Store{dir: dir}, nil
+	return &Store{dir: dir, pause: resumePause}, nil
 }
 
 // Path is where a payload lies once it is there.
@@ -62,7 +66,7 @@ func (s *Store) Fetch(ctx context.Context, c *Client, sum string, size int64, pr
 	if err != nil {
 		return "", diskFault(err, sum)
 	}
-	err = s.fill(ctx, c, part, sum, size, progress)
+	err = s.fillOn(ctx, c, part, sum, size, progress)
 	refused := fault.Is(err, fault.Untrusted)
 	err = errors.Join(err, part.Close()) // before it is removed: Windows removes no open file
 	if refused {
