@@ -34,7 +34,14 @@ func (f *snapshotFacts) Checksum(string) (string, bool, error) {
 	return "", false, detect.Unknown(notInInventory)
 }
 
-func (f *snapshotFacts) Registry(string, string, string) (detect.RegistryFact, error) {
+// Registry answers the values that say what system the machine has, as far as
+// the inventory holds them: vendors' rules ask for these most.
+func (f *snapshotFacts) Registry(key, _, name string) (detect.RegistryFact, error) {
+	if f.s.OS.Family == "windows" {
+		if fact, known := f.s.OS.registry(key, name); known {
+			return fact, nil
+		}
+	}
 	return detect.RegistryFact{}, detect.Unknown(notInInventory)
 }
 

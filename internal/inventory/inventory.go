@@ -30,18 +30,18 @@ type Snapshot struct {
 
 // OS is the operating system.
 type OS struct {
-	Family   string `json:"family"`             // linux, windows, darwin
-	ID       string `json:"id"`                 // os-release ID, or WindowsRelease.ID
-	Version  string `json:"version"`            // VERSION_ID, WindowsRelease.Version, macOS version
-	Build    string `json:"build,omitempty"`    // /etc/debian_version, 10.0.19045.4046, 24G90
-	Edition  string `json:"edition,omitempty"`  // Windows EditionID: Professional, EnterpriseS, ServerStandard
+	Family  string `json:"family"`            // linux, windows, darwin
+	ID      string `json:"id"`                // os-release ID, or WindowsRelease.ID
+	Version string `json:"version"`           // VERSION_ID, WindowsRelease.Version, macOS version
+	Build   string `json:"build,omitempty"`   // /etc/debian_version, 10.0.19045.4046, 24G90
+	Edition string `json:"edition,omitempty"` // Windows EditionID: Professional, EnterpriseS, ServerStandard
 	// ServicePack is Windows' service pack as a number, "0" for none; empty
 	// where it is not known.
 	ServicePack string `json:"service_pack,omitempty"`
-	Codename string `json:"codename,omitempty"` // bookworm, 22H2
-	Name     string `json:"name"`               // for people
-	Arch     string `json:"arch"`               // package manager's native architecture, such as amd64
-	Hostname string `json:"hostname"`
+	Codename    string `json:"codename,omitempty"` // bookworm, 22H2
+	Name        string `json:"name"`               // for people
+	Arch        string `json:"arch"`               // package manager's native architecture, such as amd64
+	Hostname    string `json:"hostname"`
 }
 
 // ParseOS decodes the body of section "os".

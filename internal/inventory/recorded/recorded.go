@@ -23,7 +23,7 @@ const maxRecord = 16 << 20
 
 var (
 	hostName  = regexp.MustCompile(`(?m)\A\s*[^:\n]*:[ \t]+(\S+)[ \t]*$`)
-	osName    = regexp.MustCompile(`(?m)^[^:\n]*:[ \t]+(Microsoft.*Windows.*)$`)
+	osName    = regexp.MustCompile(`(?m)^[^:\n]*:[ \t]+(\S.*Windows[^\\\n]{0,8}?(?:XP|Vista|Server|\d).*)$`)
 	osVersion = regexp.MustCompile(`(?m)^[^:\n]*:[ \t]+((?:10\.0|6\.[0-3]|5\.[12])\.\d{4,5})\b(.*)$`)
 	pack      = regexp.MustCompile(`(?i)service pack ([1-9])`)
 	kbText    = regexp.MustCompile(`\bKB(\d{6,8})\b`)
@@ -104,6 +104,9 @@ func Hotfixes(raw []byte) ([]inventory.Package, error) {
 	if err != nil {
 		return nil, err
 	}
+	if text = strings.TrimSpace(text); text == "" {
+		return nil, nil // what wmic prints of a machine without any
+	}
 	if !strings.Contains(text, "HotFixID") {
 		return nil, fault.New(fault.Invalid, "recorded: it is no output of wmic qfe: it has no column HotFixID")
 	}
@@ -140,18 +143,22 @@ func Offered(raw []byte) ([]Update, error) {
 }
 
 // decode reads UTF-16 with its mark, and takes everything else as it is: what
-// is looked for is ASCII.
+// is looked for is ASCII. Some records begin with a line of one encoding and go
+// on in another; their zeros are dropped.
 func decode(raw []byte) (string, error) {
 	if len(raw) > maxRecord {
 		return "", fault.New(fault.Invalid, "recorded: the record is larger than %d MiB", maxRecord>>20)
 	}
 	text := string(raw)
-	if strings.HasPrefix(text, "\xff\xfe") {
+	switch {
+	case strings.HasPrefix(text, "\xff\xfe"):
 		units := make([]uint16, 0, len(raw)/2)
 		for i := 2; i+1 < len(raw); i += 2 {
 			units = append(units, uint16(raw[i])|uint16(raw[i+1])<<8)
 		}
 		text = string(utf16.Decode(units))
+	case strings.Contains(text, "\x00"):
+		text = strings.ReplaceAll(text, "\x00", "")
 	}
 	return strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "\r", ""), nil
 }

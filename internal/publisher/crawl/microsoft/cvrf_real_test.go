@@ -13,7 +13,7 @@ import (
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc"
 )
 
-var recorded struct {
+var realDocs struct {
 	once      sync.Once
 	documents []msrc.Month
 	snapshots []msrc.Month
@@ -22,7 +22,7 @@ var recorded struct {
 func realMonths(t testing.TB) (documents, snapshots []msrc.Month) {
 	t.Helper()
 	dir := feedtest.Path(t, "msrc-cvrf")
-	recorded.once.Do(func() {
+	realDocs.once.Do(func() {
 		var all sync.WaitGroup
 		slots := make(chan struct{}, 2)
 		read := func(glob string) []msrc.Month {
@@ -44,10 +44,10 @@ func realMonths(t testing.TB) (documents, snapshots []msrc.Month) {
 			}
 			return out
 		}
-		recorded.documents, recorded.snapshots = read("*.xml.zst"), read("snapshots/*.xml.zst")
+		realDocs.documents, realDocs.snapshots = read("*.xml.zst"), read("snapshots/*.xml.zst")
 		all.Wait()
 	})
-	return recorded.documents, recorded.snapshots
+	return realDocs.documents, realDocs.snapshots
 }
 
 // newestStates are the documents and the snapshots, the newest state of each month.

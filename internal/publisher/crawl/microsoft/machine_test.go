@@ -4,88 +4,18 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf16"
 
 	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/inventory/recorded"
+	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
 )
-
-var (
-	osVersion = regexp.MustCompile(`(?m)^[^:\n]*:[ \t]+((?:10\.0|6\.[0-3]|5\.[12])\.\d{4,5})\b`)
-	osName    = regexp.MustCompile(`(?m)^[^:\n]*:[ \t]+(Microsoft.*Windows.*)$`)
-	kbText    = regexp.MustCompile(`\bKB(\d{6,8})\b`)
-)
-
-// editions are words of OS names, in the languages of the samples, and the
-// EditionID that such a machine has.
-var editions = []struct{ word, id string }{
-	{"LTSC", "EnterpriseS"},
-	{"Education", "Education"},
-	{"Enterprise", "Enterprise"},
-	{"Entreprise", "Enterprise"},
-	{"Home", "Core"},
-	{"Pro for Workstations", "ProfessionalWorkstation"},
-	{"Pro", "Professional"},
-	{"Standard", "ServerStandard"},
-	{"Datacenter", "ServerDatacenter"},
-	{"Ultimate", "Ultimate"},
-}
-
-// sample makes a snapshot of what systeminfo says. It knows no revision of the
-// build, and KBs only as far as they are listed.
-func sample(t *testing.T, path string) (inventory.Snapshot, bool) {
-	t.Helper()
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := strings.ReplaceAll(decodeText(raw), "\r", "")
-	s := inventory.Snapshot{OS: inventory.OS{Family: "windows", Arch: "386"}}
-	if m := osVersion.FindStringSubmatch(text); m != nil {
-		s.OS.Build = m[1]
-	}
-	if m := osName.FindStringSubmatch(text); m != nil {
-		s.OS.Name = strings.TrimSpace(m[1])
-	}
-	if strings.Contains(text, "x64-based PC") || strings.Contains(s.OS.Name, "x64") {
-		s.OS.Arch = "amd64"
-	}
-	for _, e := range editions {
-		if strings.Contains(s.OS.Name, e.word) {
-			s.OS.Edition = e.id
-			break
-		}
-	}
-	server := strings.Contains(strings.ReplaceAll(s.OS.Name, "\ufffd", ""), "Server") || strings.HasPrefix(filepath.Base(path), "srv_")
-	r, known := inventory.WindowsOf(s.OS.Build, server)
-	s.OS.ID, s.OS.Version = r.ID, r.Version
-	seen := map[string]bool{}
-	for _, m := range kbText.FindAllStringSubmatch(text, -1) {
-		if !seen[m[1]] {
-			seen[m[1]] = true
-			s.Packages = append(s.Packages, inventory.Package{Kind: HotfixKind, Name: "KB" + m[1]})
-		}
-	}
-	slices.SortFunc(s.Packages, inventory.ComparePackages)
-	return s, known
-}
-
-func decodeText(raw []byte) string {
-	if !bytes.HasPrefix(raw, []byte{0xff, 0xfe}) {
-		return string(raw)
-	}
-	var units []uint16
-	for i := 2; i+1 < len(raw); i += 2 {
-		units = append(units, uint16(raw[i])|uint16(raw[i+1])<<8)
-	}
-	return string(utf16.Decode(units))
-}
 
 // shardOf makes a platform's shard in memory, as the publisher does.
 func shardOf(t testing.TB, out crawl.Output, platform string) *catalog.Shard {
@@ -134,7 +64,8 @@ func shardOf(t testing.TB, out crawl.Output, platform string) *catalog.Shard {
 
 // newest is what each recorded machine lacks as far as the documents reach:
 // the newest cumulative update (or rollup, or service pack) that applies, and
-// the servicing stack where one is missing. Without a line: nothing.
+// the servicing stack where one is missing. Those without any have the last
+// service pack, and the documents have no cumulative update for their release.
 var newest = map[string][]string{
 	"10_1803_x64_education_en-us":                     {"KB5003174", "KB4565552"},
 	"10_1803_x64_enterprise_es-ar_20190307":           {"KB5003174", "KB4565552"},
@@ -171,6 +102,32 @@ var newest = map[string][]string{
 	"srv_2016_1607_datacenter_en-us":                  {"KB5087537", "KB4565912"},
 	"vista_x64_sp0":                                   {"KB936330"},
 	"vista_x64_sp1":                                   {"KB948465"},
+	"vista_x64_sp2":                                   {},
+	"xp_rtm_x86_professional_en-us":                   {"KB324722"},
+	"xp_sp1_x86":                                      {"KB835935"},
+	"xp_sp2_x86":                                      {"KB936929"},
+	"xp_sp3_x86_professional_en-us":                   {},
+	"xp_sp2_x64":                                      {},
+	"srv_2003_rtm_x86_standard_en-us":                 {"SPSRV3X86SP1"},
+	"srv_2003_sp1_x64_standard_en-us":                 {"SPSRV3X64SP2"},
+	"srv_2003r2_sp2_rtm_x64_standard_en-us":           {},
+	"srv_2003r2_sp2_x86_standard_en-us":               {},
+}
+
+// nothingMore sees to it that a machine lacks nothing because there is nothing:
+// its release has no cumulative update or rollup, and all that can be judged
+// there are service packs that it has.
+func nothingMore(t *testing.T, out crawl.Output, s *inventory.Snapshot) {
+	t.Helper()
+	for _, p := range out.Patches {
+		if p.Platform != s.OS.Platform() || p.Installed == nil {
+			continue
+		}
+		a, i := p.Rules()
+		if p.Classification != patch.ServicePack || detect.Eval(a, s.Facts()).Value == detect.True && detect.Eval(i, s.Facts()).Value != detect.True {
+			t.Errorf("%s lacks nothing, but there is %s", s.OS.Platform(), p.ID)
+		}
+	}
 }
 
 // TestRealMachines assesses every recorded machine with its platform's shard.
@@ -182,10 +139,18 @@ func TestRealMachines(t *testing.T) {
 	}
 	for _, path := range paths {
 		name := strings.Replace(strings.TrimSuffix(filepath.Base(path), ".txt"), "_systeminfo", "", 1)
-		s, known := sample(t, path)
-		if !known {
-			t.Errorf("%s: no release: %+v", name, s.OS)
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := recorded.Systeminfo(raw)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
 			continue
+		}
+		want, said := newest[name]
+		if !said {
+			t.Errorf("%s: nobody says what it lacks", name)
 		}
 		findings, err := catalog.Assess([]*catalog.Shard{shardOf(t, out, s.OS.Platform())}, &s, nil)
 		if err != nil {
@@ -193,20 +158,18 @@ func TestRealMachines(t *testing.T) {
 		}
 		var missing []string
 		for _, f := range findings {
-			switch f.State {
-			case catalog.Missing:
-				missing = append(missing, f.Product)
-			case catalog.Unsure: // only the registry knows XP's service pack, and that is not recorded
-				if !strings.HasPrefix(s.OS.Build, "5.") {
-					t.Errorf("%s: %s is not certain: %s", name, f.Patch, f.Reason)
-				}
+			missing = append(missing, f.Product)
+			if f.State != catalog.Missing {
+				t.Errorf("%s: %s is %s: %s", name, f.Patch, f.State, f.Reason)
 			}
 		}
-		want := slices.Clone(newest[name])
-		slices.Sort(want)
+		want = slices.Sorted(slices.Values(want))
 		slices.Sort(missing)
 		if !slices.Equal(missing, want) {
 			t.Errorf("%s (%s %s): lacks %v, want %v", name, s.OS.Platform(), s.OS.Build, missing, want)
+		}
+		if len(want) == 0 {
+			nothingMore(t, out, &s)
 		}
 	}
 }
