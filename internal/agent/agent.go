@@ -120,6 +120,22 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	return a, nil
 }
 
+// Work runs an agent until ctx ends; started, which may be nil, gets it.
+func Work(ctx context.Context, cfg Config, started func(*Agent)) error {
+	a, err := New(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if started != nil {
+		started(a)
+	}
+	err = a.Run(ctx)
+	if closing := a.Close(); err == nil {
+		err = closing
+	}
+	return err
+}
+
 // Close lets go of the journal and the state folder.
 func (a *Agent) Close() error {
 	err := a.journal.Close()

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -44,7 +43,7 @@ func enrollCommand(io streams) *cobra.Command {
 				return err
 			}
 			s, err := agent.Enroll(c.Context(), o)
-			noteEnrolment(s, err)
+			agent.NoteEnrolment(s, err)
 			if err != nil {
 				return err
 			}
@@ -96,10 +95,10 @@ func runCommand(io streams) *cobra.Command {
 				level = slog.LevelDebug
 			}
 			if service {
-				return runService(cfg, level)
+				return agent.RunService(cfg, level)
 			}
 			cfg.Log = slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: level}))
-			return work(c.Context(), cfg, nil)
+			return agent.Work(c.Context(), cfg, nil)
 		},
 	}
 	c.Flags().StringVar(&policy, "policy", agent.DefaultPolicyFile(), "file with this machine's own limits; it wins over the server")
@@ -107,22 +106,6 @@ func runCommand(io streams) *cobra.Command {
 	c.Flags().BoolVar(&service, "service", false, "run under Windows' service control manager, which starts it so")
 	c.Flag("service").Hidden = !hasServices
 	return c
-}
-
-// work runs an agent until ctx ends; started, which may be nil, gets it.
-func work(ctx context.Context, cfg agent.Config, started func(*agent.Agent)) error {
-	a, err := agent.New(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	if started != nil {
-		started(a)
-	}
-	err = a.Run(ctx)
-	if closing := a.Close(); err == nil {
-		err = closing
-	}
-	return err
 }
 
 // config is the same for the agent and for its children.
