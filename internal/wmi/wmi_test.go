@@ -17,7 +17,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%.40q: %q, want %q", wql, got, want)
 		}
 	}
-	for _, namespace := range []string{`\\other\root\cimv2`, "root\x00"} {
+	for _, namespace := range []string{`\\server1\root\cimv2`, "root\x00"} {
 		if err := check(namespace, "SELECT * FROM Win32_Process"); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%q: %v", namespace, err)
 		}

@@ -223,12 +223,12 @@ func code(err error) uintptr {
 	if err == nil {
 		return 0
 	}
-	e := &ole.OleError{}
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*ole.OleError](err)
+	if !ok {
 		return 0x80004005 // E_FAIL
 	}
 	// A failed Invoke hides the true result behind "exception occurred".
-	if info, ok := e.SubError().(ole.EXCEPINFO); ok && info.SCODE() != 0 {
+	if info, ok := errors.AsType[ole.EXCEPINFO](e.SubError()); ok && info.SCODE() != 0 {
 		return uintptr(info.SCODE())
 	}
 	return e.Code()

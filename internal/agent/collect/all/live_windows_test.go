@@ -223,7 +223,8 @@ func TestUserWhoIsAway(t *testing.T) {
 	}
 	defer func() { _ = tree.Close() }() // read only
 	s, problems, err := Collect(t.Context(), tree, List())
-	if err != nil || len(problems) != 1 || !strings.Contains(fault.Public(problems[0].(*collect.Partial).Problems[0]), "the products of Fettle Away alone are not known") {
+	part, _ := errors.AsType[*collect.Partial](errors.Join(problems...))
+	if err != nil || part == nil || len(part.Problems) != 1 || !strings.Contains(fault.Public(part.Problems[0]), "the products of Fettle Away alone are not known") {
 		t.Errorf("%v, %v", problems, err)
 	}
 	if len(s.Find("arp", "Browser")) > 0 || s.OS.ID == "" {

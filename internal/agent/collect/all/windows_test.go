@@ -123,8 +123,11 @@ func TestWindows(t *testing.T) {
 			"an installer of updates waits for a restart", "the computer's name becomes DESK8",
 		},
 		Services: []inventory.Service{
-			{Name: "Spooler", Account: "LocalSystem", Start: "auto"}, {Name: "event", Start: "trigger"}, {Name: "late", Title: "Late", Start: "delayed"},
-			{Name: "manual", Start: "manual"}, {Name: "never", Start: "disabled"},
+			{Name: "Spooler", Account: "LocalSystem", Start: "auto"},
+			{Name: "event", Start: "trigger"},
+			{Name: "late", Title: "Late", Start: "delayed"},
+			{Name: "manual", Start: "manual"},
+			{Name: "never", Start: "disabled"},
 		},
 	}
 	if diff := cmp.Diff(wantState, got.State); diff != "" {

@@ -24,7 +24,7 @@ func (g *gatherer) installer() error {
 	err := winreg.Sub(g.registry, userData, winreg.View64, func(sid string, user winreg.Key) error {
 		products, err := user.Open("Products")
 		if err != nil {
-			return nil //nolint:nilerr // components alone
+			return nil // components alone
 		}
 		defer func() { _ = products.Close() }() // read only
 		return winreg.Below(products, func(name string, k winreg.Key) error {
@@ -93,7 +93,7 @@ const applied = 1
 func (g *gatherer) patches(product, scope string, k winreg.Key) error {
 	all, err := k.Open("Patches")
 	if err != nil {
-		return nil //nolint:nilerr // it has none
+		return nil // it has none
 	}
 	defer func() { _ = all.Close() }() // read only
 	return winreg.Below(all, func(name string, k winreg.Key) error {
