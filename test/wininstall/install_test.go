@@ -27,6 +27,8 @@ func TestWindows(t *testing.T) {
 		{"busy", testBusy},
 		{"busy code", testBusyCode},
 		{"recover", testRecover},
+		{"property", testProperty},
+		{"system", testSystem},
 		{"windows update", testWUA},
 		{"stuck", testStuck},
 	} {

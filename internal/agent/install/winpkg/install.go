@@ -178,10 +178,7 @@ func (s *session) call(ctx context.Context, l *laid) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, fault.Wrap(err, fault.CodeOf(err), "winpkg: can't read what is installed")
 	}
-	w := &Work{Patch: l.patch, Payloads: l.files, Dir: l.dir, Report: s.line, runner: s.in.runner, observe: observe}
-	if len(l.files) > 0 {
-		w.Payload = l.files[0]
-	}
+	w := NewWork(s.in.runner, l.patch, l.dir, l.files, s.line)
 	if found := machineRows(list(have), l.patch); len(found) > 0 {
 		w.Product, l.product = &found[0], &found[0]
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 
+	"github.com/fettlehq/fettle/internal/atomicfile"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
 )
@@ -14,7 +15,7 @@ import (
 // of Windows itself is known.
 
 func freshFolder(dir string) error {
-	if err := os.RemoveAll(dir); err != nil {
+	if err := atomicfile.RemoveTree(dir); err != nil {
 		return fault.Wrap(err, fault.Unavailable, "winpkg: can't clear the work folder")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/registry"
 
+	"github.com/fettlehq/fettle/internal/atomicfile"
 	"github.com/fettlehq/fettle/internal/fault"
 )
 
@@ -25,7 +26,7 @@ const onlyAdministrators = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
 
 // freshFolder makes an empty folder, with its parent, for the system alone.
 func freshFolder(dir string) error {
-	if err := os.RemoveAll(dir); err != nil {
+	if err := atomicfile.RemoveTree(dir); err != nil {
 		return fault.Wrap(err, fault.Unavailable, "winpkg: can't clear the work folder")
 	}
 	sd, err := windows.SecurityDescriptorFromString(onlyAdministrators)

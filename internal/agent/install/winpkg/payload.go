@@ -13,10 +13,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/agent/install"
+	"github.com/fettlehq/fettle/internal/atomicfile"
 	"github.com/fettlehq/fettle/internal/authentic/authenticode"
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/fault"
@@ -149,9 +149,7 @@ func place(from, to string) error {
 
 // diskCode tells a full disk from other troubles.
 func diskCode(err error) fault.Code {
-	// 39 and 112 are ERROR_HANDLE_DISK_FULL and ERROR_DISK_FULL.
-	errno, ok := errors.AsType[syscall.Errno](err)
-	if ok && (errno == syscall.ENOSPC || errno == 39 || errno == 112) {
+	if atomicfile.IsFull(err) {
 		return fault.Exhausted
 	}
 	return fault.Unavailable

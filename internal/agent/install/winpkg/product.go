@@ -65,11 +65,12 @@ func changes(before, after []inventory.Package, why func(inventory.Package) stri
 	var out []deploy.Change
 	for _, c := range came {
 		change := deploy.Change{Package: title(c), Arch: c.Arch, To: c.Version, Why: why(c)}
-		if i := slices.IndexFunc(gone, func(g inventory.Package) bool { return sameFamily(g, c) }); i >= 0 {
+		i := slices.IndexFunc(gone, func(g inventory.Package) bool { return sameFamily(g, c) })
+		if i >= 0 {
 			change.From = gone[i].Version
 			gone = slices.Delete(gone, i, i+1)
 		}
-		if change.From != change.To {
+		if i < 0 || change.From != change.To {
 			out = append(out, change)
 		}
 	}

@@ -119,6 +119,15 @@ type Work struct {
 	observe func(ctx context.Context) (stop func() []string)
 }
 
+// NewWork puts a patch with its verified files into the hands of a kind.
+func NewWork(runner run.Runner, p patch.Patch, dir string, files []string, report func(line string)) *Work {
+	w := &Work{Patch: p, Payloads: files, Dir: dir, Report: report, runner: runner, observe: observe}
+	if len(files) > 0 {
+		w.Payload = files[0]
+	}
+	return w
+}
+
 // Plan says what the job would change, from the scan that it carries. It
 // changes nothing and fetches nothing.
 func (in *Installer) Plan(_ context.Context, job install.Job) (deploy.Plan, error) {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"io"
 	"os"
 	"slices"
@@ -76,29 +75,26 @@ func lines(r io.Reader, each func(string)) {
 		line = line[:0]
 	}
 	for {
-		unit, err := next(br, wide)
-		if err != nil {
-			if len(line) > 0 || !errors.Is(err, io.EOF) {
+		low, err := br.ReadByte()
+		high := byte(0)
+		if wide && err == nil {
+			high, err = br.ReadByte()
+		}
+		switch {
+		case err != nil:
+			if len(line) > 0 {
 				end()
 			}
 			return
-		}
-		if unit[0] == '\n' && (!wide || unit[1] == 0) {
+		case low == '\n' && high == 0:
 			end()
-		} else if len(line) < maxLogLine {
-			line = append(line, unit...)
+		case len(line) >= maxLogLine: // the rest of the line is dropped
+		case wide:
+			line = append(line, low, high)
+		default:
+			line = append(line, low)
 		}
 	}
-}
-
-// next reads one character's unit: one byte, or two.
-func next(br *bufio.Reader, wide bool) ([]byte, error) {
-	b, err := br.ReadByte()
-	if err != nil || !wide {
-		return []byte{b}, err
-	}
-	high, err := br.ReadByte()
-	return []byte{b, high}, err
 }
 
 func decode(line []byte, wide bool) string {
