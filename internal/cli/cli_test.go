@@ -22,7 +22,7 @@ func TestExitCodes(t *testing.T) {
 		if got := exitCode(fault.New(code, "x")); got != want {
 			t.Errorf("%s: %d, want %d", code, got, want)
 		}
-		if got := byStatus(500); got != fault.Internal {
+		if got := fault.OfStatus(500); got != fault.Internal {
 			t.Errorf("500 is %s", got)
 		}
 	}

@@ -192,7 +192,7 @@ func problem(resp *http.Response) error {
 	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err := json.Unmarshal(body, &p); err != nil || (p.Detail == "" && p.Title == "") {
-		return fault.New(byStatus(resp.StatusCode), "the server answered %s", resp.Status)
+		return fault.New(fault.OfStatus(resp.StatusCode), "the server answered %s", resp.Status)
 	}
 	text := p.Detail
 	if text == "" {
@@ -205,31 +205,13 @@ func problem(resp *http.Response) error {
 	}
 	code := fault.Code(p.Code)
 	if code == "" {
-		code = byStatus(resp.StatusCode)
+		code = fault.OfStatus(resp.StatusCode)
 	}
 	f := fault.New(code, "%s", text)
 	if p.Hint != "" {
 		f = f.WithHint("%s", p.Hint)
 	}
 	return f
-}
-
-func byStatus(status int) fault.Code {
-	switch status {
-	case http.StatusUnauthorized:
-		return fault.Unauthenticated
-	case http.StatusForbidden:
-		return fault.Denied
-	case http.StatusNotFound:
-		return fault.NotFound
-	case http.StatusConflict:
-		return fault.Conflict
-	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
-		return fault.Unavailable
-	case http.StatusInternalServerError:
-		return fault.Internal
-	}
-	return fault.Invalid
 }
 
 // page is one page of a list.

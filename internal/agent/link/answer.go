@@ -46,26 +46,15 @@ func (c *Client) refusal(resp *http.Response) error {
 	return e
 }
 
-// answers are the statuses with a meaning of their own; other ones of the 4xx
-// class are Invalid, all others Unavailable. Gateways send the code itself, so
-// this is for what stands between: proxies and load balancers.
-func answers() map[int]fault.Code {
-	return map[int]fault.Code{
-		http.StatusUnauthorized: fault.Unauthenticated, http.StatusForbidden: fault.Denied,
-		http.StatusNotFound: fault.NotFound, http.StatusGone: fault.NotFound, http.StatusConflict: fault.Conflict,
-		http.StatusRequestTimeout: fault.Unavailable, http.StatusTooManyRequests: fault.Exhausted,
-		http.StatusProxyAuthRequired: fault.Unavailable,
-	}
-}
-
+// codeOf is the code of an answer without one. Gateways send the code itself, so
+// this is for what stands between: a proxy or load balancer that fails is away.
 func codeOf(status int) fault.Code {
-	if c, known := answers()[status]; known {
+	switch c := fault.OfStatus(status); c {
+	case fault.Internal, fault.Unsupported, "":
+		return fault.Unavailable
+	default:
 		return c
 	}
-	if status >= 400 && status < 500 {
-		return fault.Invalid
-	}
-	return fault.Unavailable
 }
 
 // known reports whether a code is one of those that this build decides on.

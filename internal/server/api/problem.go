@@ -36,53 +36,6 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType names the media type of problems, for huma.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
-// statusOf maps a fault's code to an HTTP status.
-func statusOf(code fault.Code) int {
-	switch code {
-	case fault.Invalid:
-		return http.StatusUnprocessableEntity
-	case fault.NotFound:
-		return http.StatusNotFound
-	case fault.Conflict, fault.Nothing:
-		return http.StatusConflict
-	case fault.Unauthenticated:
-		return http.StatusUnauthorized
-	case fault.Denied:
-		return http.StatusForbidden
-	case fault.Untrusted:
-		return http.StatusBadGateway
-	case fault.Unavailable, fault.Cancelled:
-		return http.StatusServiceUnavailable
-	case fault.Exhausted:
-		return http.StatusTooManyRequests
-	case fault.Unsupported:
-		return http.StatusNotImplemented
-	}
-	return http.StatusInternalServerError
-}
-
-// codeOf is the reverse for errors that huma finds by itself.
-func codeOf(status int) fault.Code {
-	switch status {
-	case http.StatusUnauthorized:
-		return fault.Unauthenticated
-	case http.StatusForbidden:
-		return fault.Denied
-	case http.StatusNotFound:
-		return fault.NotFound
-	case http.StatusConflict:
-		return fault.Conflict
-	case http.StatusRequestTimeout:
-		return fault.Unavailable
-	case http.StatusTooManyRequests:
-		return fault.Exhausted
-	}
-	if status >= 500 {
-		return fault.Internal
-	}
-	return fault.Invalid
-}
-
 // problemOf turns a fault into what may be shown: messages and hint, never a
 // private cause.
 func problemOf(err error) *Problem {
@@ -90,7 +43,7 @@ func problemOf(err error) *Problem {
 		return p
 	}
 	code := fault.CodeOf(err)
-	status := statusOf(code)
+	status := fault.Status(code)
 	return &Problem{
 		Title: http.StatusText(status), Status: status, Detail: fault.Public(err),
 		Code: string(code), Hint: fault.HintOf(err),
@@ -103,7 +56,7 @@ func asProblem(_ huma.Context, _ string, v any) (any, error) {
 	if !ok {
 		return v, nil
 	}
-	code := codeOf(m.Status)
+	code := fault.OfStatus(m.Status)
 	p := &Problem{Title: m.Title, Status: m.Status, Detail: m.Detail, Code: string(code)}
 	if code == fault.Internal {
 		p.Detail = "an internal error occurred; the server's log names it"

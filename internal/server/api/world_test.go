@@ -367,3 +367,6 @@ func (w *world) refused(method, path string, body any, code fault.Code) Problem 
 	}
 	return p
 }
+
+// statusOf is the status with which a fault of the code is answered.
+func statusOf(code fault.Code) int { return fault.Status(code) }

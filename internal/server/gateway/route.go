@@ -122,25 +122,16 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, p peer, err err
 	_ = json.NewEncoder(w).Encode(wire.Refusal{Code: string(code), Message: fault.Public(err), Hint: fault.HintOf(err)})
 }
 
-// status maps a code to HTTP.
+// status is fault.Status, but that what an agent sends wrong is its own mistake
+// and nothing of a gateway behind us.
 func status(code fault.Code) int {
 	switch code {
 	case fault.Invalid, fault.Untrusted, fault.Unsupported:
 		return http.StatusBadRequest
-	case fault.NotFound:
-		return http.StatusNotFound
-	case fault.Conflict:
-		return http.StatusConflict
-	case fault.Unauthenticated:
-		return http.StatusUnauthorized
-	case fault.Denied:
-		return http.StatusForbidden
 	case fault.Exhausted:
 		return http.StatusRequestEntityTooLarge
-	case fault.Unavailable, fault.Cancelled:
-		return http.StatusServiceUnavailable
 	}
-	return http.StatusInternalServerError
+	return fault.Status(code)
 }
 
 // reply writes a message as compact JSON.
