@@ -256,3 +256,32 @@ func TestCircleIsRefused(t *testing.T) {
 		t.Errorf("%d patches, notes %q", n, s.Header().Notes)
 	}
 }
+
+// TestWingetReadsPackages: a package's own codes count where the manifest names
+// none, and one that is another than the manifest says is not offered.
+func TestWingetReadsPackages(t *testing.T) {
+	w, v := newApps(t)
+	path := v.Build(t, wingettest.MSI{Name: "Tool", Maker: "Maker", Version: "1.0.0", ProductCode: code1, UpgradeCode: appFamily})
+	v.Sign(t, path, "Maker Inc")
+	v.Publish(t, "Maker.Tool.7", "1.0.0", "Tool", "Maker", false, wingettest.Installer{Arch: "x64", Type: "msi", Path: path})
+	v.Publish(t, "Maker.Fool", "1.0.0", "Fool", "Maker", false, wingettest.Installer{Arch: "x64", Type: "msi", Path: path, Fields: []string{"ProductCode: '" + code2 + "'"}})
+	v.Publish(t, "Maker.None", "1.0.0", "None", "Maker", false, wingettest.Installer{Arch: "x64", Type: "msi", Path: v.Root})
+	w.open()
+	w.once()
+	p := w.patch("windows-apps-amd64", "winget:Maker.Tool.7:1.0.0:amd64:msi")
+	var names []string
+	for _, it := range p.Items {
+		names = append(names, it.Kind+" "+it.Name)
+	}
+	if diff := cmp.Diff([]string{"arp " + code1, "upgrade " + appFamily}, names); diff != "" || p.Evidence.Verdict != patch.Proven || p.Install.UninstallArgv[0] != code1 {
+		t.Errorf("%+v %s", p, diff)
+	}
+	for id, says := range map[patch.ID]string{
+		"winget:Maker.Fool:1.0.0:amd64:msi": "the manifest names product code " + code2 + ", the package itself " + code1,
+		"winget:Maker.None:1.0.0:amd64:msi": "not a compound file",
+	} {
+		if p := w.patch("windows-apps-amd64", id); p.Evidence.Verdict != patch.Unproven || !strings.Contains(p.Evidence.Checks[0], says) {
+			t.Errorf("%s: %+v, want %q", id, p.Evidence, says)
+		}
+	}
+}

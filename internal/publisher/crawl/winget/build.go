@@ -31,6 +31,8 @@ type builder struct {
 	keep     int // versions of a line
 	sizes    map[string]int64
 	reasons  map[string]string // why an installer was not fetched, by SHA-256
+	said     map[string]said   // what fetched packages say of themselves
+	fetching bool              // names may still come from what is fetched
 	lines    map[line][]release
 	order    []line
 	tally    Tally
@@ -43,10 +45,10 @@ type builder struct {
 
 // Tally counts what became of the manifests.
 type Tally struct {
-	Packages   int            // followed packages that have a manifest
-	Versions   int            // versions of them
-	Installers int            // installers of these
-	Usable     int            // of a form and architecture that is served
+	Packages   int // followed packages that have a manifest
+	Versions   int // versions of them
+	Installers int // installers of these
+	Usable     int // of a form and architecture that is served
 	// Left are the others by reason: what is not served is no fault of theirs.
 	Left map[string][]string
 }
@@ -77,7 +79,8 @@ func (b *builder) enter(v Version, in Installer) string {
 	if vercmp.Valid(vercmp.Windows, v.Version) != nil || vercmp.Valid(vercmp.Windows, in.displayVersion(v)) != nil {
 		return "its version is not made of numbers, so it can't be compared"
 	}
-	if len(in.identities(v)) == 0 {
+	in = in.told(b.said[in.SHA256])
+	if len(in.identities(v)) == 0 && !(b.fetching && in.kind() == "msi") {
 		return "nothing says how the installed product is named"
 	}
 	k := line{id: v.Identifier, form: in.Type, scope: cmp.Or(in.Scope, "machine")}
@@ -211,7 +214,7 @@ func (b *builder) patch(k line, r release, platform string, known []inventory.Id
 	var payload patch.Payload
 	why := in.notInstallable()
 	if why == "" {
-		why = b.reasons[in.SHA256]
+		why = cmp.Or(b.reasons[in.SHA256], b.said[in.SHA256].against(in))
 	}
 	size, have := b.sizes[in.SHA256]
 	switch {

@@ -18,7 +18,9 @@ import (
 // disk and an end of the context stop it.
 func (f *fetching) installers(ctx context.Context, all []Version) error {
 	b := f.s.builder()
+	b.fetching = true
 	b.add(all)
+	heard := map[string]said{}
 	wanted, silent := map[string]int64{}, map[string]string{}
 	for _, r := range b.wanted() {
 		sum := r.installer.SHA256
@@ -34,6 +36,9 @@ func (f *fetching) installers(ctx context.Context, all []Version) error {
 		switch {
 		case err == nil:
 			wanted[sum] = size
+			if r.installer.kind() == "msi" {
+				heard[sum] = f.listen(sum)
+			}
 		case ctx.Err() != nil || fault.Is(err, fault.Exhausted) || fault.Is(err, fault.Cancelled):
 			return err
 		default:
@@ -43,7 +48,7 @@ func (f *fetching) installers(ctx context.Context, all []Version) error {
 			}
 		}
 	}
-	f.st.Fetched = wanted
+	f.st.Fetched, f.st.Said = wanted, heard
 	if n := len(f.st.Refused); n > 0 {
 		f.note("%d installers could not be fetched; their patches say why", n)
 	}

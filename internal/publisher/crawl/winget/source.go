@@ -185,13 +185,15 @@ type state struct {
 	// Refused why others are not there.
 	Fetched map[string]int64  `json:"fetched,omitempty"`
 	Refused map[string]string `json:"refused,omitempty"`
+	// Said is what fetched packages of Windows Installer say of themselves.
+	Said map[string]said `json:"said,omitempty"`
 }
 
 func (s *Source) recall(prev crawl.Fingerprint) state {
 	from := fmt.Sprint(s.cfg.Manifests, " ", s.cfg.Index, " ", s.cfg.CVEs, " ", s.cfg.Packages, " ", s.cfg.Keep)
 	var st state
 	if prev == nil || json.Unmarshal(prev, &st) != nil || st.Form != form || st.From != from {
-		st = state{Form: form, From: from, Fetched: st.Fetched}
+		st = state{Form: form, From: from, Fetched: st.Fetched, Said: st.Said}
 	}
 	if st.Seen == nil {
 		st.Seen = map[string]string{}
@@ -302,7 +304,7 @@ func (s *Source) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (c
 		}
 	}
 	b := s.builder()
-	b.sizes, b.reasons, b.flaws = st.Fetched, st.Refused, flaws(records)
+	b.sizes, b.reasons, b.said, b.flaws = st.Fetched, st.Refused, st.Said, flaws(records)
 	b.add(all.Versions)
 	b.build()
 	out := crawl.Output{Patches: b.out, Rejected: all.Rejected, Entries: all.Files, Notes: append(b.tally.notes(), b.notes...)}
