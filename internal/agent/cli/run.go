@@ -137,7 +137,7 @@ func stepCommand(io streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return agent.Step(c.Context(), cfg, io.in, io.out)
+			return agent.Step(stepContext(c.Context()), cfg, io.in, io.out)
 		},
 	}
 	c.Flags().StringVar(&policy, "policy", agent.DefaultPolicyFile(), "file with this machine's own limits")
