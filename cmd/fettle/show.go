@@ -11,6 +11,20 @@ import (
 	"github.com/fettlehq/fettle/internal/patch"
 )
 
+// upReport is what `fettle up --once --json` prints.
+type upReport struct {
+	Hostname string            `json:"hostname"`
+	Catalog  int64             `json:"catalog"`
+	Console  string            `json:"console"`
+	Notes    []string          `json:"notes,omitempty"`
+	Missing  []catalog.Finding `json:"missing"`
+	// Pinned and held updates are not missing: the administrator of this
+	// machine keeps them away.
+	KeptAway []catalog.Finding `json:"kept_away,omitempty"`
+	// Broken packages are installed only half.
+	Broken []catalog.Finding `json:"broken,omitempty"`
+}
+
 // show prints what this machine lacks, worst first.
 func (r upReport) show(w io.Writer) {
 	fmt.Fprintf(w, "\n%s lacks %d updates; catalog version %d\n", r.Hostname, len(r.Missing), r.Catalog)

@@ -218,20 +218,6 @@ func (u *up) report(ctx context.Context, s *server.Server, own *ownAgent, failed
 	}
 }
 
-// upReport is what `fettle up --once --json` prints.
-type upReport struct {
-	Hostname string            `json:"hostname"`
-	Catalog  int64             `json:"catalog"`
-	Console  string            `json:"console"`
-	Notes    []string          `json:"notes,omitempty"`
-	Missing  []catalog.Finding `json:"missing"`
-	// Pinned and held updates are not missing: the administrator of this
-	// machine keeps them away.
-	KeptAway []catalog.Finding `json:"kept_away,omitempty"`
-	// Broken packages are installed only half.
-	Broken []catalog.Finding `json:"broken,omitempty"`
-}
-
 func (u *up) print(s *server.Server, found []catalog.Finding) error {
 	host, err := os.Hostname()
 	if err != nil {

@@ -12,5 +12,5 @@ func Space(dir string) (free, total int64, err error) {
 		return 0, 0, err
 	}
 	block := int64(st.Bsize)                                       //nolint:unconvert // its width differs by system
-	return int64(st.Bavail) * block, int64(st.Blocks) * block, nil //nolint:gosec,unconvert // no disk has 2^63 bytes
+	return int64(st.Bavail) * block, int64(st.Blocks) * block, nil //nolint:gosec // no disk has 2^63 bytes
 }

@@ -87,7 +87,7 @@ func (s *Store) deletePartial(key blob.Key, before time.Time) (int64, error) {
 	name := path.Join("partial", path.Base(string(key)))
 	info, err := s.root.Lstat(name)
 	if err != nil || info.IsDir() || !info.ModTime().Before(before) {
-		return -1, nil //nolint:nilerr // gone meanwhile
+		return -1, nil // gone meanwhile, or young
 	}
 	if err := s.root.Remove(name); err != nil {
 		return -1, wrap(err, key)

@@ -268,10 +268,13 @@ func (l *Loop) hear(ctx context.Context, t *deploy.Task, e wire.Event) error {
 
 // unoffered says what of a plan the catalog does not offer to its endpoint.
 func (l *Loop) unoffered(ctx context.Context, t deploy.Task, plan *deploy.Plan) (string, error) {
-	if plan == nil || t.State != deploy.Planning || plan.Check() != nil {
-		return "", nil // it is not taken, or refused in any case
+	if plan == nil || t.State != deploy.Planning {
+		return "", nil // it is not taken in any case
 	}
-	err := l.payloads.Offered(ctx, t, plan)
+	err := plan.Check()
+	if err == nil {
+		err = l.payloads.Offered(ctx, t, plan)
+	}
 	switch {
 	case fault.Is(err, fault.Invalid):
 		l.log.Warn("an endpoint's plan is refused", "endpoint", t.Endpoint, "task", t.ID, "error", err)
