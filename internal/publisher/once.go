@@ -139,7 +139,7 @@ func (p *Publisher) crawl(ctx context.Context, b *batch) error {
 	}
 	for _, r := range b.results {
 		h := r.Health
-		if !h.OK() && !h.LastSuccess.IsZero() && empty(r.Output) && h.Counts.Archives+h.Counts.Fixes+h.Counts.Advisories > 0 {
+		if !h.OK() && !h.LastSuccess.IsZero() && empty(r.Output) && h.Counts.Archives+h.Counts.Fixes+h.Counts.Advisories+h.Counts.Patches > 0 {
 			return fault.New(fault.Unavailable, "publisher: source %s has lost what it fetched before and can't fetch it again: %s", h.Source, h.LastError).
 				WithHint("Nothing is published without it, because its patches would vanish. Mend the source and run again.")
 		}
@@ -162,7 +162,7 @@ func (p *Publisher) crawl(ctx context.Context, b *batch) error {
 }
 
 func empty(o crawl.Output) bool {
-	return len(o.Archives)+len(o.Fixes)+len(o.Advisories) == 0
+	return len(o.Archives)+len(o.Fixes)+len(o.Advisories)+len(o.Patches) == 0
 }
 
 func firstReason(results []crawl.Result) string {

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/fetch"
 	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/patch"
@@ -284,4 +286,52 @@ func TestWingetReadsPackages(t *testing.T) {
 			t.Errorf("%s: %+v, want %q", id, p.Evidence, says)
 		}
 	}
+}
+
+// TestWingetLost: when the source's folder is lost and the manifests are out of
+// reach, nothing is published, rather than a catalog without applications.
+func TestWingetLost(t *testing.T) {
+	w, v := newApps(t)
+	publishTool(t, v, "1.0.0", code1, "Maker Inc")
+	w.open()
+	w.once()
+	for _, dir := range []string{v.Manifests, filepath.Join(w.cfg.Data, "sources", "winget", "blobs")} {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(w.cfg.Data, "sources", "winget", "blobs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.p.Once(t.Context(), nil); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "winget") {
+		t.Errorf("it says %v", err)
+	}
+	w.patch("windows-apps-amd64", "winget:Maker.Tool:1.0.0:amd64:wix")
+}
+
+// TestWingetDelta: a new version of one application travels as a delta.
+func TestWingetDelta(t *testing.T) {
+	w, v := newApps(t)
+	file := filepath.Join(v.Dir, "setup.exe")
+	if err := os.WriteFile(file, []byte("unsigned"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	offer := func(name, version string) {
+		v.Publish(t, "Maker."+name, version, "Application "+name, "Maker", false, wingettest.Installer{
+			Arch: "x64", Type: "inno", Path: file, Fields: []string{"ProductCode: " + wingettest.Sum(t, v.Root)[:20] + name},
+		})
+	}
+	for i := range 40 {
+		offer("App"+strconv.Itoa(i), "1."+strconv.Itoa(i*7919))
+	}
+	w.open()
+	w.once()
+	_, before := w.shard("windows-apps-amd64")
+	offer("App7", "99.0")
+	r := w.once()
+	if r.Version != 2 || r.Shards[0].Platform != "windows-apps-amd64" || r.Shards[0].Delta == 0 {
+		t.Fatalf("%+v", r.Shards)
+	}
+	_, after := w.shard("windows-apps-amd64")
+	w.checkDelta("windows-apps-amd64", 1, 2, before, after)
 }

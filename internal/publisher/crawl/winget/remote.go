@@ -24,11 +24,12 @@ func (f *fetching) remote(ctx context.Context) (folded, error) {
 	for _, v := range old.Versions {
 		known[versionKey{strings.ToLower(v.Identifier), v.Version}] = v
 	}
-	failed := 0
+	failed, asked := 0, []string{}
 	for _, id := range sortedKeys(f.st.Newest) {
 		f.say("asking for manifests of " + id)
 		for _, version := range f.newestOf(id) {
 			k := versionKey{strings.ToLower(id), version}
+			asked = append(asked, f.base(id, version))
 			v, err := f.manifest(ctx, id, version, known[k])
 			switch {
 			case ctx.Err() != nil:
@@ -41,6 +42,7 @@ func (f *fetching) remote(ctx context.Context) (folded, error) {
 			}
 		}
 	}
+	f.forgetOthers(asked)
 	var out folded
 	for _, v := range known {
 		if f.s.follow.wants(v.Identifier) {
@@ -68,7 +70,7 @@ func (f *fetching) manifest(ctx context.Context, id, version string, known Versi
 	if !identifier.MatchString(id) || !versionText.MatchString(version) || strings.Trim(version, ".") == "" {
 		return Version{}, fault.New(fault.Invalid, "winget: the index names %s %s, which can't be a path", clip(id), clip(version))
 	}
-	base := fmt.Sprintf("%s/%s/%s/%s/%s", f.s.base, strings.ToLower(id[:1]), strings.ReplaceAll(id, ".", "/"), version, id)
+	base := f.base(id, version)
 	if len(known.Installers) == 0 {
 		f.forget(base)
 	}
@@ -87,6 +89,22 @@ func (f *fetching) manifest(ctx context.Context, id, version string, known Versi
 		return known, fault.New(fault.Invalid, "winget: the manifest of %s %s is of something else, or has no installer (%d)", id, version, len(rejected))
 	}
 	return all[0], nil
+}
+
+// base is what the addresses of a version's files begin with.
+func (f *fetching) base(id, version string) string {
+	return fmt.Sprintf("%s/%s/%s/%s/%s", f.s.base, strings.ToLower(id[:1]), strings.ReplaceAll(id, ".", "/"), version, id)
+}
+
+// forgetOthers drops what is remembered of versions that are not asked for any
+// more.
+func (f *fetching) forgetOthers(asked []string) {
+	for at := range f.st.Seen {
+		if strings.HasPrefix(at, f.s.base+"/") && at != f.s.cfg.Index && at != f.s.cfg.CVEs &&
+			!slices.ContainsFunc(asked, func(base string) bool { return strings.HasPrefix(at, base+".") }) {
+			delete(f.st.Seen, at)
+		}
+	}
 }
 
 // forget makes the next fetch of a version's files an unconditional one.
