@@ -54,12 +54,18 @@ func (c *Client) retry(ctx context.Context, try func() (progress bool, err error
 }
 
 // do sends one request when it is the host's turn. The body stops with an error when nothing comes for Config.Stall.
-func (c *Client) do(ctx context.Context, u *url.URL, header http.Header) (*http.Response, error) {
+// With a form it asks by POST.
+func (c *Client) do(ctx context.Context, u *url.URL, header http.Header, form url.Values) (*http.Response, error) {
 	if err := c.turn(ctx, u.Host); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	method, content := http.MethodGet, io.Reader(nil)
+	if form != nil {
+		method, content = http.MethodPost, strings.NewReader(form.Encode())
+		header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), content)
 	if err != nil {
 		cancel(nil)
 		return nil, fault.Wrap(err, fault.Invalid, "fetch: can't ask for %s", u.Redacted())

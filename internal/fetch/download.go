@@ -107,7 +107,7 @@ func (t *transfer) once(ctx context.Context) error {
 			header.Set("If-Range", t.validator)
 		}
 	}
-	resp, err := t.c.do(ctx, t.u, header)
+	resp, err := t.c.do(ctx, t.u, header, nil)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -75,3 +76,24 @@ func TestGetIntoFile(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+// TestGetByForm: a question goes as a form, again if it must.
+func TestGetByForm(t *testing.T) {
+	asked := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, r.Method+" "+r.PostFormValue("q")) //nolint:gosec // a test
+	}))
+	defer srv.Close()
+	c, err := fetch.New(fetch.Config{UserAgent: "fettle-test", PerHost: -1, Attempts: 2, Backoff: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Get(t.Context(), fetch.Request{URL: srv.URL, Form: url.Values{"q": {"a & b"}}})
+	if err != nil || string(got.Body) != "POST a & b" {
+		t.Errorf("%q, %v", got.Body, err)
+	}
+}

@@ -39,6 +39,9 @@ type Request struct {
 	// nothing but its beginning is held in memory. After an error, and when the document has not changed, its content
 	// is of no use.
 	File string
+	// Form, when set, is sent by POST: for servers that answer questions so. It must change nothing there, as it may be
+	// sent more than once.
+	Form url.Values
 	// Progress may be nil.
 	Progress Progress
 }
@@ -88,7 +91,7 @@ func (c *Client) getOnce(ctx context.Context, r Request, u *url.URL) (Response, 
 	if v := old.Get("modified"); v != "" {
 		header.Set("If-Modified-Since", v)
 	}
-	resp, err := c.do(ctx, u, header)
+	resp, err := c.do(ctx, u, header, r.Form)
 	if err != nil {
 		return Response{}, err
 	}

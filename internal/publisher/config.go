@@ -94,6 +94,14 @@ type Microsoft struct {
 	Supersedence []string `koanf:"supersedence"`
 	// Since is the first year to take, such as "2016"; empty takes all.
 	Since string `koanf:"since"`
+	// Catalog is the Update Catalog's address ("default" is Microsoft's own):
+	// it gives payloads for KBs, and for the Newest cumulative updates of each
+	// release in Follow. Files of the KBs in Prove are fetched and proven.
+	Catalog string   `koanf:"catalog"`
+	KBs     []string `koanf:"kbs"`
+	Follow  []string `koanf:"follow"`
+	Newest  int      `koanf:"newest"`
+	Prove   []string `koanf:"prove"`
 }
 
 // Wsusscn2 says where the offline scan file comes from; see scan.Config.

@@ -152,7 +152,10 @@ func (p *Publisher) makeSources(ctx context.Context, opt Options) error {
 		Progress: func(source, doing string) { p.say("crawl", source, doing) },
 	}
 	if m := p.cfg.Microsoft; m.MSRC != "" {
-		wanted.Microsoft = &microsoft.Config{MSRC: m.MSRC, Lists: m.Supersedence, Since: m.Since}
+		wanted.Microsoft = &microsoft.Config{
+			MSRC: m.MSRC, Lists: m.Supersedence, Since: m.Since,
+			Catalog: microsoft.Catalog{Address: m.Catalog, KBs: m.KBs, Follow: m.Follow, Newest: m.Newest, Prove: m.Prove},
+		}
 	}
 	if w := p.cfg.Winget; w.Manifests != "" {
 		wanted.Winget = &winget.Config{

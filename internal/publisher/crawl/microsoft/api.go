@@ -1,11 +1,11 @@
 package microsoft
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -73,12 +73,25 @@ func (f *fetching) fromAPI(ctx context.Context) error {
 	return nil
 }
 
+// fromURL fetches a document to a file and folds it from there, so that memory
+// does not hold it.
 func (f *fetching) fromURL(ctx context.Context, address string, u Update) error {
-	got, err := f.s.client.Get(ctx, fetch.Request{URL: address, Accept: "application/xml", Expect: fetch.NotHTML, MaxSize: msrc.MaxDocument})
+	tmp, err := os.MkdirTemp(f.dir, "download-")
 	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "microsoft: no folder for a document can be made")
+	}
+	defer os.RemoveAll(tmp)
+	file := filepath.Join(tmp, u.ID+".xml")
+	request := fetch.Request{URL: address, Accept: "application/xml", Expect: fetch.NotHTML, MaxSize: msrc.MaxDocument, File: file}
+	if _, err := f.s.client.Get(ctx, request); err != nil {
 		return err
 	}
-	return f.month(u.ID, u.Current, bytes.NewReader(got.Body))
+	in, err := os.Open(file)
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "microsoft: the fetched document can't be read")
+	}
+	defer in.Close()
+	return f.month(u.ID, u.Current, in)
 }
 
 // fromFolder reads the documents in a folder and one level below that are new

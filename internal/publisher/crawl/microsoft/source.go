@@ -32,6 +32,8 @@ type Config struct {
 	// Lists are files of the supersedence list, plain or packed with zstd.
 	// They are optional.
 	Lists []string
+	// Catalog asks the Update Catalog for payloads.
+	Catalog Catalog
 	// Since leaves out months before it, such as "2016"; empty takes all.
 	Since string
 	// Progress is told what goes on; it may be nil.
@@ -79,6 +81,9 @@ type state struct {
 	// Documents by where they come from: a month's id, or a file name.
 	Documents map[string]document `json:"documents,omitempty"`
 	Lists     map[string]document `json:"lists,omitempty"`
+	// Pages are the Update Catalog's, by KB; Learned are the files fetched.
+	Pages   map[string]document `json:"pages,omitempty"`
+	Learned crawl.Learned       `json:"learned,omitempty"`
 }
 
 // document is a file that was folded.
@@ -107,8 +112,8 @@ func (s *Source) recall(prev crawl.Fingerprint) state {
 // Blobs names the folded documents.
 func (s *Source) Blobs(at crawl.Fingerprint) []string {
 	st := s.recall(at)
-	var out []string
-	for _, of := range []map[string]document{st.Documents, st.Lists} {
+	out := st.Learned.Blobs()
+	for _, of := range []map[string]document{st.Documents, st.Lists, st.Pages} {
 		for _, d := range of {
 			out = append(out, d.SHA256)
 		}
@@ -122,18 +127,21 @@ func (s *Source) Blobs(at crawl.Fingerprint) []string {
 // not nil when there is nothing at all.
 func (s *Source) Fetch(ctx context.Context, dir string, prev crawl.Fingerprint) (crawl.Fetched, error) {
 	st := s.recall(prev)
-	for _, of := range []map[string]document{st.Documents, st.Lists} {
+	for _, of := range []map[string]document{st.Documents, st.Lists, st.Pages} {
 		for key, d := range of {
-			if _, err := os.Stat(crawl.BlobPath(dir, d.SHA256)); err != nil {
+			if !there(dir, d.SHA256) {
 				delete(of, key)
 			}
 		}
 	}
-	before := fmt.Sprint(st.Documents, st.Lists)
+	before := fmt.Sprint(st.Documents, st.Lists, st.Pages, st.Learned)
 	run := &fetching{s: s, dir: dir, st: &st}
 	err := run.documents(ctx)
 	if err == nil {
 		err = run.lists(ctx)
+	}
+	if err == nil {
+		err = run.catalog(ctx)
 	}
 	if err != nil {
 		return crawl.Fetched{}, err
@@ -145,7 +153,7 @@ func (s *Source) Fetch(ctx context.Context, dir string, prev crawl.Fingerprint) 
 	if err != nil {
 		return crawl.Fetched{}, fault.Wrap(err, fault.Internal, "microsoft: the state can't be encoded")
 	}
-	return crawl.Fetched{Changed: before != fmt.Sprint(st.Documents, st.Lists), Fingerprint: fp, Notes: run.notes}, nil
+	return crawl.Fetched{Changed: before != fmt.Sprint(st.Documents, st.Lists, st.Pages, st.Learned), Fingerprint: fp, Notes: run.notes}, nil
 }
 
 // fetching is one run of Fetch.
@@ -249,6 +257,20 @@ func (s *Source) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (c
 	if len(st.Documents) == 0 {
 		return crawl.Output{}, fault.New(fault.NotFound, "microsoft: there is no document yet")
 	}
+	out, err := s.build(ctx, dir, st)
+	if err != nil {
+		return crawl.Output{}, err
+	}
+	updates, err := pages(dir, st)
+	if err != nil {
+		return crawl.Output{}, err
+	}
+	apply(&out, updates, st.Learned)
+	return out, nil
+}
+
+// build makes patches of the documents and lists.
+func (s *Source) build(ctx context.Context, dir string, st state) (crawl.Output, error) {
 	byID := map[string]msrc.Month{}
 	for _, key := range sortedKeys(st.Documents) {
 		if ctx.Err() != nil {

@@ -1,16 +1,16 @@
-package scan
+package microsoft
 
 import (
 	"regexp"
 	"strings"
 
-	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft"
+	"github.com/fettlehq/fettle/internal/patch"
 )
 
 var (
 	kbInTitle = regexp.MustCompile(`\((?:KB)?(\d{6,8})\)`)
 	archTitle = regexp.MustCompile(`(?i)\bfor (x64|x86|arm64|itanium|ia64|32-bit|64-bit)(?:-based)?(?: systems?)?\b`)
-	build     = regexp.MustCompile(`\(\d{4}\)|, version 1[0-9]{3}$`)
+	buildName = regexp.MustCompile(`\(\d{4}\)|, version 1[0-9]{3}$`)
 )
 
 // serverNames are names of titles that the documents call otherwise.
@@ -29,10 +29,10 @@ var archNames = map[string]string{
 	"arm64": "arm64-based systems", "itanium": "itanium-based systems", "ia64": "itanium-based systems",
 }
 
-// platformOf finds the release of Windows that a title ends with, such as
+// PlatformOf finds the release of Windows that a title ends with, such as
 // "... for Windows 10 Version 1809 for x64-based Systems (KB5005030)". It is
 // empty for updates of other products.
-func platformOf(title string) string {
+func PlatformOf(title string) string {
 	lower := strings.ToLower(kbInTitle.ReplaceAllString(title, ""))
 	arch := ""
 	if m := archTitle.FindStringSubmatch(lower); m != nil {
@@ -50,20 +50,20 @@ func platformOf(title string) string {
 	if s, known := serverNames[name]; known {
 		name = s
 	}
-	name = strings.TrimSpace(build.ReplaceAllString(name, ""))
+	name = strings.TrimSpace(buildName.ReplaceAllString(name, ""))
 	if arch != "" {
 		name += " for " + arch
 	}
-	return microsoft.ParseProduct(name).Platform()
+	return ParseProduct(name).Platform()
 }
 
-// kbOf is the update's KB number, of its properties or its title.
-func kbOf(u *Update) string {
-	if u.KB != "" {
-		return strings.TrimPrefix(strings.ToUpper(u.KB), "KB")
-	}
-	if m := kbInTitle.FindStringSubmatch(u.Title); m != nil {
+// KBOf is the KB number in a title such as "... (KB5005030)"; empty without.
+func KBOf(title string) string {
+	if m := kbInTitle.FindStringSubmatch(title); m != nil {
 		return m[1]
 	}
 	return ""
 }
+
+// ID names the patch of a KB on its platform, whichever source it comes from.
+func ID(platform, kb string) patch.ID { return id(platform, kb) }

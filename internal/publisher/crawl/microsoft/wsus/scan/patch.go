@@ -109,7 +109,7 @@ func (b *builder) patch(u *Update) (patch.Patch, error) {
 		return patch.Patch{}, err
 	}
 	p := patch.Patch{
-		ID: b.id(u), Vendor: vendor, Platform: cmp.Or(platformOf(u.Title), otherPlatform), Product: product(u),
+		ID: b.id(u), Vendor: vendor, Platform: cmp.Or(microsoft.PlatformOf(u.Title), otherPlatform), Product: product(u),
 		Version: u.Created.Format("2006.01.02"), Title: u.Title, Classification: wsus.Classification(u.Class),
 		Severity: wsus.Severity(u.Severity), Released: u.Created, Applicable: &applicable, Installed: &installed,
 	}
@@ -135,9 +135,8 @@ func product(u *Update) string {
 // have it, so that both become one; another update of the same KB has its own.
 func (b *builder) id(u *Update) patch.ID {
 	id := patch.ID("wsus:" + u.ID)
-	if platform := platformOf(u.Title); platform != "" && kbOf(u) != "" {
-		i := strings.LastIndexByte(platform, '-')
-		id = patch.ID(platform[:i] + ":" + platform[i+1:] + ":KB" + kbOf(u))
+	if platform := microsoft.PlatformOf(u.Title); platform != "" && kbOf(u) != "" {
+		id = microsoft.ID(platform, kbOf(u))
 		if b.taken[id] {
 			id += patch.ID(":" + u.ID[:min(8, len(u.ID))])
 		}
@@ -340,4 +339,12 @@ func advisory(u *Update, p patch.Patch) (patch.Advisory, bool) {
 		ID: p.Advisories[0], Vendor: vendor, Title: u.Title, Severity: p.Severity, Published: u.Created, Updated: u.Created,
 		References: []string{"https://support.microsoft.com/help/" + kbOf(u)},
 	}, true
+}
+
+// kbOf is the update's KB number, of its properties or its title.
+func kbOf(u *Update) string {
+	if u.KB != "" {
+		return strings.TrimPrefix(strings.ToUpper(u.KB), "KB")
+	}
+	return microsoft.KBOf(u.Title)
 }
