@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -307,6 +308,44 @@ func TestCancel(t *testing.T) {
 	check(t, os.Remove(d.path("script")))
 	s.order(order("u", wire.ActPlan, refs)) // the worker is free again
 	s.event("u", isState(deploy.Planned))
+}
+
+// TestFewerPatches: when a patch was declined meanwhile, the task is planned
+// anew for the others, not answered with the plan for all of them.
+func TestFewerPatches(t *testing.T) {
+	s, root := newServer(t), newMachine(t)
+	p := s.thePatch()
+	other := p
+	other.ID, other.Product = "debian-12:amd64:aux:2.0", "aux"
+	other.Items = slices.Clone(p.Items)
+	other.Items[0].Name = "aux"
+	refs := s.publish(1, other, p)
+	d := s.enrolled(root)
+	s.agent(d, root)
+	planned := func(n int) wire.Event {
+		t.Helper()
+		var all []wire.Event
+		s.until("another plan", func() bool {
+			all = nil
+			for _, e := range s.events {
+				if e.State == deploy.Planned {
+					all = append(all, e)
+				}
+			}
+			return len(all) == n
+		})
+		return all[n-1]
+	}
+	s.order(order("t", wire.ActPlan, refs))
+	whole := len(planned(1).Plan.Changes)
+	s.order(order("t", wire.ActDownload, refs))
+	s.event("t", isState(deploy.Staged))
+	s.order(order("t", wire.ActPlan, refs[:1]))
+	if part := len(planned(2).Plan.Changes); part >= whole {
+		t.Errorf("the plan for one of two patches has %d changes, that for both %d", part, whole)
+	}
+	s.order(order("t", wire.ActPlan, refs[:1])) // the same again is the same answer
+	planned(3)
 }
 
 // TestReboot restarts the machine once, and goes on after it.

@@ -34,7 +34,7 @@ func (a *Agent) take(orders []wire.Order, now time.Time) error {
 		case o.Action == wire.ActCancel:
 			a.cancelOrder(&c, e, known, o, now)
 		case known && e.Open(): // at work, on this order or on the one before
-		case known && o.Attempt == e.Attempt && o.Action != wire.ActVerify && e.Done[o.Action].Task != "":
+		case known && sameWork(e, o) && o.Action != wire.ActVerify && e.Done[o.Action].Task != "":
 			a.answerAgain(&c, e, o, now)
 		default:
 			c.Put = append(c.Put, accept(e, o, a.bootID, now))
@@ -57,8 +57,15 @@ func (a *Agent) take(orders []wire.Order, now time.Time) error {
 	return nil
 }
 
+// sameWork reports whether the order is about what the entry has done steps of.
+// When some of its patches were declined meanwhile, the task comes again with
+// the others: what was planned and fetched for all of them does not count.
+func sameWork(e journal.Entry, o wire.Order) bool {
+	return o.Attempt == e.Attempt && slices.Equal(o.Patches, e.Order.Patches)
+}
+
 func accept(e journal.Entry, o wire.Order, boot string, now time.Time) journal.Entry {
-	if o.Attempt != e.Attempt {
+	if !sameWork(e, o) {
 		e = journal.Entry{Task: o.Task, Attempt: o.Attempt}
 	}
 	e.Order, e.Step, e.BootID, e.Since = o, journal.Accepted, boot, now
