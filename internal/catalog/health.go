@@ -19,6 +19,15 @@ const (
 	UnknownHealth    Health = "unknown"
 )
 
+// Where lets a machine count as healthy only when the catalog covers its
+// system: of the others it is known at most what their applications lack.
+func (h Health) Where(covered bool) Health {
+	if h == Healthy && !covered {
+		return UnknownHealth
+	}
+	return h
+}
+
 // Lacks reports whether the finding counts as missing: the vendor has
 // something newer that nothing but the machine's own administrator keeps away.
 func (f Finding) Lacks() bool { return f.State == Missing || f.State == Held }

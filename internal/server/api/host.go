@@ -55,11 +55,11 @@ func (a *API) hostOf(e estate.Endpoint) Host {
 	}
 	h.Online = a.Agents.Online(e.Tenant, e.ID, e.LastSeen)
 	findings, err := a.Index.Findings(e.Tenant, e.ID)
-	if err != nil || !a.Index.Covered(e.Tenant, e.ID) {
+	if err != nil {
 		return h
 	}
 	t, health := catalog.Count(findings)
-	h.Health, h.Missing, h.MissingSecurity, h.Exploited, h.Broken = health, t.Missing, t.Security, t.Exploited, len(t.Broken)
+	h.Health, h.Missing, h.MissingSecurity, h.Exploited, h.Broken = health.Where(a.Index.Covered(e.Tenant, e.ID)), t.Missing, t.Security, t.Exploited, len(t.Broken)
 	h.Problem = cmp.Or(h.Problem, t.Problem())
 	return h
 }

@@ -55,8 +55,9 @@ func hostTable() table {
 		rows: func(r *request, row func([]any) error) error {
 			return r.eachHost("", func(e estate.Endpoint) error {
 				tally, health := catalog.Tally{}, catalog.UnknownHealth
-				if findings, err := r.index.Findings(e.Tenant, e.ID); err == nil && r.index.Covered(e.Tenant, e.ID) && e.State == estate.Active {
+				if findings, err := r.index.Findings(e.Tenant, e.ID); err == nil && e.State == estate.Active {
 					tally, health = catalog.Count(findings)
+					health = health.Where(r.index.Covered(e.Tenant, e.ID))
 				}
 				return row([]any{
 					e.Hostname, string(e.ID), string(health), tally.Security, tally.Missing, tally.Exploited, e.OS, string(e.Site),
