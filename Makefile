@@ -121,7 +121,7 @@ endpoint: build ## real throw-away machines; needs root
 
 .PHONY: console
 console: build ## the console's own checks and tests, then the whole of it in a browser
-	cd web && npm run check --if-present && npm test
+	cd web && npm run drift && npm run check --if-present && npm test
 	cd test/console && npm ci --no-audit --no-fund && npm test
 
 .PHONY: bench

@@ -10,7 +10,7 @@ import (
 
 // packagesCmd lists what a machine has.
 func packagesCmd(o *options) *cobra.Command {
-	var search string
+	var search, kind string
 	cmd := &cobra.Command{
 		Use: "packages HOST", Short: "List the packages and products that a machine has", Args: cobra.ExactArgs(1),
 		RunE: o.on(func(cmd *cobra.Command, c *client, args []string) error {
@@ -20,6 +20,7 @@ func packagesCmd(o *options) *cobra.Command {
 			}
 			q := url.Values{}
 			set(q, "q", search)
+			set(q, "kind", kind)
 			list, err := all[inventory.Package](cmd.Context(), c, c.tenantPath("hosts", string(h.ID), "packages"), q)
 			if err != nil {
 				return err
@@ -34,7 +35,8 @@ func packagesCmd(o *options) *cobra.Command {
 			return o.table([]string{"NAME", "VERSION", "ARCH", "KIND", "PUBLISHER", "NOTES"}, rows, "KIND", "PUBLISHER")
 		}),
 	}
-	cmd.Flags().StringVar(&search, "search", "", "part of a name")
+	cmd.Flags().StringVar(&search, "search", "", "part of a name, a title or a publisher")
+	cmd.Flags().StringVar(&kind, "kind", "", "one kind alone, such as dpkg, arp (products of Windows) or kb")
 	return cmd
 }
 

@@ -50,6 +50,10 @@ func TestHosts(t *testing.T) {
 	if len(packages.Items) != 1 || packages.Items[0].Name != "openssl" || packages.Next != "" {
 		t.Errorf("packages: %+v", packages)
 	}
+	w.call("GET", mainT+"/hosts/e1/packages?kind=arp", nil, 200, &packages)
+	if len(packages.Items) != 0 {
+		t.Errorf("products of Windows on Debian: %+v", packages)
+	}
 	w.call("POST", mainT+"/hosts/e1/scan", nil, 202, nil)
 	if len(w.scans) != 1 || w.scans[0] != "e1" {
 		t.Errorf("scans asked for: %v", w.scans)

@@ -6,13 +6,20 @@ import (
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/patch"
 )
 
 // Deployment is a deployment with how many of its tasks are in which state.
 type Deployment struct {
 	deploy.Deployment
 	Counts map[deploy.State]int `json:"counts,omitempty"`
+	// Reversible are those of its patches that a rollback can take back; one
+	// deployment alone tells it, and of no more than maxReversible.
+	Reversible []patch.ID `json:"reversible,omitempty"`
 }
+
+// maxReversible bounds how many patches of a deployment are looked up.
+const maxReversible = 200
 
 // Task is a task with its machine's name.
 type Task struct {
@@ -61,7 +68,22 @@ func (a *API) withCounts(ctx context.Context, id deploy.ID) (Deployment, error) 
 
 func (a *API) deployment(ctx context.Context, in *ByID) (*answered[Deployment], error) {
 	d, err := a.withCounts(ctx, deploy.ID(in.ID))
+	if err == nil && d.Operation == deploy.Install && !d.DryRun {
+		d.Reversible = a.reversibleOf(d.Patches)
+	}
 	return &answered[Deployment]{Body: d}, err
+}
+
+// reversibleOf picks the patches that can be taken back as things stand.
+func (a *API) reversibleOf(ids []patch.ID) []patch.ID {
+	var out []patch.ID
+	for _, id := range ids[:min(len(ids), maxReversible)] {
+		f, _, err := a.find(id)
+		if err == nil && deploy.Reversible(f.patch) == nil {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 type tasksIn struct {

@@ -129,7 +129,16 @@ func (a *API) host(ctx context.Context, in *ByID) (*answered[HostDetail], error)
 type packagesIn struct {
 	ByID
 	Paging
-	Q string `query:"q" maxLength:"253" doc:"Part of the package's name"`
+	Q    string `query:"q" maxLength:"253" doc:"Part of a name, a title or a publisher"`
+	Kind string `query:"kind" maxLength:"63" doc:"One kind alone, such as dpkg, arp or kb"`
+}
+
+func (in *packagesIn) fits(p inventory.Package) bool {
+	if in.Kind != "" && p.Kind != in.Kind {
+		return false
+	}
+	words := strings.ToLower(strings.Join([]string{p.Name, p.Title, p.Publisher}, " "))
+	return strings.Contains(words, strings.ToLower(in.Q))
 }
 
 func (a *API) hostPackages(ctx context.Context, in *packagesIn) (*listed[inventory.Package], error) {
@@ -141,8 +150,7 @@ func (a *API) hostPackages(ctx context.Context, in *packagesIn) (*listed[invento
 	if err != nil {
 		return nil, err
 	}
-	fits := func(p inventory.Package) bool { return in.Q == "" || strings.Contains(p.Name, in.Q) }
-	return cut(snap.Packages, fits, in.Paging, func(p inventory.Package) string {
+	return cut(snap.Packages, in.fits, in.Paging, func(p inventory.Package) string {
 		return p.Kind + "\x00" + p.Name + "\x00" + p.Arch + "\x00" + p.Version
 	})
 }

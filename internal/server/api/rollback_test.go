@@ -157,6 +157,12 @@ func TestRollback(t *testing.T) {
 		t.Error(diff)
 	}
 	w.scanned("main", "e1", map[string]string{"billing": "1.0"})
+	var there Deployment
+	w.call("POST", mainT+"/deployments", map[string]any{"patches": []string{string(billing2), string(curlFix)}, "endpoints": []string{"e2"}}, 201, &there)
+	w.call("GET", mainT+"/deployments/"+string(there.ID), nil, 200, &there)
+	if diff := cmp.Diff([]patch.ID{billing2}, there.Reversible); diff != "" {
+		t.Errorf("reversible: %s", diff)
+	}
 	// It stays away from this machine, and from no other.
 	w.refused("POST", mainT+"/deployments", map[string]any{"all_approved": true, "endpoints": []string{"e1"}}, fault.Nothing)
 	w.call("POST", mainT+"/deployments", map[string]any{"all_approved": true, "endpoints": []string{"e2"}}, 201, nil)

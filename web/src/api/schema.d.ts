@@ -4,6 +4,46 @@
  */
 
 export interface paths {
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who did what to the server: people, keys, tenants, catalog
+         * @description Needs the permission read_audit.
+         */
+        get: operations["audit.server"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The server's own audit log as NDJSON
+         * @description Needs the permission read_audit.
+         */
+        get: operations["audit.serverexport"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit/verify": {
         parameters: {
             query?: never;
@@ -776,6 +816,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/users/{id}/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Replace a person's password and end their sessions
+         * @description Needs the permission manage_people.
+         */
+        put: operations["users.password"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -785,6 +845,7 @@ export interface components {
             at: string;
             by: string;
             decision: string;
+            endpoint?: string;
             /** Format: date-time */
             expires?: string;
             group?: string;
@@ -879,6 +940,11 @@ export interface components {
             digest: string;
             id: string;
         };
+        DeployPatchVerdict: {
+            installed: boolean;
+            patch: string;
+            reason: string;
+        };
         DeployPlan: {
             changes: components["schemas"]["DeployChange"][] | null;
             /** Format: int64 */
@@ -906,6 +972,10 @@ export interface components {
         DeployRefusal: {
             patch: string;
             reason: string;
+        };
+        DeployRestoration: {
+            for: string;
+            patch: components["schemas"]["DeployPatchRef"];
         };
         DeployResult: {
             /** Format: int64 */
@@ -936,6 +1006,7 @@ export interface components {
             state: string;
         };
         Deployment: {
+            cause?: string;
             counts?: {
                 [key: string]: number;
             };
@@ -948,9 +1019,13 @@ export interface components {
             finished?: string;
             id: string;
             name: string;
+            operation?: string;
             patches: string[] | null;
             policy: components["schemas"]["DeployPolicy"];
             reason?: string;
+            /** Format: date-time */
+            resumed?: string;
+            reversible?: string[] | null;
             rings: components["schemas"]["DeployRing"][] | null;
             schedule: components["schemas"]["WindowSchedule"];
             status: string;
@@ -1019,6 +1094,11 @@ export interface components {
             package?: components["schemas"]["DetectPackage"];
             registry_key?: components["schemas"]["DetectRegistryKey"];
             registry_value?: components["schemas"]["DetectRegistryValue"];
+            wmi?: components["schemas"]["DetectWMI"];
+        };
+        DetectWMI: {
+            namespace: string;
+            query: string;
         };
         EstateGrant: {
             role: string;
@@ -1089,6 +1169,8 @@ export interface components {
             /** Format: date-time */
             last_sign_in?: string;
             name: string;
+            /** Format: date-time */
+            password_set?: string;
             tenant?: string;
         };
         Finding: {
@@ -1124,6 +1206,11 @@ export interface components {
         Host: {
             addresses?: string[] | null;
             agent_version: string;
+            /**
+             * Format: int64
+             * @description Packages that are installed only half
+             */
+            broken: number;
             /** Format: date-time */
             enrolled: string;
             /**
@@ -1158,6 +1245,11 @@ export interface components {
         HostDetail: {
             addresses?: string[] | null;
             agent_version: string;
+            /**
+             * Format: int64
+             * @description Packages that are installed only half
+             */
+            broken: number;
             /** Format: date-time */
             enrolled: string;
             /**
@@ -1235,10 +1327,12 @@ export interface components {
             arch: string;
             build?: string;
             codename?: string;
+            edition?: string;
             family: string;
             hostname: string;
             id: string;
             name: string;
+            service_pack?: string;
             version: string;
         };
         InventoryPackage: {
@@ -1247,8 +1341,12 @@ export interface components {
             hold?: boolean;
             k: string;
             n: string;
+            p?: string;
             s?: string;
+            sc?: string;
             sv?: string;
+            t?: string;
+            uc?: string;
             v: string;
         };
         InventoryPin: {
@@ -1264,6 +1362,13 @@ export interface components {
             pins?: components["schemas"]["InventoryPin"][] | null;
             third_party?: string[] | null;
         };
+        InventoryService: {
+            a?: string;
+            n: string;
+            r?: boolean;
+            s: string;
+            t?: string;
+        };
         InventoryState: {
             boot_id?: string;
             /** Format: date-time */
@@ -1274,6 +1379,7 @@ export interface components {
             reboot_reasons?: string[] | null;
             restarts_due?: string[] | null;
             running_kernel?: string;
+            services?: components["schemas"]["InventoryService"][] | null;
         };
         Key: {
             by?: string;
@@ -1313,9 +1419,18 @@ export interface components {
             endpoints?: string[] | null;
             filter?: components["schemas"]["PatchFilter"];
             groups?: string[] | null;
+            /** @description Of a rollback: do not decline the patches for these machines */
+            keep_approval?: boolean;
             name?: string;
+            /**
+             * @description What to do with the patches; default: install
+             * @enum {string}
+             */
+            operation?: "" | "install" | "rollback";
             patches?: string[] | null;
             policy?: components["schemas"]["Policy"];
+            /** @description Why; a rollback needs it */
+            reason?: string;
             rings?: components["schemas"]["Ring"][] | null;
             schedule?: components["schemas"]["WindowSchedule"];
         };
@@ -1331,6 +1446,10 @@ export interface components {
             expires_in?: string;
             grants: components["schemas"]["EstateGrant"][] | null;
             name: string;
+        };
+        NewPassword: {
+            /** Format: password */
+            password: string;
         };
         NewSite: {
             id: string;
@@ -1476,6 +1595,7 @@ export interface components {
         };
         PatchCVEFix: {
             fixed_in: string;
+            from?: string;
             id: string;
         };
         PatchDetail: {
@@ -1528,9 +1648,12 @@ export interface components {
             };
             kind: string;
             reboot?: string;
+            restores?: string;
+            scope?: string;
             uninstall_argv?: string[] | null;
         };
         PatchPayload: {
+            digest?: string;
             name: string;
             sha256: string;
             signer?: string;
@@ -1567,11 +1690,53 @@ export interface components {
             cvss?: number;
             cvss_vector?: string;
             description?: string;
+            disclosed?: boolean;
             /** Format: double */
             epss?: number;
+            exploited?: boolean;
             id: string;
+            impact?: string;
             kev?: components["schemas"]["PatchKEV"];
             severity?: string;
+        };
+        PayloadStatus: {
+            /** Format: int64 */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description What payloads that are being received still need
+             */
+            coming_bytes: number;
+            /**
+             * Format: date-time
+             * @description When the payloads were last counted
+             */
+            counted?: string;
+            error?: string;
+            /**
+             * Format: int64
+             * @description What may still be written on the disk
+             */
+            free_bytes: number;
+            /**
+             * Format: int64
+             * @description Payloads that nobody needs now; they are removed once they were idle for the whole time
+             */
+            idle: number;
+            /** Format: int64 */
+            idle_bytes: number;
+            /**
+             * Format: int64
+             * @description How long idle payloads are kept; below 0 for ever
+             */
+            keep_idle_seconds: number;
+            /** Format: int64 */
+            payloads: number;
+            /**
+             * Format: int64
+             * @description What payloads leave free of it
+             */
+            reserve_bytes: number;
         };
         Platform: {
             /** Format: int64 */
@@ -1600,6 +1765,23 @@ export interface components {
             retry_after?: string;
             task_timeout?: string;
         };
+        Problem: {
+            /** @description What kind of error it is; programs decide on it */
+            code: string;
+            /** @description What happened */
+            detail: string;
+            /** @description What is wrong with the request, part by part */
+            errors?: components["schemas"]["ProblemDetail"][] | null;
+            /** @description What to do next */
+            hint?: string;
+            /**
+             * Format: int64
+             * @description HTTP status
+             */
+            status: number;
+            /** @description The status in words */
+            title: string;
+        };
         ProblemDetail: {
             location?: string;
             message: string;
@@ -1625,6 +1807,7 @@ export interface components {
             counts: {
                 [key: string]: number;
             };
+            payloads?: components["schemas"]["PayloadStatus"];
             /** Format: int64 */
             uptime_seconds: number;
             version: string;
@@ -1644,11 +1827,13 @@ export interface components {
             id: string;
             /** Format: date-time */
             not_before?: string;
+            operation?: string;
             patches: components["schemas"]["DeployPatchRef"][] | null;
             plan?: components["schemas"]["DeployPlan"];
             /** Format: int64 */
             progress?: number;
             reason?: string;
+            restores?: components["schemas"]["DeployRestoration"][] | null;
             result?: components["schemas"]["DeployResult"];
             /** Format: int64 */
             ring: number;
@@ -1656,6 +1841,7 @@ export interface components {
             since: string;
             state: string;
             tenant: string;
+            verdicts?: components["schemas"]["DeployPatchVerdict"][] | null;
         };
         Token: {
             by?: string;
@@ -1758,6 +1944,67 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    "audit.server": {
+        parameters: {
+            query?: {
+                /** @description Rows in a page */
+                limit?: number;
+                /** @description The cursor that the page before gave */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageAuditEntry"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "audit.serverexport": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "audit.verify": {
         parameters: {
             query?: never;
@@ -1782,23 +2029,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -1832,23 +2063,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -1881,23 +2096,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -1926,23 +2125,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -1971,23 +2154,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2020,23 +2187,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2063,23 +2214,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2112,23 +2247,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2157,23 +2276,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2202,23 +2305,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2252,23 +2339,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2301,23 +2372,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2356,23 +2411,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2408,23 +2447,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2455,23 +2478,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2508,23 +2515,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2554,23 +2545,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2607,23 +2582,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2659,23 +2618,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2708,23 +2651,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2761,23 +2688,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2814,23 +2725,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2867,23 +2762,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2923,23 +2802,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2970,23 +2833,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3023,23 +2870,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3075,23 +2906,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3128,23 +2943,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3175,23 +2974,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3233,23 +3016,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3282,23 +3049,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3329,23 +3080,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3383,23 +3118,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3411,8 +3130,10 @@ export interface operations {
                 limit?: number;
                 /** @description The cursor that the page before gave */
                 after?: string;
-                /** @description Part of the package's name */
+                /** @description Part of a name, a title or a publisher */
                 q?: string;
+                /** @description One kind alone, such as dpkg, arp or kb */
+                kind?: string;
             };
             header?: never;
             path: {
@@ -3439,23 +3160,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3486,23 +3191,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3546,23 +3235,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3607,23 +3280,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3656,23 +3313,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3710,23 +3351,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3765,23 +3390,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3818,23 +3427,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3870,23 +3463,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3923,23 +3500,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3975,23 +3536,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4022,23 +3567,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4072,23 +3601,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4121,23 +3634,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4166,23 +3663,42 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** @description What kind of error it is; programs decide on it */
-                        code: string;
-                        /** @description What happened */
-                        detail: string;
-                        /** @description What is wrong with the request, part by part */
-                        errors?: components["schemas"]["ProblemDetail"][] | null;
-                        /** @description What to do next */
-                        hint?: string;
-                        /**
-                         * Format: int64
-                         * @description HTTP status
-                         */
-                        status: number;
-                        /** @description The status in words */
-                        title: string;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "users.password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPassword"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EstateUser"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

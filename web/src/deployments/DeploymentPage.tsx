@@ -1,4 +1,4 @@
-import { Alert, Button, Stack, Title } from "@mantine/core";
+import { Alert, Button, Group, Stack, Title } from "@mantine/core";
 import { Link, useParams } from "@tanstack/react-router";
 import { Fragment, useId, useState } from "react";
 import { ChevronIcon } from "../look/icons";
@@ -6,8 +6,10 @@ import { Empty, Show } from "../look/Notice";
 import { Page, Sheet } from "../look/Page";
 import { Progress, Tag } from "../look/Tag";
 import { ago, count, moment } from "../look/words";
+import { mayDeploy, useMe } from "../session/session";
 import { machines } from "./DeploymentsPage";
-import { type Deployment, type Task, tally, useDeployment, useTasks } from "./deployments";
+import { type Deployment, type Task, takeable, tally, useDeployment, useTasks } from "./deployments";
+import { RollbackDialog } from "./RollbackDialog";
 
 export function DeploymentPage() {
   const { id } = useParams({ strict: false }) as { id: string };
@@ -44,8 +46,15 @@ function Facts({ of: d }: { of: Deployment }) {
     <dl className="facts panel" style={{ padding: "1rem" }}>
       <dt>Status</dt>
       <dd>
-        <Progress of={d.status} /> {d.dry_run && <Tag tone="info">Dry run: nothing is installed</Tag>}
+        <Progress of={d.status} /> {d.operation === "rollback" && <Tag tone="warn">Rollback</Tag>}{" "}
+        {d.dry_run && <Tag tone="info">Dry run: nothing is installed</Tag>}
       </dd>
+      {d.cause && (
+        <>
+          <dt>Reason</dt>
+          <dd>{d.cause}</dd>
+        </>
+      )}
       <dt>Size</dt>
       <dd>
         {count(d.patches?.length ?? 0, "patch", "patches")} on {count(machines(d), "machine")} in{" "}
@@ -83,7 +92,7 @@ function Tasks({ of: d }: { of: Deployment }) {
                 </thead>
                 <tbody>
                   {list.map((task) => (
-                    <Row key={task.id} of={task} ring={d.rings?.[task.ring]?.name} />
+                    <Row key={task.id} of={task} within={d} ring={d.rings?.[task.ring]?.name} />
                   ))}
                 </tbody>
               </Sheet>
@@ -100,7 +109,7 @@ function Tasks({ of: d }: { of: Deployment }) {
   );
 }
 
-function Row({ of: task, ring }: { of: Task; ring?: string }) {
+function Row({ of: task, within, ring }: { of: Task; within: Deployment; ring?: string }) {
   const [open, setOpen] = useState(false);
   const id = useId();
   return (
@@ -131,7 +140,7 @@ function Row({ of: task, ring }: { of: Task; ring?: string }) {
       {open && (
         <tr>
           <td colSpan={6} className="detail" id={id}>
-            <Outcome of={task} />
+            <Outcome of={task} within={within} />
           </td>
         </tr>
       )}
@@ -140,7 +149,7 @@ function Row({ of: task, ring }: { of: Task; ring?: string }) {
 }
 
 /** What the task did on the machine, else what it plans. */
-function Outcome({ of: task }: { of: Task }) {
+function Outcome({ of: task, within }: { of: Task; within: Deployment }) {
   const failures = task.result?.failures ?? [];
   const changes = task.result?.changes ?? task.plan?.changes ?? [];
   return (
@@ -174,9 +183,34 @@ function Outcome({ of: task }: { of: Task }) {
           </tbody>
         </table>
       )}
-      <Link to="/machines/$id" params={{ id: task.endpoint }} className="link">
-        Open the machine
-      </Link>
+      <Group gap="md">
+        <Link to="/machines/$id" params={{ id: task.endpoint }} className="link">
+          Open the machine
+        </Link>
+        <RollBack of={task} within={within} />
+      </Group>
     </Stack>
+  );
+}
+
+/** Offers the way back where there is one, to whoever may take it. */
+function RollBack({ of: task, within }: { of: Task; within: Deployment }) {
+  const me = useMe();
+  const [asking, setAsking] = useState(false);
+  const patches = takeable(within, task);
+  if (patches.length === 0 || !mayDeploy(me.data)) return null;
+  return (
+    <>
+      <Button variant="default" size="xs" onClick={() => setAsking(true)}>
+        Roll back…
+      </Button>
+      {asking && (
+        <RollbackDialog
+          patches={patches}
+          machines={[{ id: task.endpoint, name: task.hostname || task.endpoint }]}
+          close={() => setAsking(false)}
+        />
+      )}
+    </>
   );
 }

@@ -9,7 +9,7 @@ import { type Deployment, tally, useDeployments } from "./deployments";
 export function DeploymentsPage() {
   const deployments = useDeployments();
   return (
-    <Page title="Deployments" about="What was and is being installed, newest first.">
+    <Page title="Deployments" about="What was and is being installed or taken back, newest first.">
       <Show of={deployments} what="deployments">
         {(data) => {
           const list = data.pages.flatMap((p) => p.items);
@@ -50,11 +50,12 @@ function Table({ list }: { list: Deployment[] }) {
               <Link to="/deployments/$id" params={{ id: d.id }} className="link">
                 {d.name || d.id}
               </Link>{" "}
+              {d.operation === "rollback" && <Tag tone="warn">Rollback</Tag>}{" "}
               {d.dry_run && <Tag tone="info">Dry run</Tag>} {d.emergency && <Tag tone="warn">Emergency</Tag>}
             </td>
             <td>
               <Progress of={d.status} />
-              {d.reason && <div className="reason">{d.reason}</div>}
+              {(d.reason || d.cause) && <div className="reason">{d.reason || d.cause}</div>}
             </td>
             <td>
               {count(d.patches?.length ?? 0, "patch", "patches")}, {count(machines(d), "machine")}

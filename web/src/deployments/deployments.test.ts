@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { live, tally } from "./deployments";
+import { type Deployment, live, type Task, takeable, tally } from "./deployments";
 
 describe("live", () => {
   it.each(["queued", "installing", "waiting_for_reboot", "retry_planned"])("%s can change", (s) =>
@@ -15,4 +15,24 @@ it("tallies what ended first and leaves zeros out", () => {
     "1 failed, 3 verified, 2 waiting for window",
   );
   expect(tally(undefined)).toBe("");
+});
+
+describe("takeable", () => {
+  const d = { reversible: ["a", "b"] } as Deployment;
+  const task = { state: "verified", patches: [{ id: "a" }, { id: "b" }, { id: "c" }] } as Task;
+  it("is what can be taken back of what the machine has proven to have", () =>
+    expect(takeable(d, task)).toEqual(["a", "b"]));
+  it("leaves out what the plan left out", () =>
+    expect(
+      takeable(d, {
+        ...task,
+        plan: { changes: [], payloads: [], download_bytes: 0, refused: [{ patch: "a", reason: "r" }] },
+      }),
+    ).toEqual(["b"]));
+  it.each([
+    ["a failed task", d, { ...task, state: "failed" }],
+    ["a dry run", { ...d, dry_run: true }, task],
+    ["a rollback", { ...d, operation: "rollback" }, task],
+    ["patches without a way back", { ...d, reversible: undefined }, task],
+  ] as [string, Deployment, Task][])("is nothing of %s", (_, of, t) => expect(takeable(of, t)).toEqual([]));
 });

@@ -1,4 +1,4 @@
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
 import { useTenant } from "../session/session";
 
@@ -63,4 +63,34 @@ export function tally(counts: Record<string, number> | undefined): string {
     .sort(([a], [b]) => Number(live(a)) - Number(live(b)) || a.localeCompare(b))
     .map(([state, n]) => `${n.toLocaleString()} ${state.replaceAll("_", " ")}`)
     .join(", ");
+}
+
+/** A rollback as it is asked for. */
+export interface Rollback {
+  patches: string[];
+  endpoints: string[];
+  reason: string;
+  keep_approval: boolean;
+}
+
+export function useRollback() {
+  const t = useTenant();
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (ask: Rollback) =>
+      answer(
+        api.POST("/api/v1/tenants/{t}/deployments", {
+          params: { path: { t } },
+          body: { ...ask, operation: "rollback" },
+        }),
+      ),
+    onSuccess: () => client.invalidateQueries({ queryKey: ["deployments"] }),
+  });
+}
+
+/** Which patches of a task can be taken back: those that its machine has proven to have. */
+export function takeable(d: Deployment, task: Task): string[] {
+  if (d.operation === "rollback" || d.dry_run || task.state !== "verified") return [];
+  const left = new Set(task.plan?.refused?.map((r) => r.patch));
+  return (task.patches ?? []).map((p) => p.id).filter((id) => d.reversible?.includes(id) && !left.has(id));
 }

@@ -8,6 +8,8 @@ import { ago, count, moment } from "../look/words";
 import { MachineMissing } from "../missing/MachineMissing";
 import { useMissing } from "../missing/missing";
 import { type HostDetail, useHost, useScan } from "./hosts";
+import { windows } from "./packages";
+import { Software } from "./Software";
 
 export function HostPage() {
   const { id } = useParams({ strict: false }) as { id: string };
@@ -33,6 +35,7 @@ export function HostPage() {
             <Due of={h} />
             <Facts of={h} />
             <Missing of={h} />
+            {h.inventory && <Software of={h} />}
           </Page>
         )}
       </Show>
@@ -109,8 +112,17 @@ function Facts({ of: h }: { of: HostDetail }) {
       <dl className="facts">
         <dt>Addresses</dt>
         <dd>{h.addresses?.length ? h.addresses.join(", ") : "none reported"}</dd>
-        <dt>Kernel</dt>
-        <dd>{kernel(inv)}</dd>
+        {inv?.os.family === "windows" ? (
+          <>
+            <dt>Windows</dt>
+            <dd>{windows(inv.os)}</dd>
+          </>
+        ) : (
+          <>
+            <dt>Kernel</dt>
+            <dd>{kernel(inv)}</dd>
+          </>
+        )}
         <dt>Hardware</dt>
         <dd>{hardware(inv)}</dd>
         <dt>Agent</dt>

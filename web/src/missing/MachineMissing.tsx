@@ -7,7 +7,7 @@ import { ChevronIcon } from "../look/icons";
 import { Sheet } from "../look/Page";
 import { Approval, Exploited, Severity, Standing, Tag } from "../look/Tag";
 import { count } from "../look/words";
-import { byUrgency, type Finding } from "./missing";
+import { byUrgency, type Finding, nameOf } from "./missing";
 import { Evidence, Risk } from "./Proof";
 
 const choice = (f: Finding) => ({ patch: f.patch, label: `${f.product || f.package} ${f.available}` });
@@ -62,8 +62,8 @@ function Row({ of: f, selection }: { of: Finding; selection: Selection }) {
             onClick={() => setOpen(!open)}
           >
             <ChevronIcon open={open} />
-            {f.package}
-            {f.arch && f.arch !== "all" ? <span className="quiet">:{f.arch}</span> : null}
+            {nameOf(f)}
+            <Arch of={f} />
           </button>
           <div className="reason">{f.reason}</div>
         </td>
@@ -119,4 +119,10 @@ function Detail({ of: f }: { of: Finding }) {
       </Text>
     </Stack>
   );
+}
+
+/** For which processor a package is, where that tells it from another; amd64 goes without saying on Windows. */
+function Arch({ of: f }: { of: Finding }) {
+  if (f.kind === "arp") return f.arch === "386" ? <span className="quiet">32-bit</span> : null;
+  return f.arch && f.arch !== "all" ? <span className="quiet">:{f.arch}</span> : null;
 }

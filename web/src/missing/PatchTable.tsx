@@ -8,7 +8,7 @@ import { Sheet } from "../look/Page";
 import { Approval, Standing, Tag } from "../look/Tag";
 import { count } from "../look/words";
 import { Marks } from "./MachineMissing";
-import { distinct, type Needed } from "./missing";
+import { distinct, type Needed, nameOf } from "./missing";
 import { Risk } from "./Proof";
 
 const choice = (p: Needed) => ({ patch: p.patch, label: `${p.product} ${p.version}` });
@@ -99,7 +99,7 @@ function Row({ of: p, selection }: { of: Needed; selection: Selection }) {
 
 /** Which installed packages the patch updates; the first few by name. */
 function packages(p: Needed): string {
-  const names = distinct(p.findings.map((f) => f.package));
+  const names = distinct(p.findings.map(nameOf));
   const shown = names.slice(0, 4).join(", ");
   return names.length > 4 ? `${shown} and ${count(names.length - 4, "more package")}` : shown;
 }
@@ -124,7 +124,7 @@ function Machines({ of: p }: { of: Needed }) {
               </Link>
             </td>
             <td>
-              {f.package} <Standing of={f.state} />
+              {nameOf(f)} <Standing of={f.state} />
             </td>
             <td className="reason">{f.reason}</td>
             <td>

@@ -4,11 +4,16 @@ import { MantineProvider } from "@mantine/core";
 import { render, screen } from "@testing-library/react";
 import { expect, it } from "vitest";
 import type { Finding } from "./missing";
-import { Evidence, Risk, wanted } from "./Proof";
+import { Evidence, Risk, recordOf, wanted } from "./Proof";
 
 it("writes operators as people do", () => {
   expect(wanted("lt 3.0.17-1~deb12u3")).toBe("< 3.0.17-1~deb12u3");
   expect(wanted("present")).toBe("present");
+});
+
+it("knows where updates of Microsoft are described", () => {
+  expect(recordOf("KB5036892")).toBe("https://support.microsoft.com/help/5036892");
+  expect(recordOf("KB12&x=evil")).toBeUndefined();
 });
 
 it("links CVEs and nothing else", () => {

@@ -80,11 +80,19 @@ function Names({ of: names }: { of: string[] }) {
   );
 }
 
-/** A CVE links to its public record; other names stand as they are. */
-function Reference({ name }: { name: string }) {
-  if (!/^CVE-\d{4}-\d+$/.test(name)) return name;
+/** Where the public record of a CVE or of an update of Microsoft's is; nothing for other names. */
+export function recordOf(name: string): string | undefined {
+  if (/^CVE-\d{4}-\d+$/.test(name)) return `https://www.cve.org/CVERecord?id=${name}`;
+  const kb = /^KB(\d{6,8})$/.exec(name);
+  return kb ? `https://support.microsoft.com/help/${kb[1]}` : undefined;
+}
+
+/** A name with a public record links to it; others stand as they are. */
+export function Reference({ name }: { name: string }) {
+  const record = recordOf(name);
+  if (!record) return name;
   return (
-    <a href={`https://www.cve.org/CVERecord?id=${name}`} target="_blank" rel="noreferrer" className="link">
+    <a href={record} target="_blank" rel="noreferrer" className="link">
       {name}
     </a>
   );

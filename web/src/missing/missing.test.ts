@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { byPatch, type Finding, newestFirst, whole } from "./missing";
+import { byPatch, type Finding, nameOf, newestFirst, whole } from "./missing";
 
 const finding = (more: Partial<Finding>): Finding => ({
   endpoint: "e1",
@@ -18,6 +18,11 @@ const finding = (more: Partial<Finding>): Finding => ({
   reason: "",
   approval: "awaiting_approval",
   ...more,
+});
+
+it("names products of Windows as people know them, packages as they are called", () => {
+  expect(nameOf(finding({ kind: "arp", package: "{23170F69}", product: "7-Zip" }))).toBe("7-Zip");
+  expect(nameOf(finding({ kind: "dpkg", package: "libssl3", product: "openssl" }))).toBe("libssl3");
 });
 
 describe("byPatch", () => {

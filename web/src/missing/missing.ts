@@ -10,6 +10,11 @@ export function whole(f: Schemas["Finding"]): Finding {
   return { ...f, advisories: f.advisories ?? [], cves: f.cves ?? [] };
 }
 
+/** What people know the package by: Windows calls some products by a number alone. */
+export function nameOf(f: { kind: string; package: string; product: string }): string {
+  return f.kind === "arp" && f.product ? f.product : f.package;
+}
+
 /** What the list of missing patches is narrowed to. */
 export interface Filter {
   q?: string;

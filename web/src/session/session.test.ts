@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { tokenOf } from "./Setup";
-import { type Me, mayDecide, tenantOf } from "./session";
+import { type Me, mayDecide, mayDeploy, tenantOf } from "./session";
 
 const person = (permissions: Me["permissions"], ...tenants: string[]): Me => ({
   kind: "user",
@@ -22,6 +22,11 @@ describe("mayDecide", () => {
   it("not in another tenant", () => expect(mayDecide(person({ other: ["approve_patch"] }, "acme"))).toBe(false));
   it("not with reading alone", () => expect(mayDecide(person({ "*": ["read"] }, "main"))).toBe(false));
   it("not for nobody", () => expect(mayDecide(null)).toBe(false));
+});
+
+describe("mayDeploy", () => {
+  it("with the right to deploy", () => expect(mayDeploy(person({ acme: ["run_deploy"] }, "acme"))).toBe(true));
+  it("not with that to approve", () => expect(mayDeploy(person({ "*": ["approve_patch"] }, "main"))).toBe(false));
 });
 
 it("takes the token out of the link", () => {

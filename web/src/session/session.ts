@@ -70,6 +70,15 @@ export function useTenant(): string {
 /** Whether the person may approve and decline in the tenant. The server
  * decides; this only keeps buttons away that it would refuse. */
 export function mayDecide(me: Me | null | undefined): boolean {
+  return may(me, "approve_patch");
+}
+
+/** Whether the person may deploy and roll back in the tenant. */
+export function mayDeploy(me: Me | null | undefined): boolean {
+  return may(me, "run_deploy");
+}
+
+function may(me: Me | null | undefined, what: "approve_patch" | "run_deploy"): boolean {
   const within = ["*", tenantOf(me)];
-  return within.some((scope) => me?.permissions[scope]?.includes("approve_patch"));
+  return within.some((scope) => me?.permissions[scope]?.includes(what));
 }
