@@ -68,7 +68,11 @@ const states: Record<string, [Tone, string, string]> = {
   held: ["info", "Held", "The machine's administrator holds the package at its version"],
   broken: ["bad", "Half installed", "The installation of the newest version was begun and did not end well"],
   pinned: ["info", "Pinned", "The machine's package preferences keep the newer version away"],
-  user_only: ["info", "One user's", "Only single users have the product, for themselves; Fettle installs for the whole machine"],
+  user_only: [
+    "info",
+    "One user's",
+    "Only single users have the product, for themselves; Fettle installs for the whole machine",
+  ],
   unknown: ["note", "Unsure", "A test could not be answered; the reason says which"],
 };
 
