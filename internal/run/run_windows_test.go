@@ -1,0 +1,136 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+// The test binary plays the commands that the tests start.
+const (
+	playLonger = "play-longer" // start "last" beside itself and wait
+	playLast   = "play-last"   // write a file after a while
+	playWaiter = "play-waiter" // start "last" by Run, outliving, and end before it
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 {
+		switch os.Args[1] {
+		case playLast:
+			time.Sleep(2 * time.Second) // long enough for its parent to be ended first
+			_ = os.WriteFile(os.Args[2], nil, 0o600)
+			return
+		case playLonger:
+			self, _ := os.Executable()
+			if err := exec.Command(self, playLast, os.Args[2]).Start(); err != nil {
+				os.Exit(3)
+			}
+			fmt.Println("started")
+			time.Sleep(time.Minute)
+			return
+		case playWaiter:
+			go func() {
+				self, _ := os.Executable()
+				_, _ = OS{}.Run(context.Background(), Cmd{Argv: []string{self, playLast, os.Args[2]}, Outlives: true})
+			}()
+			time.Sleep(500 * time.Millisecond) // for the start
+			os.Exit(7)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+func mark(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("fettle-run-%d-%s", os.Getpid(), t.Name()))
+	t.Cleanup(func() { _ = os.Remove(path) }) // there or not
+	return path
+}
+
+func appears(path string, within time.Duration) bool {
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(50 * time.Millisecond) { // other processes work
+		if _, err := os.Stat(path); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func self(t *testing.T) string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestStopEndsTheWholeGroup: what a command started goes with it.
+func TestStopEndsTheWholeGroup(t *testing.T) {
+	file := mark(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := OS{}.Run(ctx, Cmd{Argv: []string{self(t), playLonger, file}, OnLine: func(Stream, string) { cancel() }})
+	if !fault.Is(err, fault.Cancelled) {
+		t.Errorf("got %v", err)
+	}
+	if appears(file, 4*time.Second) {
+		t.Error("the command's child lives on")
+	}
+}
+
+// TestOutlives: a command goes on when the program that started it ends.
+func TestOutlives(t *testing.T) {
+	file := mark(t)
+	res, err := OS{}.Run(t.Context(), Cmd{Argv: []string{self(t), playWaiter, file}, Outlives: true})
+	if err != nil || res.ExitCode != 7 {
+		t.Fatalf("exit code %d, %v", res.ExitCode, err)
+	}
+	if !appears(file, 10*time.Second) {
+		t.Error("the command ended with its starter")
+	}
+}
+
+// TestBreakAway: in a job that ends with its last handle, as task schedulers and
+// remote shells make them, only a command that breaks away lives on; asking for
+// it in a job that forbids it would keep the command from starting. It comes
+// last: this process does not leave the job again.
+func TestBreakAway(t *testing.T) {
+	job, err := windows.CreateJobObject(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(flags uint32) {
+		t.Helper()
+		info := windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION{BasicLimitInformation: windows.JOBOBJECT_BASIC_LIMIT_INFORMATION{LimitFlags: flags}}
+		if _, err := windows.SetInformationJobObject(job, windows.JobObjectExtendedLimitInformation, uintptr(unsafe.Pointer(&info)), uint32(unsafe.Sizeof(info))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(0)
+	if err := windows.AssignProcessToJobObject(job, windows.CurrentProcess()); err != nil {
+		t.Fatal(err)
+	}
+	for _, flags := range []uint32{0, windows.JOB_OBJECT_LIMIT_BREAKAWAY_OK} {
+		set(flags)
+		var info windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION // Wine 8 keeps no flags but that which ends all
+		if err := windows.QueryInformationJobObject(job, windows.JobObjectExtendedLimitInformation, uintptr(unsafe.Pointer(&info)), uint32(unsafe.Sizeof(info)), nil); err != nil {
+			t.Fatal(err)
+		}
+		want := info.BasicLimitInformation.LimitFlags&windows.JOB_OBJECT_LIMIT_BREAKAWAY_OK != 0
+		if got := mayBreakAway(); got != want {
+			t.Errorf("with the flags %#x: %v, the job says %v", flags, got, want)
+		}
+		if res, err := (OS{}).Run(t.Context(), Cmd{Argv: []string{"cmd.exe", "/c", "exit 5"}, Outlives: true}); err != nil || res.ExitCode != 5 {
+			t.Errorf("with the flags %#x a command ends with %d, %v", flags, res.ExitCode, err)
+		}
+	}
+}
