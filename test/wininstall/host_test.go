@@ -60,6 +60,10 @@ func newMachine(t *testing.T) *machine {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	must(t, h.CopyIn(exe, `C:\driver.exe`))
+	// Without a display Wine makes no windows unless its driver is "null". The
+	// desktop, which is there from the start, takes it up with a restart.
+	must(t, h.SetRegistry(ctx, `HKCU\Software\Wine\Drivers`, "Graphics", "null"))
+	must(t, h.Reboot(ctx))
 	return m
 }
 

@@ -27,8 +27,6 @@ func (m *machine) run(name string, argv ...string) patch.Patch {
 // started, and the reason names its window.
 func testStuck(m *machine) {
 	t := m.t
-	// Without a display Wine shows no windows unless its driver is "null".
-	must(t, m.host.SetRegistry(m.ctx, `HKCU\Software\Wine\Drivers`, "Graphics", "null"))
 	got := m.drive(drive.Request{Do: "install", Patches: []patch.Patch{m.run("stuck")}, Timeout: 12 * time.Second})
 	if got.Code != fault.Cancelled || !strings.Contains(got.Error, `it waits for somebody at its window "Stuck Setup"`) {
 		t.Errorf("%s: %s\n%s", got.Code, got.Cause, strings.Join(got.Lines, "\n"))
@@ -40,6 +38,39 @@ func testStuck(m *machine) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("still running: %v %v", left, err)
 	}
+}
+
+// testHolder: after a failure, who runs from the product's folder is named.
+func testHolder(m *machine) {
+	t := m.t
+	a := vendor.Application{Name: "Lab Agent", Kind: vendor.EXE, Endings: map[string]vendor.Ending{"2.0.0": vendor.Failed}}
+	m.have(a, "1.0.0")
+	const holder = `C:\Program Files\LabAgent\holder.exe`
+	must(t, m.host.CopyIn(m.program("stuck"), holder))
+	ended := make(chan error, 1)
+	go func() {
+		_, err := m.host.Exec(m.ctx, holder, "child")
+		ended <- err
+	}()
+	for { // it runs
+		if pid, err := m.host.ReadFile(`C:\lab\stuck.pid`); err == nil && len(pid) > 0 {
+			break
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("the holder ended: %v", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	got := m.drive(drive.Request{Do: "install", Patches: []patch.Patch{m.patch(a, "2.0.0")}})
+	if got.Error != "" || len(got.Result.Failures) != 1 || !strings.Contains(got.Result.Failures[0].Reason, "may keep its files: holder.exe (process ") {
+		t.Errorf("%s %+v", got.Cause, got.Result)
+	}
+	if n, err := m.host.Kill("holder.exe"); err != nil || n == 0 {
+		t.Errorf("killed %d: %v", n, err)
+	}
+	<-ended
+	must(t, m.host.Remove(`C:\lab\stuck.pid`))
 }
 
 // testBusy: while another installation holds Windows Installer's mutex, nothing

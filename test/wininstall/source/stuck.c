@@ -21,7 +21,7 @@ int main(int argc, char **argv)
 	STARTUPINFOA si = { sizeof si };
 	PROCESS_INFORMATION pi;
 	CreateProcessA(self, line, NULL, NULL, FALSE, 0, NULL, NULL, &si, &pi);
-	if (!MessageBoxA(NULL, "Do you accept?", "Stuck Setup", MB_YESNO))
+	if (MessageBoxA(NULL, "Do you accept?", "Stuck Setup", MB_YESNO) <= 0)
 		Sleep(INFINITE); /* nowhere to show a window */
 	return 0;
 }

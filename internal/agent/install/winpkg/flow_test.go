@@ -9,6 +9,7 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,6 +28,7 @@ import (
 
 // world is a machine whose installers do as they are told.
 type world struct {
+	mu     sync.Mutex // late changes come by themselves
 	listed []inventory.Package
 	calls  []string
 	answer map[string][]Outcome // by product; the last repeats
@@ -69,6 +71,8 @@ func (w *world) do(what string, p patch.Patch, change func()) (Outcome, error) {
 
 // list puts the product's version into Windows' list; "" takes it out.
 func (w *world) list(p patch.Patch, version string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	var out []inventory.Package
 	for _, have := range w.listed {
 		if have.Name != p.Product {
@@ -94,7 +98,12 @@ func item(name, version string) patch.Patch {
 }
 
 func (w *world) installer() *Installer {
-	return New(run.OS{}, func(context.Context) ([]inventory.Package, error) { return w.listed, nil }, map[string]Kind{"lab": w})
+	stock := func(context.Context) ([]inventory.Package, error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.listed, nil
+	}
+	return New(run.OS{}, stock, map[string]Kind{"lab": w})
 }
 
 func (w *world) job(t *testing.T, patches ...patch.Patch) install.Job {
@@ -276,6 +285,12 @@ func TestPlan(t *testing.T) {
 		{"older", nil, item("a", "2.0"), "", 1},
 		{"as new", nil, item("a", "1.0"), "", 0},
 		{"newer", nil, item("new", "2.0"), "", 0},
+		{"the same, and not whole", func(p *patch.Patch) {
+			p.Applicable, p.Installed = &detect.Rule{Always: &always}, &detect.Rule{Always: &never}
+		}, item("a", "1.0"), "", 1},
+		{"newer, whatever its rule says", func(p *patch.Patch) {
+			p.Applicable, p.Installed = &detect.Rule{Always: &always}, &detect.Rule{Always: &never}
+		}, item("new", "2.0"), "", 0},
 		{"not here", nil, item("x", "2.0"), "it does not apply to this machine", 0},
 		{"a user's", nil, item("mine", "2.0"), `only LAB\mia has it`, 0},
 		{"another kind", func(p *patch.Patch) { p.Install.Kind = "dnf" }, item("a", "2.0"), "no installer for patches of the kind dnf", 0},

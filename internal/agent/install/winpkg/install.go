@@ -284,7 +284,7 @@ func (s *session) judge(ctx context.Context) {
 		s.blameIdle(now)
 	}
 	text := strings.Join(s.output, "\n")
-	s.res.Output = text[max(0, len(text)-deploy.MaxOutput):]
+	s.res.Output = strings.ToValidUTF8(text[max(0, len(text)-deploy.MaxOutput):], "")
 }
 
 // settled reports that every change that an installer announced is there.

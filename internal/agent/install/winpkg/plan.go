@@ -75,11 +75,9 @@ func (p *planner) bring(one patch.Patch) (refusal string) {
 		}
 		return "it does not apply to this machine: " + cmp.Or(a.Reason(), "nothing of it is installed")
 	}
-	if detect.Eval(installed, p.facts).Value == detect.True {
-		return ""
-	}
+	verdict := detect.Eval(installed, p.facts).Value
 	want := version(one)
-	if len(rows) > 0 && want != "" && p.in.kinds[one.Install.Kind].Registers() && !slices.ContainsFunc(rows, func(r inventory.Package) bool { return older(r.Version, want) }) {
+	if verdict == detect.True || len(rows) > 0 && want != "" && p.in.kinds[one.Install.Kind].Registers() && !lower(rows, want, verdict) {
 		return ""
 	}
 	c := deploy.Change{Package: one.Product, Arch: arch(one), To: want, Why: "approved"}
@@ -89,6 +87,14 @@ func (p *planner) bring(one patch.Patch) (refusal string) {
 	p.plan.Changes = append(p.plan.Changes, c)
 	p.steps = append(p.steps, step{patch: one})
 	return ""
+}
+
+// lower reports whether the patch brings one of the rows forward. One that has
+// the very version is installed again only when the patch's own rule says that
+// it is not whole.
+func lower(rows []inventory.Package, want string, verdict detect.Value) bool {
+	broken := verdict == detect.False
+	return slices.ContainsFunc(rows, func(r inventory.Package) bool { return older(r.Version, want) || broken && !older(want, r.Version) })
 }
 
 // takeBack plans a rollback, or says why it can't be.

@@ -27,6 +27,7 @@ type excerpt struct {
 	// failing action ended; all later ones are those of its callers. Without
 	// such a line they are the log's last.
 	before []string
+	failed bool // there was such a line
 	// held are the lines that name processes which keep files in use.
 	held []string
 }
@@ -44,21 +45,26 @@ func readLog(path string) excerpt {
 // does not grow with it.
 func parseLog(r io.Reader) excerpt {
 	var x excerpt
-	found := false
 	lines(r, func(line string) {
 		if strings.Contains(line, "is being held in use") && len(x.held) < 5 {
 			x.held = append(x.held, trimmed(line))
 		}
-		if found || line == "" {
+		if x.failed || line == "" || secret(line) {
 			return
 		}
 		x.before = append(x.before, line)
 		if len(x.before) > kept {
 			x.before = slices.Delete(x.before, 0, 1)
 		}
-		found = strings.Contains(line, "Return value 3.")
+		x.failed = strings.Contains(line, "Return value 3.")
 	})
 	return x
+}
+
+// secret reports lines with the values of properties, which may be passwords.
+// They never leave the machine.
+func secret(line string) bool {
+	return strings.HasPrefix(line, "Property(") || strings.Contains(line, "Command Line:") || strings.Contains(line, "PROPERTY CHANGE:")
 }
 
 // lines calls each with every line, decoded and without its end.
@@ -109,7 +115,7 @@ func decode(line []byte, wide bool) string {
 }
 
 // reason puts the lines that explain into one sentence: the installer's own
-// errors where there are some, else the last line before the failing action
+// errors where there are some, else the last words before the failing action
 // ended, and who holds files.
 func (x excerpt) reason() string {
 	var out []string
@@ -118,11 +124,9 @@ func (x excerpt) reason() string {
 			out = append(out, t)
 		}
 	}
-	if len(out) == 0 {
-		for i := len(x.before) - 1; i >= 0 && len(out) == 0; i-- {
-			if t := trimmed(x.before[i]); t != "" && !strings.HasPrefix(t, "Action ended") {
-				out = append(out, t)
-			}
+	for i := len(x.before) - 1; x.failed && i >= 0 && len(out) == 0; i-- {
+		if t := trimmed(x.before[i]); !strings.HasPrefix(t, "Action ") && strings.ContainsAny(t, "abcdefghijklmnopqrstuvwxyz") {
+			out = append(out, t)
 		}
 	}
 	out = out[max(0, len(out)-3):]

@@ -57,8 +57,14 @@ func TestLog(t *testing.T) {
 	if got := parseLog(strings.NewReader(plain)).reason(); got != "A newer version of Lab Editor is already installed." {
 		t.Errorf("without an error line: %q", got)
 	}
-	if got := parseLog(strings.NewReader("")).reason(); got != "" {
-		t.Errorf("an empty log: %q", got)
+	for name, log := range map[string]string{
+		"empty":      "",
+		"Wine's own": "Property(S): PASSWORD = hunter2\nMSI (c) (0C:D4) [10:11:12:345]: Command Line: PASSWORD=hunter2\n1: 2 2: 1 \nAction ended 3:40:56: INSTALL. Return value 0.\n",
+	} {
+		x := parseLog(strings.NewReader(log))
+		if got := x.reason(); got != "" || strings.Contains(strings.Join(x.before, ""), "hunter2") {
+			t.Errorf("%s: %q %q", name, got, x.before)
+		}
 	}
 }
 
