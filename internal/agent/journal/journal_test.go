@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/fettlehq/fettle/internal/atomicfile"
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/wire"
@@ -64,7 +65,7 @@ func change(n int) Change {
 // TestCutAnywhere plays a crash at every byte of the file: the state is that
 // before or after the record that was being written, and work goes on.
 func TestCutAnywhere(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	path := filepath.Join(dir, "whole")
 	j := open(t, path)
 	states := []string{lookAt(j)}
@@ -120,7 +121,7 @@ func again(t *testing.T, j *Journal, path string) {
 // TestFlippedBytes damages single bytes: never a wrong state, and damage before
 // the end is told and the file kept.
 func TestFlippedBytes(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	path := filepath.Join(dir, "whole")
 	j := open(t, path)
 	states := map[string]bool{lookAt(j): true}
@@ -165,7 +166,7 @@ func TestFlippedBytes(t *testing.T) {
 }
 
 func TestNumbers(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "j")
+	path := filepath.Join(tempDir(t), "j")
 	j := open(t, path)
 	three := Change{Emit: make([]wire.Event, 3)}
 	for _, now := range []int64{1000, 500, 5000} { // a clock that jumps back
@@ -199,7 +200,7 @@ func TestNumbers(t *testing.T) {
 }
 
 func TestReopenProperty(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "j")
+	path := filepath.Join(tempDir(t), "j")
 	rapid.Check(t, func(rt *rapid.T) {
 		if err := os.RemoveAll(path); err != nil {
 			rt.Fatal(err)
@@ -248,7 +249,7 @@ func forceCompact(t *rapid.T, j *Journal) {
 }
 
 func TestCompactsByItself(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "j")
+	path := filepath.Join(tempDir(t), "j")
 	j := open(t, path)
 	big := Change{Put: []Entry{{Task: "one", Attempt: 1, Result: &deploy.Result{Output: string(bytes.Repeat([]byte("x"), 60<<10))}}}}
 	for range 40 {
@@ -267,7 +268,7 @@ func TestCompactsByItself(t *testing.T) {
 
 // TestFullDisk writes to a device that is always full.
 func TestFullDisk(t *testing.T) {
-	j := open(t, filepath.Join(t.TempDir(), "j"))
+	j := open(t, filepath.Join(tempDir(t), "j"))
 	if err := j.Apply(change(1), at(1)); err != nil {
 		t.Fatal(err)
 	}
@@ -311,4 +312,20 @@ func FuzzReplay(f *testing.F) {
 			t.Fatalf("good %d of %d, damaged %v", good, len(data), damaged)
 		}
 	})
+}
+
+// tempDir is t.TempDir, which can't clean up under Wine (atomicfile.RemoveTree
+// says why).
+func tempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "fettle-journal-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := atomicfile.RemoveTree(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

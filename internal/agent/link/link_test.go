@@ -168,7 +168,7 @@ func TestStore(t *testing.T) {
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
 	})
 	c := dial(t, s, cfg)
-	store, err := OpenStore(filepath.Join(t.TempDir(), "p"))
+	store, err := OpenStore(filepath.Join(tempDir(t), "p"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,4 +241,20 @@ func TestStore(t *testing.T) {
 	if _, err := store.Fetch(context.Background(), c, "../x", 1, nil); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a name that is no hash gives %v", err)
 	}
+}
+
+// tempDir is t.TempDir, which can't clean up under Wine (atomicfile.RemoveTree
+// says why).
+func tempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "fettle-link-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := atomicfile.RemoveTree(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

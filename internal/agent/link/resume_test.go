@@ -42,7 +42,7 @@ func TestCutDownloadGoesOn(t *testing.T) {
 		}
 	})
 	c := dial(t, s, cfg)
-	store, err := OpenStore(filepath.Join(t.TempDir(), "p"))
+	store, err := OpenStore(filepath.Join(tempDir(t), "p"))
 	if err != nil {
 		t.Fatal(err)
 	}
