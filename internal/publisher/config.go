@@ -50,6 +50,8 @@ type Config struct {
 	Authenticode Authenticode `koanf:"authenticode"`
 	// Wsusscn2 publishes Microsoft's offline scan file.
 	Wsusscn2 Wsusscn2 `koanf:"wsusscn2"`
+	// Dotnet publishes the releases of .NET.
+	Dotnet Dotnet `koanf:"dotnet"`
 	// SDP are catalogs of drivers and firmware from hardware makers.
 	SDP []SDP `koanf:"sdp"`
 	// Feeds are the addresses of what adds CVEs, severity and risk.
@@ -115,6 +117,18 @@ type Wsusscn2 struct {
 	Prove []string `koanf:"prove"`
 }
 
+// Dotnet says where the release metadata of .NET comes from; see dotnet.Config.
+type Dotnet struct {
+	// Location is an address, "default", or the absolute path of a folder;
+	// empty leaves .NET out.
+	Location string `koanf:"location"`
+	// Channels are those to take, such as "8.0"; none takes all.
+	Channels []string `koanf:"channels"`
+	// Prove names versions whose installers are fetched and proven, or
+	// "latest".
+	Prove []string `koanf:"prove"`
+}
+
 // SDP is a catalog of software distribution packages; see sdp.Config.
 type SDP struct {
 	// Name is short, such as "hp"; Location an address or an absolute path.
@@ -139,6 +153,8 @@ type Winget struct {
 	MaxInstaller int64 `koanf:"max_installer_mib"`
 	// CVEs are CVE records (CVE JSON 5); empty takes feeds.cvss.
 	CVEs string `koanf:"cves"`
+	// Mozilla are Mozilla's own advisories, a folder or a tar file.
+	Mozilla string `koanf:"mozilla"`
 }
 
 // Authenticode says whose signatures on programs for Windows count.
@@ -211,7 +227,7 @@ func (c Config) Validate() error {
 		return fault.New(fault.Invalid, "publisher: the folders data, repository and keys must be set")
 	case within(c.Keys, c.Repository) || c.RootKeys != "" && within(c.RootKeys, c.Repository):
 		return fault.New(fault.Invalid, "publisher: the keys must not lie in the repository, which everybody may read")
-	case !c.Machine && len(c.Archives) == 0 && c.Microsoft.MSRC == "" && c.Winget.Manifests == "" && len(c.SDP) == 0 && c.Wsusscn2.Location == "":
+	case !c.Machine && len(c.Archives) == 0 && c.Microsoft.MSRC == "" && c.Winget.Manifests == "" && len(c.SDP) == 0 && c.Wsusscn2.Location == "" && c.Dotnet.Location == "":
 		return fault.New(fault.Invalid, "publisher: there is nothing to publish").
 			WithHint("Set machine: true on a machine that has apt, name archives, or set microsoft.msrc: default, or winget.manifests.")
 	}

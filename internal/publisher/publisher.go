@@ -24,6 +24,7 @@ import (
 	"github.com/fettlehq/fettle/internal/publisher/crawl/all"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/debian"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/dotnet"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/wsus/scan"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/wsus/sdp"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/winget"
@@ -160,11 +161,14 @@ func (p *Publisher) makeSources(ctx context.Context, opt Options) error {
 	if w := p.cfg.Winget; w.Manifests != "" {
 		wanted.Winget = &winget.Config{
 			Manifests: w.Manifests, Index: w.Index, Packages: w.Packages, Keep: w.Keep, MaxInstaller: w.MaxInstaller << 20,
-			CVEs: cmp.Or(w.CVEs, p.cfg.Feeds.CVSS),
+			CVEs: cmp.Or(w.CVEs, p.cfg.Feeds.CVSS), Mozilla: w.Mozilla,
 		}
 	}
 	if w := p.cfg.Wsusscn2; w.Location != "" {
 		wanted.Scan = &scan.Config{Location: w.Location, Since: w.Since, Prove: w.Prove}
+	}
+	if d := p.cfg.Dotnet; d.Location != "" {
+		wanted.Dotnet = &dotnet.Config{Location: d.Location, Channels: d.Channels, Prove: d.Prove}
 	}
 	for _, c := range p.cfg.SDP {
 		wanted.SDP = append(wanted.SDP, sdp.Config(c))

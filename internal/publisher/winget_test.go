@@ -204,6 +204,7 @@ winget:
   keep: 2
   max_installer_mib: 100
   cves: file:///srv/cves.json
+  mozilla: /srv/mfsa
 authenticode:
   roots: [/etc/roots.pem]
   timestamp_roots: [/etc/tsa.pem]
@@ -219,7 +220,7 @@ authenticode:
 		t.Fatal(err)
 	}
 	want := publisher.Winget{
-		Manifests: "/srv/manifests", Index: "/srv/index.json", Packages: []string{"Mozilla.Firefox", "Acme.**"}, Keep: 2, MaxInstaller: 100, CVEs: "file:///srv/cves.json",
+		Manifests: "/srv/manifests", Index: "/srv/index.json", Packages: []string{"Mozilla.Firefox", "Acme.**"}, Keep: 2, MaxInstaller: 100, CVEs: "file:///srv/cves.json", Mozilla: "/srv/mfsa",
 	}
 	if diff := cmp.Diff(want, got.Winget); diff != "" {
 		t.Errorf("winget (-want +got):\n%s", diff)

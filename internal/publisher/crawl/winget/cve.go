@@ -45,6 +45,10 @@ type flaw struct {
 	Published  time.Time `json:"published,omitzero"`
 	Updated    time.Time `json:"updated,omitzero"`
 	References []string  `json:"references,omitempty"`
+	// Bulletin is the maker's own advisory that says so, with its rating;
+	// empty when a CVE record does.
+	Bulletin string         `json:"bulletin,omitempty"`
+	Severity patch.Severity `json:"severity,omitempty"`
 }
 
 // record is what counts of a record of CVE JSON 5
@@ -240,6 +244,13 @@ func day(s string) time.Time {
 
 // evidence says in a sentence why a record counts for a package.
 func (f flaw) evidence() string {
+	if f.Bulletin != "" {
+		text := f.Bulletin + " of " + f.Vendor + " names " + f.Product + " " + f.Before + " as the first fixed version"
+		if f.From != "" {
+			text += " of branch " + f.From
+		}
+		return text + "."
+	}
 	text := "CVE record " + f.CVE + ", assigned by " + f.CNA + " (the maker itself), names " + f.Vendor + " " + f.Product + ": versions "
 	if f.From != "" {
 		text += "from " + f.From + " "
@@ -262,9 +273,13 @@ func (fs flaws) enter(p *patch.Patch, r release, before string, into map[string]
 			continue
 		}
 		a := f.advisory()
+		if have, twice := into[a.ID]; twice {
+			a.CVEs, a.Fixes = join(have.CVEs, a.CVEs), join(have.Fixes, a.Fixes)
+			a.Severity = worse(have.Severity, a.Severity)
+		}
 		into[a.ID] = a
 		p.CVEs = append(p.CVEs, patch.CVEFix{ID: f.CVE, FixedIn: f.Before, From: f.From})
-		p.Advisories = append(p.Advisories, a.ID)
+		p.Advisories = join(p.Advisories, []string{a.ID})
 		if c := vercmp.WindowsQuad(f.Before, p.Version); c == 0 || before != "" && vercmp.WindowsQuad(f.Before, before) > 0 {
 			p.Classification = patch.Security
 		}
@@ -272,6 +287,13 @@ func (fs flaws) enter(p *patch.Patch, r release, before string, into map[string]
 }
 
 func (f flaw) advisory() patch.Advisory {
+	if f.Bulletin != "" {
+		return patch.Advisory{
+			ID: f.Bulletin, Vendor: f.Vendor, Title: cmp.Or(f.Title, f.Bulletin), Description: f.evidence(), Severity: f.Severity,
+			Published: f.Published, CVEs: []string{f.CVE}, References: f.References,
+			Fixes: []patch.Fix{{Product: f.Identifier, Release: "windows-apps", Version: f.Before}},
+		}
+	}
 	return patch.Advisory{
 		ID: f.CVE + ":" + f.Identifier, Vendor: f.Vendor, Title: cmp.Or(f.Title, short(f.Text, 120), f.CVE), Description: f.evidence() + " " + f.Text,
 		Severity: patch.Unknown, Published: f.Published, Updated: f.Updated, CVEs: []string{f.CVE}, References: f.References,
@@ -279,10 +301,52 @@ func (f flaw) advisory() patch.Advisory {
 	}
 }
 
+// join adds what is not there yet.
+func join[T comparable](a, b []T) []T {
+	for _, x := range b {
+		if !slices.Contains(a, x) {
+			a = append(a, x)
+		}
+	}
+	return a
+}
+
+func worse(a, b patch.Severity) patch.Severity {
+	if b.Rank() > a.Rank() {
+		return b
+	}
+	return a
+}
+
+// firsthand are the makers' bulletins, and the records of what no bulletin
+// speaks of.
+func firsthand(bulletins, records []flaw) flaws {
+	type key struct{ cve, id string }
+	told := map[key]bool{}
+	for _, f := range bulletins {
+		told[key{f.CVE, f.Identifier}] = true
+	}
+	out := slices.Clone(bulletins)
+	for _, f := range records {
+		if !told[key{f.CVE, f.Identifier}] {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// renamed makes the next reading of records and bulletins a whole one when they
+// are to be searched for other names.
+func (f *fetching) renamed(names []cveName) {
+	if asked := fmt.Sprint(names); f.st.Asked != asked {
+		f.st.Asked, f.st.Records, f.st.Mozilla = asked, "", ""
+	}
+}
+
 // records reads the CVE records, where they are configured, and keeps what
 // concerns followed packages. Records that can't be had leave the last ones in
 // force.
-func (f *fetching) records(ctx context.Context, all []Version) error {
+func (f *fetching) records(ctx context.Context, names []cveName) error {
 	at := f.s.cfg.CVEs
 	if at == "" {
 		return nil
@@ -290,9 +354,7 @@ func (f *fetching) records(ctx context.Context, all []Version) error {
 	f.say("reading CVE records")
 	path := crawl.BlobPath(f.dir, ".incoming-records")
 	defer func() { _ = os.Remove(path) }() // the next run would write over it
-	names := namesOf(f.s.follow, identifiers(all))
-	if asked := fmt.Sprint(names); f.st.Records == "" || f.st.Asked != asked {
-		f.st.Asked = asked
+	if f.st.Records == "" {
 		delete(f.st.Seen, at)
 	}
 	got, err := f.s.client.Get(ctx, fetch.Request{URL: at, Fingerprint: f.st.Seen[at], MaxSize: maxRecords, Expect: fetch.NotHTML, File: path})

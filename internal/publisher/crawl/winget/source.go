@@ -57,6 +57,11 @@ type Config struct {
 	// values one after the other or a tar file; plain, gzip or zstd. Empty
 	// leaves CVEs out.
 	CVEs string
+	// Mozilla is a folder of Mozilla's advisories (a clone of
+	// mozilla/foundation-security-advisories), or the path or address of a tar
+	// file of them; plain, gzip or zstd. They count before CVE records. Empty
+	// leaves them out.
+	Mozilla string
 	// Progress is told what goes on; it may be nil.
 	Progress func(doing string)
 }
@@ -91,20 +96,26 @@ func New(cfg Config, client crawl.Client) (*Source, error) {
 		return nil, fault.New(fault.Invalid, "winget: manifests at an http address need an index, which says what versions there are").
 			WithHint("Set winget.index to source.msix, index.db or a list of packages as JSON or CSV.")
 	}
-	for _, at := range []*string{&s.cfg.Index, &s.cfg.CVEs} {
+	for _, at := range []*string{&s.cfg.Index, &s.cfg.CVEs, &s.cfg.Mozilla} {
 		if *at == "" {
 			continue
 		}
 		dir, base, err := place(*at)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if dir != "" {
-			base = (&url.URL{Scheme: "file", Path: filepath.ToSlash(dir)}).String()
+		case at == &s.cfg.Mozilla && dir != "": // may be a folder
+			base = dir
+		case dir != "":
+			base = fileAddress(dir)
 		}
 		*at = base
 	}
 	return s, nil
+}
+
+func fileAddress(path string) string {
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
 }
 
 // place takes an address apart: the path of what lies on this machine, or the
@@ -175,6 +186,10 @@ type state struct {
 	// records that were searched.
 	Asked    string `json:"asked,omitempty"`
 	Recorded int    `json:"recorded,omitempty"`
+	// Mozilla is the hash of what Mozilla's advisories say of followed
+	// packages, Bulletins counts them.
+	Mozilla   string `json:"mozilla,omitempty"`
+	Bulletins int    `json:"bulletins,omitempty"`
 	// Seen are fetch's fingerprints by address.
 	Seen map[string]string `json:"seen,omitempty"`
 	// Newest are the versions that the last index names, by followed package.
@@ -190,7 +205,7 @@ type state struct {
 }
 
 func (s *Source) recall(prev crawl.Fingerprint) state {
-	from := fmt.Sprint(s.cfg.Manifests, " ", s.cfg.Index, " ", s.cfg.CVEs, " ", s.cfg.Packages, " ", s.cfg.Keep)
+	from := fmt.Sprint(s.cfg.Manifests, " ", s.cfg.Index, " ", s.cfg.CVEs, " ", s.cfg.Mozilla, " ", s.cfg.Packages, " ", s.cfg.Keep)
 	var st state
 	if prev == nil || json.Unmarshal(prev, &st) != nil || st.Form != form || st.From != from {
 		st = state{Form: form, From: from, Fetched: st.Fetched, Said: st.Said}
@@ -211,7 +226,7 @@ func (s *Source) Blobs(at crawl.Fingerprint) []string {
 	if at == nil || json.Unmarshal(at, &st) != nil {
 		return nil
 	}
-	out := []string{st.Versions, st.Records}
+	out := []string{st.Versions, st.Records, st.Mozilla}
 	for sum := range st.Fetched {
 		out = append(out, sum)
 	}
@@ -239,7 +254,12 @@ func (s *Source) Fetch(ctx context.Context, dir string, prev crawl.Fingerprint) 
 	if st.Versions, err = keepJSON(dir, all); err != nil {
 		return crawl.Fetched{}, err
 	}
-	if err := run.records(ctx, all.Versions); err != nil {
+	names := namesOf(s.follow, identifiers(all.Versions))
+	run.renamed(names)
+	if err := run.records(ctx, names); err != nil {
+		return crawl.Fetched{}, err
+	}
+	if err := run.mozilla(ctx, names); err != nil {
 		return crawl.Fetched{}, err
 	}
 	if err := run.installers(ctx, all.Versions); err != nil {
@@ -297,14 +317,20 @@ func (s *Source) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (c
 	if err := ctx.Err(); err != nil {
 		return crawl.Output{}, fault.Wrap(err, fault.Cancelled, "winget: stopped")
 	}
-	var records []flaw
-	if st.Records != "" {
-		if err := loadJSON(dir, st.Records, &records); err != nil {
+	var records, bulletins []flaw
+	for _, x := range []struct {
+		sum  string
+		into *[]flaw
+	}{{st.Records, &records}, {st.Mozilla, &bulletins}} {
+		if x.sum == "" {
+			continue
+		}
+		if err := loadJSON(dir, x.sum, x.into); err != nil {
 			return crawl.Output{}, err
 		}
 	}
 	b := s.builder()
-	b.sizes, b.reasons, b.said, b.flaws = st.Fetched, st.Refused, st.Said, flaws(records)
+	b.sizes, b.reasons, b.said, b.flaws = st.Fetched, st.Refused, st.Said, firsthand(bulletins, records)
 	b.add(all.Versions)
 	b.build()
 	out := crawl.Output{Patches: b.out, Rejected: all.Rejected, Entries: all.Files, Notes: append(b.tally.notes(), b.notes...)}
@@ -314,8 +340,11 @@ func (s *Source) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (c
 	if st.Records != "" {
 		out.Notes = append(out.Notes, fmt.Sprintf("%d of %d CVE records concern followed packages", len(records), st.Recorded))
 	}
-	for _, f := range records {
-		out.Vulnerabilities = append(out.Vulnerabilities, patch.Vulnerability{ID: f.CVE, Description: f.Text})
+	if st.Mozilla != "" {
+		out.Notes = append(out.Notes, fmt.Sprintf("%d advisories of Mozilla's were read", st.Bulletins))
+	}
+	for _, f := range b.flaws {
+		out.Vulnerabilities = append(out.Vulnerabilities, patch.Vulnerability{ID: f.CVE, Description: f.Text, Severity: f.Severity})
 	}
 	for _, id := range sortedKeys(b.bulletin) {
 		out.Advisories = append(out.Advisories, b.bulletin[id])
