@@ -234,6 +234,9 @@ func (s *Server) catalogChanged([]string) {
 		s.gateway.WakeAll("", wakeSpread)
 	}
 	s.loop.Kick()
+	if err := s.jobs.Hurry(context.Background(), jobCollect); err != nil { // what is needed has changed
+		s.cfg.Log.Error("payloads are not counted before their time", "error", err)
+	}
 }
 
 // inventoryChanged is told by the gateway that a machine's inventory is new.
