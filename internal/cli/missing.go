@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fettlehq/fettle/internal/approval"
+	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/inventory"
+)
+
+// finding is one missing package of one machine.
+type finding struct {
+	Endpoint estate.EndpointID `json:"endpoint,omitempty"`
+	Hostname string            `json:"hostname,omitempty"`
+	catalog.Finding
+	Approval approval.State `json:"approval"`
+}
+
+// name is what people know the package by: Windows calls some products by a
+// number alone.
+func (f finding) name() string {
+	if f.Kind == inventory.KindProduct && f.Product != "" {
+		return f.Product
+	}
+	return f.Package
+}
+
+func missingCmd(o *options) *cobra.Command {
+	var hostName, severity, search string
+	var security, exploited bool
+	cmd := &cobra.Command{
+		Use: "missing", Short: "List what machines lack, worst first, with the reason for each", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			q := url.Values{}
+			if hostName != "" {
+				h, err := c.host(cmd, hostName)
+				if err != nil {
+					return err
+				}
+				q.Set("host", string(h.ID))
+			}
+			set(q, "severity", severity)
+			set(q, "q", search)
+			if security {
+				q.Set("security", "true")
+			}
+			if exploited {
+				q.Set("exploited", "true")
+			}
+			list, err := all[finding](cmd.Context(), c, c.tenantPath("missing"), q)
+			if err != nil {
+				return err
+			}
+			return o.listFindings(list, hostName == "")
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&hostName, "host", "", "one machine, by name or id")
+	f.StringVar(&severity, "severity", "", "critical, important, moderate, low or unknown")
+	f.StringVar(&search, "search", "", "part of a package's name or a CVE")
+	f.BoolVar(&security, "security", false, "security updates alone")
+	f.BoolVar(&exploited, "exploited", false, "only what CISA lists as exploited")
+	return cmd
+}
+
+func set(q url.Values, key, value string) {
+	if value != "" {
+		q.Set(key, value)
+	}
+}
+
+func (o *options) listFindings(list []finding, withHost bool) error {
+	if o.json {
+		return o.printJSON(list)
+	}
+	if len(list) == 0 {
+		o.say("Nothing is missing.")
+		return nil
+	}
+	slices.SortStableFunc(list, func(a, b finding) int {
+		if a.Security != b.Security {
+			if a.Security {
+				return -1
+			}
+			return 1
+		}
+		if d := b.Severity.Rank() - a.Severity.Rank(); d != 0 {
+			return d
+		}
+		return strings.Compare(a.Hostname+a.name(), b.Hostname+b.name())
+	})
+	head := []string{"SEVERITY", "SECURITY", "PACKAGE", "INSTALLED", "AVAILABLE", "APPROVAL", "WHY"}
+	rows := make([][]string, 0, len(list))
+	seen := map[string]int{}
+	for _, f := range list {
+		seen[f.Hostname+" "+f.name()]++
+	}
+	for _, f := range list {
+		name := withArch(f.name(), f.Arch, seen[f.Hostname+" "+f.name()])
+		row := []string{severityText(f.Severity, f.Exploited), yes(f.Security, "yes"), name, f.Installed, f.Available, string(f.Approval), why(f)}
+		if withHost {
+			row = append([]string{f.Hostname}, row...)
+		}
+		rows = append(rows, row)
+	}
+	if withHost {
+		head = append([]string{"HOST"}, head...)
+	}
+	return o.table(head, rows, "SECURITY", "APPROVAL", "INSTALLED")
+}
+
+func why(f finding) string {
+	text := f.Reason
+	if len(f.CVEs) > 0 {
+		text = shortList(f.CVEs, 3) + "; " + text
+	}
+	if f.State != catalog.Missing {
+		text = string(f.State) + ": " + text
+	}
+	return text
+}
