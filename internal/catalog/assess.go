@@ -21,11 +21,12 @@ import (
 // comes first. The findings are sorted by package, architecture, version and
 // state. Snapshots must be sorted, as Split and collectors leave them.
 func Assess(shards []*Shard, snap *inventory.Snapshot, facts detect.Facts) ([]Finding, error) {
+	stored := snap.Facts()
 	if facts == nil {
-		facts = snap.Facts()
+		facts = stored
 	}
 	m := &matcher{
-		shards: shards, snap: snap, facts: facts,
+		shards: shards, snap: snap, facts: facts, stored: stored,
 		policy: newPolicy(snap.Policy, snap.OS.Arch), known: map[string]*outstanding{},
 		patches: map[*Shard]map[uint32]*brief{},
 	}
@@ -60,6 +61,7 @@ type matcher struct {
 	shards  []*Shard
 	snap    *inventory.Snapshot
 	facts   detect.Facts
+	stored  detect.Facts // the snapshot's own
 	policy  *policy
 	refs    []ref // scratch
 	known   map[string]*outstanding
@@ -147,7 +149,7 @@ func (m *matcher) found(p inventory.Package, offers []offer, at int, state Findi
 		f.Reason += "; what is installed is " + p.Broken
 	}
 	test := detect.Package{Kind: p.Kind, Name: p.Name, Arch: arch, Op: detect.LT, Version: o.version}
-	f.Evidence = detect.Eval(detect.Rule{Package: &test}, m.snap.Facts()).Evidence
+	f.Evidence = detect.Eval(detect.Rule{Package: &test}, m.stored).Evidence
 	m.out = append(m.out, f)
 	return nil
 }

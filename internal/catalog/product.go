@@ -50,20 +50,23 @@ func (m *matcher) assessProduct(p inventory.Package) error {
 
 // productRefs lists the rows that name the product and fit it, those of patches
 // that don't run on this system left out. Of rows that name it in several ways
-// the most exact ones count: a product code before a display name.
+// the most exact ones count: a product code before a display name. It is empty
+// when none is newer, as with nearly every product.
 func (m *matcher) productRefs(p inventory.Package) []ref {
 	var all []named
+	news := false
 	for rank, id := range p.Identities() {
 		for _, s := range m.shards {
 			from, to := s.span(id.Kind, id.Name)
 			for i := from; i < to; i++ {
 				if r := s.rowAt(i); r.flags&flagOwnRules == 0 && m.fitsProduct(r, p) {
 					all = append(all, named{ref{s, r}, rank})
+					news = news || vercmp.WindowsQuad(r.version, p.Version) > 0
 				}
 			}
 		}
 	}
-	if len(all) == 0 {
+	if !news {
 		return nil
 	}
 	best := slices.MinFunc(all, func(a, b named) int { return cmp.Compare(a.rank, b.rank) }).rank
@@ -120,7 +123,7 @@ func (m *matcher) lacks(p inventory.Package, offers []offer, at int) error {
 		Test: "package " + p.Kind + " " + p.Name, Want: "lt " + o.version, Found: p.Version, Value: detect.True,
 	}}
 	if p.Scope == "" {
-		f.Evidence = detect.Eval(detect.Rule{Package: &test}, m.snap.Facts()).Evidence
+		f.Evidence = detect.Eval(detect.Rule{Package: &test}, m.stored).Evidence
 	}
 	f.Reason = title(p) + " " + p.Version + " is installed; " + o.version + " is in the catalog"
 	if rule := todo.patch.Applicable; rule != nil {

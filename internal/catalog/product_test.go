@@ -218,3 +218,32 @@ func TestBreakCirclesEnds(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkProducts matches a machine with 300 products against 10,000
+// applications of which it has some.
+func BenchmarkProducts(b *testing.B) {
+	var ps []patch.Patch
+	for i := range 10_000 {
+		name := fmt.Sprintf("app%d", i)
+		ps = append(ps, app("winget:Maker."+name+":2.0:amd64:exe", "2.0", "amd64", "exe", "arp "+name, "app "+name+"|maker", "arp "+fmt.Sprintf("{%08d-0000-0000-0000-000000000000}", i)))
+	}
+	shard := appShard(b, ps...)
+	var rows []inventory.Package
+	for i := range 300 {
+		version := "2.0"
+		if i%10 == 0 {
+			version = "1.0"
+		}
+		rows = append(rows, inventory.Package{
+			Name: fmt.Sprintf("App%d", i*40), Arch: "amd64", Version: version, Title: fmt.Sprintf("App%d %s (64-bit)", i*40, version), Publisher: "Maker Inc.",
+		})
+	}
+	snap := windowsMachine(rows...)
+	b.ReportAllocs()
+	for b.Loop() {
+		found, err := Assess([]*Shard{shard}, snap, nil)
+		if err != nil || len(found) != 25 {
+			b.Fatal(len(found), err)
+		}
+	}
+}
