@@ -31,9 +31,7 @@ var keptUp = []string{
 // due before for the same reasons is not its affair.
 func aftermath(ctx context.Context, root string, before inventory.State, restart bool, r *deploy.Result) error {
 	if r.RebootDue && root == "/" { // an installer said so; before the scan, which is to find it
-		if err := noteRebootDue("an installation of Fettle's is completed by a restart"); err != nil {
-			return err
-		}
+		_ = noteRebootDue("an installation of Fettle's is completed by a restart") // the result says it in any case
 	}
 	snap, _, err := takeInventory(ctx, root)
 	if err != nil {

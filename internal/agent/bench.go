@@ -222,7 +222,8 @@ func (b *bench) install(ctx context.Context, tell func(install.Progress)) (stepR
 func (b *bench) done(ctx context.Context, before inventory.State, r deploy.Result) (stepReply, error) {
 	r.Attempt = b.order.Attempt
 	if err := aftermath(ctx, b.root, before, b.order.RestartServices, &r); err != nil {
-		return stepReply{}, err
+		// What was done is done: the result must not be lost over it.
+		r.Output += "\nhow the machine is after it could not be learned: " + fault.Public(err) + "\n"
 	}
 	return stepReply{Result: &r, Done: true}, writeJSON(b.resultFile(), r)
 }

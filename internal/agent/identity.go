@@ -103,7 +103,8 @@ func (d Dir) keep(s Settings, req pki.Request, reply wire.EnrollReply) error {
 	// The state of another repository or server would be in the way.
 	for _, p := range []string{d.settings(), d.repo(), d.path("shards"), d.journal(), d.summary()} {
 		if err := atomicfile.RemoveTree(p); err != nil {
-			return fault.Wrap(err, fault.Unavailable, "agent: can't remove %s", p)
+			return fault.Wrap(err, fault.Unavailable, "agent: can't remove %s", p).
+				WithHint("if the agent is running, stop it first (Linux: systemctl stop fettle-agent; Windows: fettle-agent service stop)")
 		}
 	}
 	if err := d.make(); err != nil {
