@@ -7,6 +7,7 @@ import (
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/debian"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/dotnet"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/wsus/scan"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/wsus/sdp"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/winget"
@@ -27,6 +28,8 @@ type Config struct {
 	Microsoft *microsoft.Config
 	// Scan, when set, makes Microsoft's offline scan file a source.
 	Scan *scan.Config
+	// Dotnet, when set, makes the releases of .NET a source.
+	Dotnet *dotnet.Config
 	// SDP are hardware makers' catalogs.
 	SDP []sdp.Config
 	// Winget, when set, makes a repository of application manifests a source.
@@ -83,6 +86,13 @@ func Sources(cfg Config) ([]crawl.Source, error) {
 			c.Progress = func(doing string) { cfg.Progress("wsusscn2", doing) }
 		}
 		s, err := scan.New(c, cfg.Client)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	if cfg.Dotnet != nil {
+		s, err := dotnet.New(*cfg.Dotnet, cfg.Client)
 		if err != nil {
 			return nil, err
 		}
