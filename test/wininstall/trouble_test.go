@@ -31,6 +31,9 @@ func testStuck(m *machine) {
 	if got.Code != fault.Cancelled || !strings.Contains(got.Error, `it waits for somebody at its window "Stuck Setup"`) {
 		t.Errorf("%s: %s\n%s", got.Code, got.Cause, strings.Join(got.Lines, "\n"))
 	}
+	if told := strings.Join(got.Lines, "\n"); strings.Count(told, `the installer shows a window: "Stuck Setup"`) != 1 {
+		t.Errorf("not told once while it runs:\n%s", told)
+	}
 	if pid, err := m.host.ReadFile(`C:\lab\stuck.pid`); err != nil || len(pid) == 0 {
 		t.Fatalf("its child never ran: %v", err)
 	}

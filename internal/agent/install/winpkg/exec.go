@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,9 +27,13 @@ type Command struct {
 // One that is stopped by the time is ended with everything that it started;
 // the error says which windows it showed then.
 func (w *Work) Exec(ctx context.Context, c Command) (code int64, output string, err error) {
-	stop := w.observe(ctx)
+	env, err := w.env()
+	if err != nil {
+		return -1, "", err
+	}
+	stop := w.observe(ctx, func(title string) { w.Report("the installer shows a window: " + title) })
 	res, err := w.runner.Run(ctx, run.Cmd{
-		Argv: c.Argv, Line: c.Line, Dir: w.Dir, Env: w.env(), Inherit: inherited(),
+		Argv: c.Argv, Line: c.Line, Dir: w.Dir, Env: env, Inherit: inherited(),
 		OnLine: func(_ run.Stream, text string) { w.Report(text) },
 	})
 	shown := stop()
@@ -46,7 +51,15 @@ func (w *Work) Exec(ctx context.Context, c Command) (code int64, output string, 
 }
 
 // env keeps temporary files where no user of the machine can meddle with them.
-func (w *Work) env() []string { return []string{"TEMP=" + w.Dir, "TMP=" + w.Dir} }
+// The folder's name says what is in it: what installers leave there to be swept
+// at the next start makes no restart due (collect/state).
+func (w *Work) env() ([]string, error) {
+	temp := filepath.Join(w.Dir, "temp")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "winpkg: the folder for temporary files can't be made")
+	}
+	return []string{"TEMP=" + temp, "TMP=" + temp}, nil
+}
 
 // inherited are variables that installers read besides those of run.OS.
 func inherited() []string {

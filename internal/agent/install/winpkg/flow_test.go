@@ -234,7 +234,7 @@ func TestRecover(t *testing.T) {
 		if _, done, err := in.Recover(t.Context(), job); done || err != nil {
 			t.Fatalf("nothing was begun: %v %v", done, err)
 		}
-		s := session{in: in, job: job, res: deploy.Result{Started: time.Now().UTC()}}
+		s := &session{in: in, job: job, res: deploy.Result{Started: time.Now().UTC()}}
 		_, steps := in.plan(job)
 		if err := s.begin(t.Context(), steps); err != nil {
 			t.Fatal(err)
@@ -408,4 +408,18 @@ func TestJudge(t *testing.T) {
 			t.Errorf("%d: %+v, want %s %q", tc.code, got, tc.meaning, tc.reason)
 		}
 	}
+}
+
+// TestBeat: a silent installer is heard of all the same.
+func TestBeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines []string
+		s := &session{report: func(p install.Progress) { lines = append(lines, p.Line) }}
+		stop := s.beat(t.Context())
+		time.Sleep(3*beatPause + time.Second)
+		stop()
+		if d := cmp.Diff([]string{"still at work after 1m0s", "still at work after 2m0s", "still at work after 3m0s"}, lines); d != "" {
+			t.Error(d)
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/agent/install"
@@ -28,7 +29,7 @@ func (in *Installer) Install(ctx context.Context, job install.Job, report func(i
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	plan, steps := in.plan(job)
-	s := session{in: in, job: job, report: report, total: len(steps), failed: map[patch.ID]bool{}}
+	s := &session{in: in, job: job, report: report, total: len(steps), failed: map[patch.ID]bool{}}
 	s.res = deploy.Result{Attempt: job.Attempt, Started: time.Now().UTC(), Refused: plan.Refused}
 	if len(steps) == 0 {
 		s.res.Ended = time.Now().UTC()
@@ -84,6 +85,7 @@ func (in *Installer) layAll(ctx context.Context, job install.Job, steps []step) 
 type session struct {
 	in     *Installer
 	job    install.Job
+	mu     sync.Mutex // report is never called twice at once
 	report func(install.Progress)
 	res    deploy.Result
 	begun  begun
@@ -103,6 +105,8 @@ type idle struct {
 }
 
 func (s *session) say(percent int, line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.report(install.Progress{Percent: percent, Line: line, Package: s.now})
 }
 
@@ -183,11 +187,29 @@ func (s *session) call(ctx context.Context, l *laid) (Outcome, error) {
 		w.Product, l.product = &found[0], &found[0]
 	}
 	s.line(verb(l.step) + " " + l.patch.Product + " " + version(l.patch))
+	defer s.beat(ctx)()
 	kind := s.in.kinds[l.patch.Install.Kind]
 	if l.undo {
 		return kind.Uninstall(ctx, w)
 	}
 	return kind.Install(ctx, w)
+}
+
+// beat says every now and then, until stop is called, that an installer is
+// still at work: silent ones say nothing for long.
+func (s *session) beat(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	start, done := time.Now(), make(chan struct{})
+	go func() {
+		defer close(done)
+		for pause(ctx, beatPause) {
+			s.line("still at work after " + time.Since(start).Round(time.Second).String())
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 func verb(st step) string {

@@ -38,7 +38,9 @@ func stillRuns(string) string { return "" }
 
 func suspended() string { return "" }
 
-func observe(context.Context) (stop func() []string) { return func() []string { return nil } }
+func observe(context.Context, func(string)) (stop func() []string) {
+	return func() []string { return nil }
+}
 
 func systemProgram(name string) string { return name }
 

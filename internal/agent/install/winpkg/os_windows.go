@@ -150,14 +150,22 @@ func suspended() string {
 const watchPause = 2 * time.Second
 
 // observe watches, until stop is called, for windows of the processes that
-// this one has started; stop returns those that were open when it looked last.
-func observe(ctx context.Context) (stop func() []string) {
+// this one has started, and tells of each once; stop returns those that were
+// open when it looked last.
+func observe(ctx context.Context, seen func(title string)) (stop func() []string) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan []string, 1)
 	go func() {
 		w := newWatch()
+		told := map[string]bool{}
 		for pause(ctx, watchPause) {
 			w.look()
+			for _, t := range w.titles {
+				if !told[t] {
+					told[t] = true
+					seen(t)
+				}
+			}
 		}
 		done <- w.titles
 	}()

@@ -95,7 +95,7 @@ func (in *Installer) Recover(ctx context.Context, job install.Job) (deploy.Resul
 	}
 	job.Snapshot = with(job.Snapshot, have)
 	plan, left := in.plan(job)
-	s := session{in: in, job: job, begun: b, res: res}
+	s := &session{in: in, job: job, begun: b, res: res}
 	s.res.Changes = s.changes(have)
 	s.res.Refused, s.res.Ended = plan.Refused, time.Now().UTC()
 	if len(left) > 0 {

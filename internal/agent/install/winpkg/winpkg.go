@@ -46,6 +46,9 @@ const (
 	busyWait       = 30 * time.Minute
 	firstPause     = 2 * time.Second
 	lastPause      = 30 * time.Second
+	// beatPause is how long an installer may be silent before it is said
+	// that it is still at work.
+	beatPause = time.Minute
 	// settle is how long Windows' list is watched for a change that an
 	// installer announced: some end before their helpers do.
 	settle      = 20 * time.Second
@@ -112,11 +115,12 @@ type Work struct {
 	// Product is what Windows lists of the patch's product now, nil when
 	// nothing.
 	Product *inventory.Package
-	// Report shows a line to whoever watches.
+	// Report shows a line to whoever watches. It may be called from any
+	// goroutine.
 	Report func(line string)
 
 	runner  run.Runner
-	observe func(ctx context.Context) (stop func() []string)
+	observe func(ctx context.Context, seen func(title string)) (stop func() []string)
 }
 
 // NewWork puts a patch with its verified files into the hands of a kind.
