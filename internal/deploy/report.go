@@ -25,6 +25,8 @@ type Report struct {
 	Unoffered string
 	// Cancelled says that somebody has cancelled the deployment.
 	Cancelled bool
+	// Withdrawn says that a patch of the task is no longer approved.
+	Withdrawn bool
 }
 
 // Hear folds an endpoint's report into its task and returns the new task. A
@@ -83,6 +85,10 @@ func (t *Task) follow(p Policy, r Report) {
 		t.move(NotApplicable, r.Reason, r.At)
 	case r.State == TaskCancelled && r.Cancelled && t.State == Installing:
 		t.move(TaskCancelled, "the deployment was cancelled; the endpoint says: "+r.Reason, r.At)
+	case r.State == TaskCancelled && r.Withdrawn && t.State == Installing:
+		// The endpoint has done with this attempt; what is left is another one.
+		t.Attempt, t.Plan = t.Attempt+1, nil
+		t.move(Queued, "approvals changed before the endpoint began", r.At)
 	}
 }
 

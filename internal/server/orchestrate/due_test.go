@@ -1,6 +1,7 @@
 package orchestrate_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -48,7 +49,8 @@ func TestOrdersThatAreDueNoMore(t *testing.T) {
 		{"cancelled", deploy.Installing, []func(*world){change(func(d *deploy.Deployment) { d.Status = deploy.Cancelled })}, wire.ActCancel},
 		{"cancelled, the window has closed", deploy.Installing, []func(*world){windows, change(func(d *deploy.Deployment) { d.Status = deploy.Cancelled }), later}, wire.ActCancel},
 		{"cancelled after it has begun", deploy.Installing, []func(*world){heard, change(func(d *deploy.Deployment) { d.Status = deploy.Cancelled })}, wire.ActInstall},
-		{"declined", deploy.Installing, []func(*world){func(w *world) { w.state = approval.Declined }}, ""},
+		{"declined", deploy.Installing, []func(*world){func(w *world) { w.state = approval.Declined }}, wire.ActCancel},
+		{"declined, the window has closed", deploy.Installing, []func(*world){windows, later, func(w *world) { w.state = approval.Declined }}, wire.ActCancel},
 		{"declined after it has begun", deploy.Installing, []func(*world){heard, func(w *world) { w.state = approval.Declined }}, wire.ActInstall},
 		{"a scan is always due", deploy.Verifying, []func(*world){windows, later, func(w *world) { w.state = approval.Declined }}, wire.ActVerify},
 	} {
@@ -140,6 +142,24 @@ func TestCancelledBeforeItBegan(t *testing.T) {
 	}
 	says("web1")
 	if got := w.task("d-web1"); got.State != deploy.TaskCancelled || got.Reason != "the deployment was cancelled; the endpoint says: cancelled before anything was changed" {
+		t.Errorf("%s: %s", got.State, got.Reason)
+	}
+}
+
+// Nor does a task stay open whose patches were declined before its machine
+// began: the decisions are looked at again.
+func TestDeclinedBeforeItBegan(t *testing.T) {
+	w := newWorld(t)
+	w.deployment("d", deploy.Installing, "web1")
+	answer := wire.Event{Task: "d-web1", Attempt: 1, State: deploy.TaskCancelled, Reason: "cancelled before anything was changed"}
+	w.state = approval.Declined
+	w.now = w.now.Add(time.Second)
+	w.hear("acme", "web1", answer)
+	if got := w.task("d-web1"); got.State != deploy.Queued || got.Attempt != 2 || got.Plan != nil {
+		t.Errorf("%s, attempt %d: %s", got.State, got.Attempt, got.Reason)
+	}
+	w.once()
+	if got := w.task("d-web1"); got.State != deploy.TaskCancelled || !strings.Contains(got.Reason, "declined") {
 		t.Errorf("%s: %s", got.State, got.Reason)
 	}
 }

@@ -256,7 +256,7 @@ func (l *Loop) hear(ctx context.Context, t *deploy.Task, e wire.Event) error {
 	next, err := deploy.Hear(*t, d.Policy, deploy.Report{
 		Attempt: e.Attempt, At: l.now(), State: e.State, Reason: e.Reason, Plan: e.Plan,
 		Result: e.Result, Progress: e.Progress, Refused: e.Refused, Verdicts: e.Verdicts,
-		Unoffered: unoffered, Cancelled: d.Status == deploy.Cancelled,
+		Unoffered: unoffered, Cancelled: d.Status == deploy.Cancelled, Withdrawn: l.withdrawn(d, *t),
 	})
 	if err != nil {
 		l.log.Warn("an endpoint's report does not follow its task", "task", t.ID, "error", err)
@@ -332,7 +332,7 @@ func (l *Loop) order(d deploy.Deployment, t deploy.Task) (wire.Order, bool) {
 	if !ok {
 		return wire.Order{}, false
 	}
-	if recalled(d, t) {
+	if recalled(d, t) || l.withdrawn(d, t) {
 		return wire.Order{Task: t.ID, Attempt: t.Attempt, Action: wire.ActCancel, Operation: t.Operation}, true
 	}
 	p := d.Policy.Filled()
@@ -354,6 +354,19 @@ func (l *Loop) order(d deploy.Deployment, t deploy.Task) (wire.Order, bool) {
 // begun says so by going on.
 func recalled(d deploy.Deployment, t deploy.Task) bool {
 	return d.Status == deploy.Cancelled && t.State == deploy.Installing && !t.Heard.After(t.Since)
+}
+
+// withdrawn reports the same of a task of which a patch is no longer approved.
+func (l *Loop) withdrawn(d deploy.Deployment, t deploy.Task) bool {
+	return d.Status == deploy.Running && t.State == deploy.Installing && !t.Heard.After(t.Since) && l.unapproved(t)
+}
+
+// unapproved reports that a patch of the task may not be installed any more.
+// Taking back needs no approval of the patch.
+func (l *Loop) unapproved(t deploy.Task) bool {
+	return t.Operation != deploy.Rollback && slices.ContainsFunc(t.Patches, func(p deploy.PatchRef) bool {
+		return l.fleet.Approval(t.Tenant, t.Endpoint, p.ID) != approval.Approved
+	})
 }
 
 // recall wakes the endpoints that are to hear of a cancellation.
@@ -390,12 +403,7 @@ func (l *Loop) due(d deploy.Deployment, t deploy.Task, act wire.Action) bool {
 	if t.Heard.After(t.Since) || act == wire.ActReboot { // what is installed is seen to its end
 		return true
 	}
-	if t.Operation == deploy.Rollback { // taking back needs no approval of the patch
-		return d.Status == deploy.Running
-	}
-	return d.Status == deploy.Running && !slices.ContainsFunc(t.Patches, func(p deploy.PatchRef) bool {
-		return l.fleet.Approval(t.Tenant, t.Endpoint, p.ID) != approval.Approved
-	})
+	return d.Status == deploy.Running && !l.unapproved(t)
 }
 
 // Abandon ends the open tasks of an endpoint that was shut out for good:
