@@ -75,6 +75,9 @@ type houseOptions struct {
 	machine bool
 	// expiry are lines of the publisher's configuration.
 	expiry string
+	// apps are lines of the publisher's configuration that name applications
+	// for Windows, in the place of the lab's apt archive.
+	apps string
 }
 
 // patience is how long a test of a house may take in all.
@@ -105,12 +108,14 @@ func newHouse(t *testing.T, opt houseOptions) *house {
 			t.Error(err)
 		}
 	})
-	h.archive, err = lab.NewArchive(ctx, t.TempDir())
-	h.must(err)
-	t.Cleanup(func() { h.archive.Close() })
-	srv := httptest.NewServer(fileServer(h.archive.Dir))
-	t.Cleanup(srv.Close)
-	h.vendor = srv.URL
+	if opt.apps == "" {
+		h.archive, err = lab.NewArchive(ctx, t.TempDir())
+		h.must(err)
+		t.Cleanup(func() { h.archive.Close() })
+		srv := httptest.NewServer(fileServer(h.archive.Dir))
+		t.Cleanup(srv.Close)
+		h.vendor = srv.URL
+	}
 	h.admin, h.agents = freeAddr(t), freeAddr(t)
 	h.line = newLine(t, h.agents)
 	_, port, err := net.SplitHostPort(h.agents)
@@ -150,17 +155,20 @@ func (h *house) offer(cases ...lab.Case) {
 // configure writes the publisher's configuration and returns its path.
 func (h *house) configure() string {
 	h.t.Helper()
-	key, err := h.archive.PublicKey(h.ctx)
-	h.must(err)
-	keyring := filepath.Join(h.dir, "vendor.asc")
-	h.must(os.WriteFile(keyring, key, 0o644))
 	var b strings.Builder
 	fmt.Fprintf(&b, "data: %s\nrepository: %s\nkeys: %s\nmachine: %v\n", filepath.Join(h.dir, "publisher"), h.repository(), filepath.Join(h.dir, "keys"), h.opt.machine)
-	b.WriteString(h.opt.expiry)
-	b.WriteString("feeds: {debian_tracker: \"\", debian_dsa: \"\", kev: \"\", epss: \"\"}\narchives:\n")
-	for _, suite := range []string{lab.MainSuite, lab.SecuritySuite} {
-		fmt.Fprintf(&b, "- {name: %s, uri: %q, suite: %s, components: [main], architectures: [amd64, i386], keyring: %s, endpoint_keyring: %s, release: debian-12}\n",
-			suite, h.vendor, suite, keyring, lab.KeyPath)
+	b.WriteString(h.opt.expiry + h.opt.apps)
+	b.WriteString("feeds: {debian_tracker: \"\", debian_dsa: \"\", kev: \"\", epss: \"\"}\n")
+	if h.archive != nil {
+		key, err := h.archive.PublicKey(h.ctx)
+		h.must(err)
+		keyring := filepath.Join(h.dir, "vendor.asc")
+		h.must(os.WriteFile(keyring, key, 0o644))
+		b.WriteString("archives:\n")
+		for _, suite := range []string{lab.MainSuite, lab.SecuritySuite} {
+			fmt.Fprintf(&b, "- {name: %s, uri: %q, suite: %s, components: [main], architectures: [amd64, i386], keyring: %s, endpoint_keyring: %s, release: debian-12}\n",
+				suite, h.vendor, suite, keyring, lab.KeyPath)
+		}
 	}
 	path := filepath.Join(h.dir, "publisher.yaml")
 	h.must(os.WriteFile(path, []byte(b.String()), 0o644))

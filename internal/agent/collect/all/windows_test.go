@@ -145,6 +145,8 @@ func TestPendingFiles(t *testing.T) {
 		"nothing":       {nil, ""},
 		"empty":         {[]string{"", ""}, ""},
 		"a deletion":    {[]string{`\??\C:\a.tmp`, ""}, `a file is replaced or deleted at the next start: C:\a.tmp`},
+		"swept":         {[]string{`\??\C:\Users\x\AppData\Local\Temp\~nsuA.tmp\Un_A.exe`, "", `\??\C:\Windows\TEMP\a`}, ""},
+		"from temp":     {[]string{`\??\C:\Windows\Temp\b.new`, `!\??\C:\b.dll`}, `a file is replaced or deleted at the next start: C:\Windows\Temp\b.new`},
 		"a replacement": {[]string{`\??\C:\b.new`, `!\??\C:\b.dll`}, `a file is replaced or deleted at the next start: C:\b.new`},
 		"several":       {[]string{`*1\??\C:\a.tmp`, "", `\??\C:\b.new`, `!\??\C:\b.dll`, `\??\C:\c`}, `3 files are replaced or deleted at the next start: C:\a.tmp and others`},
 	} {

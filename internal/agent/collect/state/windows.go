@@ -105,7 +105,8 @@ func counters(reg winreg.Registry) (reasons []string) {
 
 // pendingFiles reads what the session manager replaces or deletes at the next
 // start: pairs of a file and what it becomes, "" for nothing (MoveFileEx with
-// MOVEFILE_DELAY_UNTIL_REBOOT).
+// MOVEFILE_DELAY_UNTIL_REBOOT). What is only swept out of a temporary folder
+// needs no restart: every uninstaller made with NSIS leaves its own copy there.
 func pendingFiles(reg winreg.Registry) []string {
 	k, err := reg.Open(sessionManager, winreg.Native)
 	if err != nil {
@@ -120,7 +121,8 @@ func pendingFiles(reg winreg.Registry) []string {
 		}
 		pairs := v.Texts()
 		for i := 0; i < len(pairs); i += 2 {
-			if pairs[i] == "" {
+			gone := i+1 == len(pairs) || pairs[i+1] == ""
+			if pairs[i] == "" || gone && strings.Contains(strings.ToLower(pairs[i]), `\temp\`) {
 				continue
 			}
 			if count++; count == 1 {

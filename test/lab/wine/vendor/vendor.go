@@ -56,6 +56,8 @@ type Application struct {
 	// Signers differ by version; a version that is not named is signed by
 	// [Publisher].
 	Signers map[string]string
+	// Needs is the package identifier of another application, if it needs one.
+	Needs string
 }
 
 // Folder is the name below "C:\Program Files", of the Uninstall key of an EXE,
