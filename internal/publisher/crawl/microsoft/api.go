@@ -128,6 +128,10 @@ func (f *fetching) fromFolder(ctx context.Context) error {
 // month tells several states of it apart.
 var documentName = regexp.MustCompile(`^(\d{4}-[A-Z][a-z]{2}(?:-[A-Z])?)(\.[A-Za-z0-9.-]+)?\.xml(\.zst)?$`)
 
+// advisoryName is the form of a CSAF document's file name, which holds one
+// vulnerability.
+var advisoryName = regexp.MustCompile(`^msrc_(?:cve|adv)-?[0-9-]+\.json(\.zst)?$`)
+
 func documentsIn(dir fs.FS) ([]string, error) {
 	var out []string
 	for _, pattern := range []string{"*", "*/*"} {
@@ -136,7 +140,7 @@ func documentsIn(dir fs.FS) ([]string, error) {
 			return nil, fault.Wrap(err, fault.Unavailable, "microsoft: the folder can't be listed")
 		}
 		for _, name := range all {
-			if documentName.MatchString(name[strings.LastIndexByte(name, '/')+1:]) {
+			if base := strings.ToLower(name[strings.LastIndexByte(name, '/')+1:]); advisoryName.MatchString(base) || documentName.MatchString(name[strings.LastIndexByte(name, '/')+1:]) {
 				out = append(out, name)
 			}
 		}

@@ -186,7 +186,11 @@ func (f *fetching) documents(ctx context.Context) error {
 
 // month folds a document and keeps it, whatever came of it before.
 func (f *fetching) month(key, seen string, r io.Reader) error {
-	m, err := msrc.ParseCVRF(r)
+	parse := msrc.ParseCVRF
+	if strings.HasSuffix(strings.TrimSuffix(key, ".zst"), ".json") {
+		parse = msrc.ParseCSAF
+	}
+	m, err := parse(r)
 	if err != nil {
 		return err
 	}

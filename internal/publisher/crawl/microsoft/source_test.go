@@ -392,3 +392,29 @@ func TestAPIMemory(t *testing.T) {
 		t.Errorf("heap in use grew by %d MiB", grown>>20)
 	}
 }
+
+// TestCSAFInFolder: an advisory beside the monthly documents adds to the same
+// patch, and alone is enough for it.
+func TestCSAFInFolder(t *testing.T) {
+	advisory := `{"document":{"csaf_version":"2.0","title":"x","aggregate_severity":{"text":"Critical"},"tracking":{"id":"msrc_CVE-2031-77","version":"1","initial_release_date":"2031-02-12T08:00:00Z","current_release_date":"2031-02-12T08:00:00Z"}},
+"product_tree":{"branches":[{"category":"product_name","name":"Windows Server 2019","branches":[{"category":"product_version_range","product":{"name":"Windows Server 2019 <10.0.17763.200","product_id":"7"}}]}]},
+"vulnerabilities":[{"cve":"CVE-2031-77","title":"Late","product_status":{"known_affected":["7"]},"remediations":[{"category":"vendor_fix","details":"10.0.17763.200:Security Update:https://support.microsoft.com/help/9000002","product_ids":["7"]}]}]}`
+	for _, alone := range []bool{false, true} {
+		from := t.TempDir()
+		if err := os.WriteFile(filepath.Join(from, "msrc_cve-2031-77.json"), []byte(advisory), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if !alone {
+			if err := os.WriteFile(filepath.Join(from, "2031-Feb.xml"), []byte(msrctest.February().XML()), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, out := refresh(t, newSource(t, Config{MSRC: from}), folder(t), nil)
+		if want := []string{"windows-server-2019:amd64:KB9000002 10.0.17763.200"}; len(got.Notes) > 0 || !slices.Equal(patchNames(out), want) {
+			t.Fatalf("%v, %v", patchNames(out), got.Notes)
+		}
+		if p := out.Patches[0]; !slices.ContainsFunc(p.CVEs, func(c patch.CVEFix) bool { return c.ID == "CVE-2031-77" }) || p.Installed == nil {
+			t.Errorf("%+v", p)
+		}
+	}
+}
