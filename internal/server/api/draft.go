@@ -275,6 +275,9 @@ func (d *draft) nothing() error {
 	if d.skipped[skipAwaiting] > 0 {
 		return f.WithHint("'fettle approve --security' approves every missing security patch")
 	}
+	if d.skipped[skipDeclined] > 0 {
+		return f.WithHint("'fettle approvals' lists decisions with their reasons; 'fettle approvals withdraw ID' ends one")
+	}
 	return f.WithHint("'fettle missing' shows what machines lack")
 }
 
