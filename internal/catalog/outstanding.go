@@ -31,6 +31,7 @@ type brief struct {
 	Advisories []string       `json:"advisories"`
 	CVEs       []patch.CVEFix `json:"cves"`
 	Applicable *detect.Rule   `json:"applicable"`
+	Evidence   patch.Evidence `json:"evidence"`
 }
 
 // outstanding collects the CVEs and advisories of offer at and of every offer

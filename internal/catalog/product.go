@@ -126,6 +126,9 @@ func (m *matcher) lacks(p inventory.Package, offers []offer, at int) error {
 		f.Evidence = detect.Eval(detect.Rule{Package: &test}, m.stored).Evidence
 	}
 	f.Reason = title(p) + " " + p.Version + " is installed; " + o.version + " is in the catalog"
+	if e := todo.patch.Evidence; e.Verdict == patch.Unproven && len(e.Checks) > 0 {
+		f.Reason += ", but " + e.Checks[0]
+	}
 	if rule := todo.patch.Applicable; rule != nil {
 		if v := detect.Eval(*rule, m.facts); v.Value == detect.Undetermined {
 			f.State, f.Reason = Unsure, f.Reason+"; whether it runs on this system is not known: "+v.Reason()

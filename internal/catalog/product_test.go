@@ -63,7 +63,9 @@ func TestProducts(t *testing.T) {
 	gated.Applicable = &detect.Rule{OSBuild: &detect.OSBuild{Family: "windows", Op: detect.GE, Build: "10.0.22000"}}
 	mine := app("user:2", "2.0", "amd64", "exe", "arp Tool", "app tool|maker")
 	mine.Install.Scope = "user"
-	shard := appShard(t, msi, exe, small, gated, mine)
+	bare := app("bare:2", "2.0", "amd64", "exe", "arp Bare")
+	bare.Evidence = patch.Evidence{Verdict: patch.Unproven, Checks: []string{"nothing is installed from it: it is unsigned"}}
+	shard := appShard(t, msi, exe, small, gated, mine, bare)
 	row := inventory.Package{Name: oldCode, Arch: "amd64", Version: "1.0", Title: "Tool 1.0", Publisher: "Maker Ltd", UpgradeCode: family}
 	with := func(change func(*inventory.Package)) inventory.Package { p := row; change(&p); return p }
 	for name, c := range map[string]struct {
@@ -78,6 +80,7 @@ func TestProducts(t *testing.T) {
 		"key, other case":     {[]inventory.Package{with(func(p *inventory.Package) { p.Name, p.UpgradeCode, p.Title = "TOOL", "", "" })}, []string{"exe:2 missing"}, ""},
 		"32 bits":             {[]inventory.Package{with(func(p *inventory.Package) { p.Arch = "386" })}, []string{"msi32:2 missing"}, ""},
 		"level":               {[]inventory.Package{with(func(p *inventory.Package) { p.Name, p.Version = newCode, "2.0.0.0" })}, nil, ""},
+		"not installable":     {[]inventory.Package{{Name: "Bare", Arch: "amd64", Version: "1.0"}}, []string{"bare:2 missing"}, "2.0 is in the catalog, but nothing is installed from it: it is unsigned"},
 		"newer":               {[]inventory.Package{with(func(p *inventory.Package) { p.Version = "2.1" })}, nil, ""},
 		"somebody else's":     {[]inventory.Package{{Name: "Other", Arch: "amd64", Version: "1.0", Title: "Tool", Publisher: "Faker"}}, nil, ""},
 		"no version":          {[]inventory.Package{with(func(p *inventory.Package) { p.Version = "one" })}, []string{"msi:2 unknown"}, `the version "one", which can't be compared`},

@@ -100,6 +100,13 @@ func TestWingetPublishes(t *testing.T) {
 	if err := w.p.Payload(t.Context(), sum); err != nil {
 		t.Errorf("the payload does not come into the repository: %v", err)
 	}
+	proven, err := w.p.Prove(t.Context(), []patch.ID{p.ID}, nil)
+	if err != nil || len(proven) != 1 || !proven[0].OK {
+		t.Errorf("proving: %+v, %v", proven, err)
+	}
+	if err := w.p.Stage(t.Context(), []patch.ID{"winget:Maker.Tool:1.0.0:amd64:wix"}, nil); err != nil {
+		t.Errorf("staging: %v", err)
+	}
 	if again := w.once(); again.Changed {
 		t.Error("a second run without news makes a new catalog")
 	}
@@ -134,7 +141,7 @@ func TestWingetSignerChanges(t *testing.T) {
 		t.Errorf("unsigned: %+v", unsigned)
 	}
 	w.p.Close()
-	w.cfg.Authenticode.Publishers = map[string]string{"Maker.Tool": "Taker Inc Organization"}
+	w.cfg.Authenticode.Publishers = map[string]string{"maker.tool": "Taker Inc Organization"}
 	w.open()
 	r = w.once()
 	if len(r.Rejected) != 2 || !strings.Contains(r.Rejected[0].Reason, "must be signed by Taker Inc Organization") {

@@ -186,7 +186,7 @@ func (l *Lab) pin(patches []patch.Patch) error {
 }
 
 // product is what a signer is pinned to.
-func product(p patch.Patch) string { return p.Vendor + " " + p.Product }
+func product(p patch.Patch) string { return p.Vendor + " " + strings.ToLower(p.Product) }
 
 // judgeCode gives the verdict on a patch whose payload runs on Windows. What is
 // not proven stays as a bulletin from which nothing is installed; a signer that
@@ -209,7 +209,7 @@ func (l *Lab) judgeCode(p *patch.Patch) (patch.Evidence, string) {
 	case !proof.OK:
 		return l.bulletin(p, "nothing is installed from it: "+proof.Reason), ""
 	}
-	want := cmp.Or(l.code.Publishers[p.Product], payload.Signer, l.signers[product(*p)])
+	want := cmp.Or(l.named(p.Product), payload.Signer, l.signers[product(*p)])
 	if want != proof.Signer && want != proof.Organization {
 		return patch.Evidence{}, "it is signed by " + signer(proof.Signer, proof.Organization) + ", but " + p.Product + " must be signed by " + want +
 			"; if its maker has a new name, set authenticode.publishers to that"
@@ -219,6 +219,17 @@ func (l *Lab) judgeCode(p *patch.Patch) (patch.Evidence, string) {
 		p.Items[i].Payload.Signer = want
 	}
 	return patch.Evidence{Verdict: patch.Proven, Checks: proof.Checks}, ""
+}
+
+// named is who must sign a product by the operator's word. Package identifiers
+// have no case.
+func (l *Lab) named(product string) string {
+	for id, who := range l.code.Publishers {
+		if strings.EqualFold(id, product) {
+			return who
+		}
+	}
+	return ""
 }
 
 // bulletin takes away all that something could be installed from.
