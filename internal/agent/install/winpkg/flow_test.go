@@ -49,7 +49,10 @@ func (w *world) Uninstall(_ context.Context, work *Work) (Outcome, error) {
 }
 
 func (w *world) do(what string, p patch.Patch, change func()) (Outcome, error) {
+	w.mu.Lock()
 	w.calls = append(w.calls, what+" "+p.Product+" "+p.Version)
+	lag := w.lag
+	w.mu.Unlock()
 	if err := w.err[p.Product]; err != nil {
 		return Outcome{}, err
 	}
@@ -61,9 +64,10 @@ func (w *world) do(what string, p patch.Patch, change func()) (Outcome, error) {
 		}
 	}
 	if out.Meaning == patch.ExitOK && out.Code == 0 || out.Meaning == patch.ExitRebootDue || out.Meaning == patch.ExitRebootBegun {
-		time.AfterFunc(w.lag, change)
-		if w.lag == 0 {
-			synctest.Wait()
+		if lag == 0 {
+			change()
+		} else {
+			time.AfterFunc(lag, change)
 		}
 	}
 	return out, nil
@@ -198,6 +202,30 @@ func TestRollback(t *testing.T) {
 		want := []deploy.Change{{Package: "a", Arch: "amd64", From: "2.0", To: "1.0", Why: "rolled back"}}
 		if d := cmp.Diff(want, res.Changes); err != nil || d != "" || strings.Join(w.calls, ", ") != "remove a 2.0, install a 1.0" {
 			t.Errorf("%v %s %v %+v", err, d, w.calls, res)
+		}
+	})
+	bubble(t, "a removal that lags is waited for", func(t *testing.T) {
+		w := &world{listed: []inventory.Package{row("a", "2.0")}, lag: 30 * time.Second}
+		p, before := item("a", "2.0"), item("a", "1.0")
+		p.Install.Restores = before.ID
+		job := w.job(t, p)
+		job.Operation, job.Restored = deploy.Rollback, []patch.Patch{before}
+		start := time.Now()
+		done := make(chan struct{})
+		go func() { // while the removal is under way nothing else is begun
+			time.Sleep(29 * time.Second)
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if len(w.calls) != 1 {
+				t.Errorf("too early: %v", w.calls)
+			}
+			w.lag = 0
+			close(done)
+		}()
+		res, err := w.installer().Install(t.Context(), job, silent)
+		<-done
+		if err != nil || len(res.Changes) != 1 || res.Changes[0].To != "1.0" || len(w.calls) != 2 || time.Since(start) < 30*time.Second {
+			t.Errorf("%v %+v %v", err, res, w.calls)
 		}
 	})
 	bubble(t, "what can't be removed is not replaced", func(t *testing.T) {

@@ -48,6 +48,9 @@ func (in *Installer) Install(ctx context.Context, job install.Job, report func(i
 		return s.res, err
 	}
 	err = s.run(ctx, work)
+	if fault.Is(err, fault.Cancelled) {
+		s.calmDown(context.WithoutCancel(ctx))
+	}
 	s.judge(context.WithoutCancel(ctx))
 	s.res.Ended = time.Now().UTC()
 	if err != nil && (len(s.res.Changes) == 0 || fault.Is(err, fault.Cancelled)) {
@@ -130,12 +133,41 @@ func (s *session) run(ctx context.Context, work []*laid) error {
 			continue
 		}
 		s.done++
+		if l.undo && (out.Meaning == patch.ExitOK || out.Meaning == patch.ExitRebootDue) {
+			s.goneFor(ctx, l)
+		}
 		if stop := s.take(l, out); stop {
 			s.stopHere(work, l)
 			return nil
 		}
 	}
 	return nil
+}
+
+// goneFor waits until a removal is over: uninstallers end before the copy of
+// themselves that does the work, which runs from the private folder for
+// temporary files. Nothing may be installed over it meanwhile.
+func (s *session) goneFor(ctx context.Context, l *laid) {
+	for start := time.Now(); time.Since(start) < removalWait; {
+		have, err := s.in.stock(ctx)
+		if err != nil || stillRuns(l.dir) == "" && len(machineRows(list(have), l.patch)) == 0 {
+			return
+		}
+		if !pause(ctx, settlePause) {
+			return
+		}
+	}
+}
+
+// calmDown waits, after an installer was ended by the time, until Windows
+// Installer's service has taken back what it was asked for: it is not part of
+// the installer and can't be ended.
+func (s *session) calmDown(ctx context.Context) {
+	for start := time.Now(); installing() != "" && time.Since(start) < removalWait; {
+		if !pause(ctx, settlePause) {
+			return
+		}
+	}
 }
 
 // leftOut says why a step is not even tried.

@@ -53,6 +53,8 @@ const (
 	// installer announced: some end before their helpers do.
 	settle      = 20 * time.Second
 	settlePause = 500 * time.Millisecond
+	// removalWait is how long the end of a removal is waited for.
+	removalWait = 2 * time.Minute
 )
 
 // Stock lists what Windows itself lists as installed now: products of the
