@@ -174,7 +174,7 @@ func (b *builder) line(k line, platform string) {
 				known = append(known, id)
 			}
 		}
-		if i < len(all)-b.keep {
+		if i < len(all)-b.keep || r.installer.notOn(platform) {
 			continue
 		}
 		p := b.patch(k, r, platform, known)

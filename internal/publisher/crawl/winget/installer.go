@@ -39,6 +39,13 @@ func (in Installer) goArch() (arch string, ok bool) {
 	return "", false
 }
 
+// notOn reports that the installer's maker rules a machine's architecture out,
+// though its programs would run there.
+func (in Installer) notOn(platform string) bool {
+	words := map[string]string{"amd64": "x64", "386": "x86", "arm64": "arm64"}
+	return slices.ContainsFunc(in.NotOn, func(a string) bool { return strings.EqualFold(a, words[platform]) })
+}
+
 // unusable says why nothing can be made of an installer; empty means that it
 // can be published.
 func (in Installer) unusable() string {

@@ -237,6 +237,14 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// TestNotOn: where a maker rules an architecture out, nothing is published.
+func TestNotOn(t *testing.T) {
+	_, out := build(t, 2, singleton("1.0", "1.6.0", "InstallerType: nullsoft", "UnsupportedOSArchitectures: [arm, ARM64]", "Installers:", installerLines("x86", "")))
+	if _, there := out["winget:Maker.Tool:1.0:386:nullsoft:on-arm64"]; there || len(out) != 2 {
+		t.Errorf("%d patches", len(out))
+	}
+}
+
 // TestNames: a display name counts only where it can't mean a sister product.
 func TestNames(t *testing.T) {
 	v := Version{Identifier: "Maker.Tool", Name: "Tool", Publisher: "Maker"}
