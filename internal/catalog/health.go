@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/patch"
 )
 
@@ -31,6 +32,15 @@ func (h Health) Where(covered bool) Health {
 // Lacks reports whether the finding counts as missing: the vendor has
 // something newer that nothing but the machine's own administrator keeps away.
 func (f Finding) Lacks() bool { return f.State == Missing || f.State == Held }
+
+// Name is what people know the package by: Windows calls some products by a
+// number alone.
+func (f Finding) Name() string {
+	if f.Kind == inventory.KindProduct && f.Product != "" {
+		return f.Product
+	}
+	return f.Package
+}
 
 // Tally counts what a machine lacks.
 type Tally struct {

@@ -10,7 +10,6 @@ import (
 	"github.com/fettlehq/fettle/internal/approval"
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/estate"
-	"github.com/fettlehq/fettle/internal/inventory"
 )
 
 // finding is one missing package of one machine.
@@ -19,15 +18,6 @@ type finding struct {
 	Hostname string            `json:"hostname,omitempty"`
 	catalog.Finding
 	Approval approval.State `json:"approval"`
-}
-
-// name is what people know the package by: Windows calls some products by a
-// number alone.
-func (f finding) name() string {
-	if f.Kind == inventory.KindProduct && f.Product != "" {
-		return f.Product
-	}
-	return f.Package
 }
 
 func missingCmd(o *options) *cobra.Command {
@@ -96,16 +86,16 @@ func (o *options) listFindings(list []finding, withHost bool) error {
 		if d := b.Severity.Rank() - a.Severity.Rank(); d != 0 {
 			return d
 		}
-		return strings.Compare(a.Hostname+a.name(), b.Hostname+b.name())
+		return strings.Compare(a.Hostname+a.Name(), b.Hostname+b.Name())
 	})
 	head := []string{"SEVERITY", "SECURITY", "PACKAGE", "INSTALLED", "AVAILABLE", "APPROVAL", "WHY"}
 	rows := make([][]string, 0, len(list))
 	seen := map[string]int{}
 	for _, f := range list {
-		seen[f.Hostname+" "+f.name()]++
+		seen[f.Hostname+" "+f.Name()]++
 	}
 	for _, f := range list {
-		name := withArch(f.name(), f.Arch, seen[f.Hostname+" "+f.name()])
+		name := withArch(f.Name(), f.Arch, seen[f.Hostname+" "+f.Name()])
 		row := []string{severityText(f.Severity, f.Exploited), yes(f.Security, "yes"), name, f.Installed, f.Available, string(f.Approval), why(f)}
 		if withHost {
 			row = append([]string{f.Hostname}, row...)

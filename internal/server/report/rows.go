@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/approval"
@@ -108,7 +109,7 @@ func missingTable() table {
 				for _, f := range findings {
 					state, _ := approval.Decide(by[f.Patch], f.Patch, e.ID, e.Groups, r.at)
 					if err := row([]any{
-						e.Hostname, f.Package, f.Arch, f.Installed, f.Available, f.Security, string(f.Severity), f.Exploited,
+						e.Hostname, f.Name(), f.Arch, f.Installed, f.Available, f.Security, string(f.Severity), f.Exploited,
 						f.CVEs, f.Advisories, string(f.State), string(state), f.Reason, string(f.Patch), string(e.ID),
 					}); err != nil {
 						return err
@@ -265,10 +266,10 @@ const (
 // outcome says what became of one patch of a task, why, and which packages it
 // changed.
 func (r *request) outcome(t deploy.Task, id patch.ID) (result, reason string, changed []string) {
-	own := r.packages(id)
+	own := r.owner(id)
 	if t.Result != nil {
 		for _, c := range t.Result.Changes {
-			if own[c.Package] {
+			if own(c.Package) {
 				changed = append(changed, c.Package+" "+c.From+" -> "+c.To)
 			}
 		}
@@ -286,7 +287,7 @@ func (r *request) outcome(t deploy.Task, id patch.ID) (result, reason string, ch
 		return resultInstalled, t.Reason, changed
 	case deploy.Failed:
 		for _, f := range failures(t) {
-			if own[f.Package] {
+			if own(f.Package) {
 				return resultFailed, f.Package + ": " + f.Reason, changed
 			}
 		}
@@ -361,18 +362,25 @@ func refused(t deploy.Task) []deploy.Refusal {
 	return all
 }
 
-// packages are the names of what a patch brings; none when the catalog does
-// not have it any more.
-func (r *request) packages(id patch.ID) map[string]bool {
-	out := map[string]bool{}
+// owner tells whether a package belongs to a patch: nothing does when the
+// catalog does not have the patch any more. Products of Windows are told by
+// their titles, which begin with what the catalog calls them.
+func (r *request) owner(id patch.ID) func(name string) bool {
 	p, err := r.patch(id)
 	if err != nil {
-		return out
+		return func(string) bool { return false }
 	}
+	product := ""
+	names := map[string]bool{}
 	for _, it := range p.Items {
-		out[it.Name] = true
+		names[it.Name] = true
+		if it.Kind != "dpkg" && it.Kind != "rpm" && it.Kind != "apk" {
+			product = strings.ToLower(p.Product)
+		}
 	}
-	return out
+	return func(name string) bool {
+		return names[name] || product != "" && strings.HasPrefix(strings.ToLower(name), product)
+	}
 }
 
 func plain[T ~string](list []T) []string {
