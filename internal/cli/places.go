@@ -18,6 +18,7 @@ type token struct {
 	estate.Token
 	Secret  string `json:"secret"`
 	Command string `json:"command"`
+	Windows string `json:"command_windows"`
 }
 
 func enrollTokenCmd(o *options) *cobra.Command {
@@ -37,7 +38,8 @@ func enrollTokenCmd(o *options) *cobra.Command {
 				return o.printJSON(t)
 			}
 			o.say("Run this as root on up to %d machine(s), within %s:\n\n  %s\n", uses, life, t.Command)
-			o.say("The token is shown this once. The fingerprints in the command pin the server and the catalog's keys.")
+			o.say("On Windows run this as administrator, beside the agent's package ('make msi'):\n\n  %s\n", t.Windows)
+			o.say("The token is shown this once. The fingerprints in the commands pin the server and the catalog's keys.")
 			return nil
 		}),
 	}

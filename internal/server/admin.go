@@ -86,12 +86,15 @@ func (s *Server) findPatch(id patch.ID) (patch.Patch, error) {
 	return patch.Patch{}, fault.New(fault.NotFound, "server: the catalog has no patch %s", id)
 }
 
-// enrolCommand is the line that enrols a machine with the token.
-func (s *Server) enrolCommand(secret string) string {
+// enrolCommand is the line that enrols a machine with the token, and the one
+// that also installs the agent on Windows.
+func (s *Server) enrolCommand(secret string) (command, windows string) {
 	_, port, err := net.SplitHostPort(s.cfg.Agents)
 	if err != nil {
 		port = "8781"
 	}
-	args := slices.Insert(s.enrolArgs(net.JoinHostPort(s.cfg.Names[0], port)), 2, "--token", secret)
-	return "fettle-agent " + strings.Join(args, " ")
+	address := net.JoinHostPort(s.cfg.Names[0], port)
+	args := slices.Insert(s.enrolArgs(address), 2, "--token", secret)
+	windows = "msiexec /i fettle-agent.msi /qn SERVER=https://" + address + " TOKEN=" + secret + " CA=" + s.ca.Fingerprint() + " ROOT=" + s.root
+	return "fettle-agent " + strings.Join(args, " "), windows
 }

@@ -96,16 +96,15 @@ func (p properties) words() []string {
 // invitation asks for a token.
 func (h *house) invitation(uses int) properties {
 	h.t.Helper()
-	var token struct{ Command, Secret string }
-	h.ask(&token, []string{"enroll-token", "--uses", fmt.Sprint(uses)})
-	part := func(pattern string) string {
-		m := regexp.MustCompile(pattern).FindStringSubmatch(token.Command)
-		if m == nil {
-			h.t.Fatalf("the command for machines has no %s: %s", pattern, token.Command)
-		}
-		return m[1]
+	var token struct {
+		Windows string `json:"command_windows"`
 	}
-	return properties{part(`(https://\S+)`), token.Secret, part(`--ca (\S+)`), part(`--root (\S+)`)}
+	h.ask(&token, []string{"enroll-token", "--uses", fmt.Sprint(uses)})
+	m := regexp.MustCompile(`^msiexec /i fettle-agent.msi /qn SERVER=(https://\S+) TOKEN=(\S+) CA=(\S+) ROOT=(\S+)$`).FindStringSubmatch(token.Windows)
+	if m == nil {
+		h.t.Fatalf("the command for Windows machines is %q", token.Windows)
+	}
+	return properties{m[1], m[2], m[3], m[4]}
 }
 
 // TestWindowsPackage takes the agent's package through its life on a machine.

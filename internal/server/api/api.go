@@ -235,9 +235,10 @@ type Config struct {
 	Auth        Auth
 	Audit       Audit
 	Reports     Reports
-	// EnrolCommand gives the command line that enrols a machine with the
-	// token's secret.
-	EnrolCommand func(secret string) string
+	// EnrolCommand gives the command lines that enrol a machine with the
+	// token's secret: where the agent is installed, and on Windows with the
+	// agent's package.
+	EnrolCommand func(secret string) (command, windows string)
 	// Payloads tells of the vendors' files that are here; nil: nothing.
 	Payloads func() PayloadStatus
 	// Console serves everything outside the API; nil answers NotFound.

@@ -110,6 +110,8 @@ type Token struct {
 	Secret string `json:"secret"`
 	// Command enrols a machine; it pins the server and the catalog's keys.
 	Command string `json:"command"`
+	// CommandWindows installs the agent's package on Windows and enrols.
+	CommandWindows string `json:"command_windows"`
 }
 
 const longestToken = 90 * 24 * time.Hour
@@ -145,7 +147,8 @@ func (a *API) createToken(ctx context.Context, in *struct {
 		return nil, err
 	}
 	note(ctx, t.ID, strings.TrimSpace("for site "+string(site)+" "+n.Note))
-	return &answered[Token]{Body: Token{Token: t, Secret: secret, Command: a.EnrolCommand(secret)}}, nil
+	command, windows := a.EnrolCommand(secret)
+	return &answered[Token]{Body: Token{Token: t, Secret: secret, Command: command, CommandWindows: windows}}, nil
 }
 
 func (a *API) deleteToken(ctx context.Context, in *ByID) (*none, error) {

@@ -126,7 +126,9 @@ func newWorld(t testing.TB) *world {
 		Data: func(s estate.Scope) Data { return w.db.In(s) }, Index: indexed{w.index}, Catalog: w, Deployments: w, Agents: agents{w},
 		Auth: w.auth, Audit: w.audit, Log: log, Now: time.Now, Poll: 5 * time.Millisecond, Heartbeat: 50 * time.Millisecond,
 		Reports:      report.New(func(s estate.Scope) report.Data { return w.db.In(s) }, w.index, w.patch, time.Now),
-		EnrolCommand: func(secret string) string { return "fettle-agent enroll --token " + secret },
+		EnrolCommand: func(secret string) (command, windows string) {
+			return "fettle-agent enroll --token " + secret, "msiexec /i fettle-agent.msi /qn TOKEN=" + secret
+		},
 		Console:      http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = rw.Write([]byte("console")) }),
 	})
 	must(t, err)

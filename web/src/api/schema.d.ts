@@ -1846,6 +1846,7 @@ export interface components {
         Token: {
             by?: string;
             command: string;
+            command_windows: string;
             /** Format: date-time */
             created: string;
             /** Format: date-time */
