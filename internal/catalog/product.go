@@ -48,6 +48,18 @@ func (m *matcher) assessProduct(p inventory.Package) error {
 	return m.lacks(p, offers, at)
 }
 
+// installable is the newest offer from at on that something can be installed
+// from, when it is newer than what is there; else at: a bulletin that nothing is
+// installed from must not stand in the way of a patch.
+func (m *matcher) installable(p inventory.Package, offers []offer, at int) int {
+	for i := at; i < len(offers) && vercmp.WindowsQuad(offers[i].version, p.Version) > 0; i++ {
+		if b, err := m.brief(offers[i].refs[0]); err == nil && b.Evidence.Verdict != patch.Unproven {
+			return i
+		}
+	}
+	return at
+}
+
 // productRefs lists the rows that name the product and fit it, those of patches
 // that don't run on this system left out. Of rows that name it in several ways
 // the most exact ones count: a product code before a display name. It is empty
@@ -109,8 +121,10 @@ func (m *matcher) runs(r ref) bool {
 	return err == nil && (b.Applicable == nil || detect.Eval(*b.Applicable, m.facts).Value != detect.False)
 }
 
-// lacks adds the finding that the product lacks offer at.
-func (m *matcher) lacks(p inventory.Package, offers []offer, at int) error {
+// lacks adds the finding that the product lacks offer newest, or the one before
+// it that can be installed.
+func (m *matcher) lacks(p inventory.Package, offers []offer, newest int) error {
+	at := m.installable(p, offers, newest)
 	o := offers[at]
 	todo, err := m.outstanding(p, offers, at)
 	if err != nil {
@@ -126,8 +140,11 @@ func (m *matcher) lacks(p inventory.Package, offers []offer, at int) error {
 		f.Evidence = detect.Eval(detect.Rule{Package: &test}, m.stored).Evidence
 	}
 	f.Reason = title(p) + " " + p.Version + " is installed; " + o.version + " is in the catalog"
-	if e := todo.patch.Evidence; e.Verdict == patch.Unproven && len(e.Checks) > 0 {
-		f.Reason += ", but " + e.Checks[0]
+	if b, err := m.brief(offers[newest].refs[0]); err == nil && b.Evidence.Verdict == patch.Unproven && len(b.Evidence.Checks) > 0 {
+		if at != newest {
+			f.Reason += "; " + offers[newest].version + " is out"
+		}
+		f.Reason += ", but " + b.Evidence.Checks[0]
 	}
 	if rule := todo.patch.Applicable; rule != nil {
 		if v := detect.Eval(*rule, m.facts); v.Value == detect.Undetermined {

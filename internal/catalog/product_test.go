@@ -65,7 +65,10 @@ func TestProducts(t *testing.T) {
 	mine.Install.Scope = "user"
 	bare := app("bare:2", "2.0", "amd64", "exe", "arp Bare")
 	bare.Evidence = patch.Evidence{Verdict: patch.Unproven, Checks: []string{"nothing is installed from it: it is unsigned"}}
-	shard := appShard(t, msi, exe, small, gated, mine, bare)
+	next := app("bare:3", "3.0", "amd64", "exe", "arp Half")
+	next.Evidence = patch.Evidence{Verdict: patch.Unproven, Checks: []string{"nothing is installed from it: it is not fetched"}}
+	half := app("half:2", "2.0", "amd64", "exe", "arp Half")
+	shard := appShard(t, msi, exe, small, gated, mine, bare, next, half)
 	row := inventory.Package{Name: oldCode, Arch: "amd64", Version: "1.0", Title: "Tool 1.0", Publisher: "Maker Ltd", UpgradeCode: family}
 	with := func(change func(*inventory.Package)) inventory.Package { p := row; change(&p); return p }
 	for name, c := range map[string]struct {
@@ -79,6 +82,8 @@ func TestProducts(t *testing.T) {
 		"display name of exe": {[]inventory.Package{with(func(p *inventory.Package) { p.Name, p.UpgradeCode = "Other", "" })}, []string{"exe:2 missing"}, ""},
 		"key, other case":     {[]inventory.Package{with(func(p *inventory.Package) { p.Name, p.UpgradeCode, p.Title = "TOOL", "", "" })}, []string{"exe:2 missing"}, ""},
 		"32 bits":             {[]inventory.Package{with(func(p *inventory.Package) { p.Arch = "386" })}, []string{"msi32:2 missing"}, ""},
+		"not installable yet": {[]inventory.Package{{Name: "Half", Arch: "amd64", Version: "1.0"}}, []string{"half:2 missing"}, "2.0 is in the catalog; 3.0 is out, but nothing is installed from it: it is not fetched"},
+		"then the bulletin":   {[]inventory.Package{{Name: "Half", Arch: "amd64", Version: "2.0"}}, []string{"bare:3 missing"}, "3.0 is in the catalog, but nothing"},
 		"level":               {[]inventory.Package{with(func(p *inventory.Package) { p.Name, p.Version = newCode, "2.0.0.0" })}, nil, ""},
 		"not installable":     {[]inventory.Package{{Name: "Bare", Arch: "amd64", Version: "1.0"}}, []string{"bare:2 missing"}, "2.0 is in the catalog, but nothing is installed from it: it is unsigned"},
 		"newer":               {[]inventory.Package{with(func(p *inventory.Package) { p.Version = "2.1" })}, nil, ""},

@@ -31,10 +31,12 @@ func (s *Shard) ruled() []int {
 	return s.rules
 }
 
-// ruling is the outcome of all patches of a shard that have rules.
+// ruling is the outcome of all patches of a shard that have rules. A shard may
+// have thousands, and most don't concern the machine: of those that it does not
+// lack only the edges stay in memory, of the others no rule does.
 type ruling struct {
 	shard *Shard
-	all   []judged
+	all   []judged                // those that are, or may be, missing
 	edges map[patch.ID][]patch.ID // what each replaces directly
 }
 
@@ -43,6 +45,7 @@ type ruling struct {
 // not listed.
 func (m *matcher) assessRules(s *Shard) error {
 	r := ruling{shard: s, edges: map[patch.ID][]patch.ID{}}
+	var apply []patch.ID
 	for _, i := range s.ruled() {
 		body, err := s.record(patches, i)
 		if err != nil {
@@ -55,15 +58,21 @@ func (m *matcher) assessRules(s *Shard) error {
 		applicable, installed := j.patch.Rules()
 		j.applicable = detect.Eval(applicable, m.facts)
 		j.installed = detect.Eval(installed, m.facts)
-		r.all = append(r.all, j)
-		r.edges[j.patch.ID] = j.patch.Supersedes
+		if len(j.patch.Supersedes) > 0 {
+			r.edges[j.patch.ID] = j.patch.Supersedes
+		}
+		if j.applicable.Value == detect.True {
+			apply = append(apply, j.patch.ID)
+		}
+		if j.lacking() {
+			j.patch.Applicable, j.patch.Installed = nil, nil
+			r.all = append(r.all, j)
+		}
 	}
 	replaced := map[patch.ID]bool{}
-	for _, j := range r.all {
-		if j.applicable.Value == detect.True {
-			for _, id := range below(r.edges, j.patch.ID) {
-				replaced[id] = true
-			}
+	for _, over := range apply {
+		for _, id := range below(r.edges, over) {
+			replaced[id] = true
 		}
 	}
 	for i := range r.all {
