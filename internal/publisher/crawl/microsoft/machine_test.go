@@ -17,8 +17,8 @@ import (
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
 )
 
-// shardOf makes a platform's shard in memory, as the publisher does.
-func shardOf(t testing.TB, out crawl.Output, platform string) *catalog.Shard {
+// contentsOf is what a platform's shard holds, merged as the publisher does.
+func contentsOf(t testing.TB, out crawl.Output, platform string) catalog.Contents {
 	t.Helper()
 	c := catalog.Contents{Header: catalog.Header{Platform: platform}}
 	named := map[string]bool{}
@@ -51,6 +51,13 @@ func shardOf(t testing.TB, out crawl.Output, platform string) *catalog.Shard {
 	if len(c.Header.Notes) > 0 {
 		t.Errorf("%s: %v", platform, c.Header.Notes)
 	}
+	return c
+}
+
+// shardOf makes a platform's shard in memory.
+func shardOf(t testing.TB, out crawl.Output, platform string) *catalog.Shard {
+	t.Helper()
+	c := contentsOf(t, out, platform)
 	var b bytes.Buffer
 	if err := catalog.Encode(&b, c); err != nil {
 		t.Fatal(err)
