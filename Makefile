@@ -117,7 +117,7 @@ journey: ## whole programs: sessions of the command line, and what apt says besi
 
 .PHONY: endpoint
 endpoint: build ## real throw-away machines; needs root
-	go test -count=1 -timeout 20m ./test/lab/... ./test/demo/... ./test/endpoint/... ./test/wininstall/...
+	go test -count=1 -timeout 20m ./test/lab/... ./test/demo/... ./test/endpoint/... ./test/wininstall/... ./test/winrules/...
 
 .PHONY: console
 console: build ## the console's own checks and tests, then the whole of it in a browser
