@@ -3,21 +3,14 @@ package winget
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/url"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-
-	"github.com/fettlehq/fettle/internal/atomicfile"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/fetch"
 	"github.com/fettlehq/fettle/internal/patch"
@@ -174,73 +167,6 @@ func (f follow) wants(id string) bool {
 	})
 }
 
-// state is the fingerprint of a Source.
-type state struct {
-	Form int    `json:"form"`
-	From string `json:"from"`
-	// Versions is the hash of the folded versions, Records of the CVE records
-	// that concern followed packages; both packed.
-	Versions string `json:"versions"`
-	Records  string `json:"records,omitempty"`
-	// Asked are the names that Records were searched for, Recorded counts all
-	// records that were searched.
-	Asked    string `json:"asked,omitempty"`
-	Recorded int    `json:"recorded,omitempty"`
-	// Mozilla is the hash of what Mozilla's advisories say of followed
-	// packages, Bulletins counts them.
-	Mozilla   string `json:"mozilla,omitempty"`
-	Bulletins int    `json:"bulletins,omitempty"`
-	// Seen are fetch's fingerprints by address.
-	Seen map[string]string `json:"seen,omitempty"`
-	// Newest are the versions that the last index names, by followed package.
-	Newest map[string][]string `json:"newest,omitempty"`
-	// Indexed counts the packages of the index.
-	Indexed int `json:"indexed,omitempty"`
-	// Fetched are the sizes of the installers in the folder, by SHA-256, and
-	// Refused why others are not there.
-	Fetched map[string]int64  `json:"fetched,omitempty"`
-	Refused map[string]string `json:"refused,omitempty"`
-	// Said is what fetched packages of Windows Installer say of themselves.
-	Said map[string]said `json:"said,omitempty"`
-}
-
-func (s *Source) recall(prev crawl.Fingerprint) state {
-	from := fmt.Sprint(s.cfg.Manifests, " ", s.cfg.Index, " ", s.cfg.CVEs, " ", s.cfg.Mozilla, " ", s.cfg.Packages, " ", s.cfg.Keep)
-	var st state
-	if prev == nil || json.Unmarshal(prev, &st) != nil || st.Form != form || st.From != from {
-		st = state{Form: form, From: from, Fetched: st.Fetched, Said: st.Said}
-	}
-	if st.Seen == nil {
-		st.Seen = map[string]string{}
-	}
-	if st.Fetched == nil {
-		st.Fetched = map[string]int64{}
-	}
-	st.Refused = map[string]string{}
-	return st
-}
-
-// Blobs names the folded versions and records, and the installers.
-func (s *Source) Blobs(at crawl.Fingerprint) []string {
-	var st state
-	if at == nil || json.Unmarshal(at, &st) != nil {
-		return nil
-	}
-	out := []string{st.Versions, st.Records, st.Mozilla}
-	for sum := range st.Fetched {
-		out = append(out, sum)
-	}
-	slices.Sort(out)
-	return out
-}
-
-// folded is what is kept of the manifests.
-type folded struct {
-	Versions []Version         `json:"versions"`
-	Rejected []crawl.Rejection `json:"rejected,omitempty"`
-	Files    int               `json:"files"`
-}
-
 // Fetch reads the manifests, and brings the installers of the newest versions.
 // One that can't be had is told in the patch; the error is not nil when there
 // are no manifests at all.
@@ -357,46 +283,4 @@ func (s *Source) builder() *builder {
 		keep: s.cfg.Keep, lines: map[line][]release{}, tally: Tally{Left: map[string][]string{}},
 		needs: map[patch.ID][]Dependency{}, bulletin: map[string]patch.Advisory{},
 	}
-}
-
-// keepJSON stores a value, packed, and returns its hash.
-func keepJSON(dir string, v any) (string, error) {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return "", fault.Wrap(err, fault.Internal, "winget: what was read can't be encoded")
-	}
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return "", fault.Wrap(err, fault.Internal, "winget: no zstd writer")
-	}
-	packed := z.EncodeAll(data, nil)
-	sum := sha256.Sum256(packed)
-	name := hex.EncodeToString(sum[:])
-	return name, atomicfile.Write(crawl.BlobPath(dir, name), packed, 0o644)
-}
-
-func loadJSON(dir, sum string, into any) error {
-	f, err := os.Open(crawl.BlobPath(dir, sum))
-	if err != nil {
-		return fault.Wrap(err, fault.NotFound, "winget: what was read is gone from the source's folder")
-	}
-	defer f.Close()
-	z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1))
-	if err != nil {
-		return fault.Wrap(err, fault.Internal, "winget: no zstd reader")
-	}
-	defer z.Close()
-	if err := json.NewDecoder(io.LimitReader(z, maxFolded)).Decode(into); err != nil {
-		return fault.Wrap(err, fault.Invalid, "winget: what was read is damaged on disk")
-	}
-	return nil
-}
-
-func sortedKeys[K ~string, V any](m map[K]V) []K {
-	out := make([]K, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }
