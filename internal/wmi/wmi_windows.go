@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime"
 	"strings"
 
@@ -30,6 +31,48 @@ func Query(ctx context.Context, namespace, wql string, properties ...string) ([]
 		return nil, err
 	}
 	return rows, nil
+}
+
+// Objects is Query with the properties as they are: a string, an int64, a float64 or a bool, by their names in lower
+// case; several values are none. Numbers of 64 bits and times come from WMI as strings.
+func Objects(ctx context.Context, namespace, wql string, properties ...string) ([]map[string]any, error) {
+	var all []map[string]any
+	err := ask(ctx, namespace, wql, func(o *ole.IDispatch) error {
+		if len(all) == maxRows {
+			return fault.New(fault.Exhausted, "wmi: the answer has more than %d rows", maxRows)
+		}
+		row := map[string]any{}
+		for _, name := range properties {
+			if v, ok := value(o, name); ok {
+				row[strings.ToLower(name)] = plain(v.Value())
+				_ = v.Clear() // it is copied
+			}
+		}
+		all = append(all, row)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// plain turns what COM gives into the few types that Question knows.
+func plain(v any) any {
+	switch v := reflect.ValueOf(v); {
+	case !v.IsValid():
+	case v.Kind() == reflect.String:
+		return v.String()
+	case v.Kind() == reflect.Bool:
+		return v.Bool()
+	case v.CanInt():
+		return v.Int()
+	case v.CanUint() && v.Kind() != reflect.Uintptr:
+		return int64(v.Uint())
+	case v.CanFloat():
+		return v.Float()
+	}
+	return nil
 }
 
 // Any reports whether a query finds anything. Errors are those of Query.
@@ -183,14 +226,20 @@ func read(o *ole.IDispatch, properties []string) Row {
 	return row
 }
 
-// property reads one property. Method and property-get together are what VBScript sends; Wine 8 answers nothing else.
-func property(o *ole.IDispatch, name string) (string, bool) {
+// value reads one property. Method and property-get together are what VBScript sends; Wine 8 answers nothing else.
+func value(o *ole.IDispatch, name string) (*ole.VARIANT, bool) {
 	ids, err := o.GetIDsOfName([]string{name})
 	if err != nil || len(ids) != 1 {
-		return "", false
+		return nil, false
 	}
 	v, err := o.Invoke(ids[0], ole.DISPATCH_METHOD|ole.DISPATCH_PROPERTYGET)
-	if err != nil {
+	return v, err == nil
+}
+
+// property is the text of a property.
+func property(o *ole.IDispatch, name string) (string, bool) {
+	v, ok := value(o, name)
+	if !ok {
 		return "", false
 	}
 	defer func() { _ = v.Clear() }() // it is copied
@@ -201,11 +250,11 @@ func property(o *ole.IDispatch, name string) (string, bool) {
 		}
 		return strings.Join(texts, "\n"), true
 	}
-	value := v.Value()
-	if value == nil {
+	single := v.Value()
+	if single == nil {
 		return "", false
 	}
-	return fmt.Sprint(value), true
+	return fmt.Sprint(single), true
 }
 
 // Results of WMI (wbemcli.h) and COM that tell what is wrong.

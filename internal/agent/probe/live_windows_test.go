@@ -14,6 +14,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/wmi"
 )
 
 // thisMachine are facts of the Windows that the test runs on.
@@ -160,6 +161,12 @@ func TestWMIRules(t *testing.T) {
 			}
 		}
 	}
+	for _, query := range []string{"SELECT FROM", "SELECT * FROM Win32_PnPEntity"} { // what WMI itself has said
+		direct, err := wmi.Any(t.Context(), wmi.CIMv2, query)
+		if got, errOurs := f.Query(wmi.CIMv2, query); got != direct || (err == nil) != (errOurs == nil) {
+			t.Errorf("%s: %v, %v, WMI says %v, %v", query, got, errOurs, direct, err)
+		}
+	}
 	f.spent = 2 * wmiBudget
 	if _, err := f.Query(`root\cimv2`, "SELECT * FROM Win32_Process"); err == nil {
 		t.Error("a machine whose WMI hangs is asked on")
@@ -180,5 +187,37 @@ func TestFilesOfThisMachine(t *testing.T) {
 	}
 	if _, err := os.Stat(`q:\x`); !errors.Is(err, os.ErrNotExist) {
 		t.Logf("a drive that there is not gives %v", err)
+	}
+}
+
+// TestWMIAnswersAlike: what is answered from one look is what WMI itself says.
+func TestWMIAnswersAlike(t *testing.T) {
+	f := thisMachine(t)
+	some := 0
+	for _, query := range []string{
+		"select * from Win32_OperatingSystem where BuildNumber >= '10000'", "select * from Win32_OperatingSystem where BuildNumber = '1'",
+		"select * from Win32_OperatingSystem where Version like '10.%' and not Caption is null", "select * from Win32_OperatingSystem where Version like '[4-9].%'",
+		"select * from Win32_OperatingSystem where OSType = 18", "select * from Win32_OperatingSystem where OSType < 18 or ProductType > 1", "select * from Win32_OperatingSystem where Primary = TRUE",
+		"select * from Win32_ComputerSystem where NumberOfProcessors >= 1 and Manufacturer like '%'", "select * from Win32_ComputerSystem where TotalPhysicalMemory > 1",
+		"select * from Win32_Processor where Architecture = 9", "select * from Win32_Processor where Architecture <> 9", "select * from Win32_Processor where (Family = 1 or Architecture > 5) and Level > 0",
+		"select * from Win32_BIOS where SMBIOSBIOSVersion is not null",
+		`select * from Win32_PnpEntity where DeviceID LIKE '%PCI\\VEN_8086&DEV_2822%' or DeviceID LIKE '%ROOT%'`, "select * from Win32_BaseBoard where Product LIKE '%1905%' or Product LIKE '%1906%'",
+		"select * from Win32_DiskDrive where Index = 0", "select * from Win32_DiskDrive where Size > '1'", "select * from Win32_VideoController where AdapterRAM > 0",
+	} {
+		want, err := wmi.Any(t.Context(), wmi.CIMv2, query)
+		if err != nil {
+			t.Logf("%s: WMI says %v", query, err)
+			continue
+		}
+		got, err := f.Query(wmi.CIMv2, query)
+		if err != nil || got != want {
+			t.Errorf("%s: %v, %v, WMI says %v", query, got, err, want)
+		}
+		if got {
+			some++
+		}
+	}
+	if some < 5 {
+		t.Errorf("only %d questions find anything: this proves little", some)
 	}
 }

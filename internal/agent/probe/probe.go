@@ -37,7 +37,8 @@ type Facts struct {
 	registry winreg.Registry
 	files    map[string]detect.FileFact // by full path
 	asked    map[question]answer
-	spent    time.Duration // waiting for WMI
+	classes  map[string]objects // of WMI, by name in lower case
+	spent    time.Duration      // waiting for WMI
 }
 
 var _ detect.Querier = (*Facts)(nil)
@@ -47,7 +48,7 @@ var _ detect.Querier = (*Facts)(nil)
 func New(ctx context.Context, root string, s *inventory.Snapshot) *Facts {
 	return &Facts{
 		ctx: ctx, root: root, snap: s, stored: s.Facts(), registry: winreg.Live(),
-		files: map[string]detect.FileFact{}, asked: map[question]answer{},
+		files: map[string]detect.FileFact{}, asked: map[question]answer{}, classes: map[string]objects{},
 	}
 }
 

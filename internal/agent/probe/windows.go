@@ -1,15 +1,12 @@
 package probe
 
 import (
-	"context"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/winreg"
-	"github.com/fettlehq/fettle/internal/wmi"
 )
 
 // Registry implements detect.Facts. A user's own keys are unknown: the agent
@@ -223,50 +220,6 @@ func (f *Facts) components(identity string) ([]detect.PackageFact, error) {
 		arch = "386"
 	}
 	return []detect.PackageFact{{Version: parts[4], Arch: arch}}, nil
-}
-
-// Bounds of questions to WMI: of one, and of all of a scan together.
-const (
-	wmiPatience = 20 * time.Second
-	wmiBudget   = 2 * time.Minute
-)
-
-// question is what was asked of WMI and how it was answered.
-type question struct{ namespace, query string }
-
-type answer struct {
-	some bool
-	err  error
-}
-
-// Query implements detect.Querier. Each question is asked once: makers give
-// the same one to hundreds of rules.
-func (f *Facts) Query(namespace, wql string) (bool, error) {
-	if !f.isWindows() {
-		return false, detect.Unknown("this machine has no Windows Management Instrumentation")
-	}
-	q := question{namespace, wql}
-	a, known := f.asked[q]
-	if !known {
-		a = f.ask(q)
-		f.asked[q] = a
-	}
-	return a.some, a.err
-}
-
-func (f *Facts) ask(q question) answer {
-	if f.spent > wmiBudget {
-		return answer{err: detect.Unknown("WMI takes too long on this machine")}
-	}
-	ctx, cancel := context.WithTimeout(f.ctx, wmiPatience)
-	defer cancel()
-	start := time.Now()
-	some, err := wmi.Any(ctx, q.namespace, q.query)
-	f.spent += time.Since(start)
-	if err != nil {
-		err = detect.Unknown(fault.Public(err))
-	}
-	return answer{some, err}
 }
 
 func cutFold(s, prefix string) (string, bool) {

@@ -73,7 +73,7 @@ func windowsFacts(t testing.TB, files map[string]string) *Facts {
 	}
 	f := New(context.Background(), root, &inventory.Snapshot{
 		OS:       inventory.OS{Family: "windows", ID: "windows-10", Version: "22h2", Build: "10.0.19045.4046", Edition: "Professional", Arch: "amd64"},
-		Packages: []inventory.Package{{Kind: "arp", Name: "7-Zip", Version: "24.08"}, {Kind: "kb", Name: "KB5034122"}},
+		Packages: []inventory.Package{{Kind: "arp", Name: "7-Zip", Version: "24.08"}, {Kind: "arp", Name: "{2FEE1475-E9F3-4D75-BBA7-25BB6D6E80FF}", Version: "4.10.0.0", Title: "Lab Driver", Publisher: "Lab Inc"}, {Kind: "kb", Name: "KB5034122"}},
 	})
 	f.registry = m
 	return f
@@ -250,12 +250,28 @@ func TestWindowsWithoutServicing(t *testing.T) {
 	}
 }
 
-// TestWMIElsewhere: other systems, and questions that are refused, are unknown.
+// TestWMIElsewhere: other systems have no WMI.
 func TestWMIElsewhere(t *testing.T) {
 	linux := New(context.Background(), "/", &inventory.Snapshot{OS: inventory.OS{Family: "linux"}})
-	for f, query := range map[*Facts]string{linux: "SELECT * FROM Win32_BIOS", windowsFacts(t, nil): "SELECT * FROM Win32_Product"} {
-		v := detect.Eval(detect.Rule{WMI: &detect.WMI{Namespace: `root\cimv2`, Query: query}}, f)
+	for _, f := range []*Facts{linux, windowsFacts(t, nil)} {
+		v := detect.Eval(detect.Rule{WMI: &detect.WMI{Namespace: `root\cimv2`, Query: "SELECT * FROM Win32_BIOS"}}, f)
 		if v.Value != detect.Undetermined {
+			t.Errorf("%+v", v)
+		}
+	}
+}
+
+// TestWMIProducts: Win32_Product is answered from the scan, as far as that
+// knows its properties.
+func TestWMIProducts(t *testing.T) {
+	f := windowsFacts(t, nil)
+	for query, want := range map[string]detect.Value{
+		"select * from Win32_Product where Name='LAB driver' and Version >= '4.1' and Vendor='Lab Inc'": detect.True,
+		"select * from win32_product where IdentifyingNumber like '{2fee%'":                             detect.True,
+		"select * from Win32_Product where Name='7-Zip'":                                                detect.False,
+		"select * from Win32_Product where PackageCode='x'":                                             detect.Undetermined,
+	} {
+		if v := detect.Eval(detect.Rule{WMI: &detect.WMI{Namespace: `Root/CIMV2`, Query: query}}, f); v.Value != want {
 			t.Errorf("%s: %+v", query, v)
 		}
 	}
