@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/fettlehq/fettle/internal/estate"
-	"github.com/fettlehq/fettle/internal/fault"
-	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/server/api"
 	"github.com/fettlehq/fettle/internal/server/assess"
 	"github.com/fettlehq/fettle/internal/server/auth"
@@ -51,7 +49,7 @@ func (s *Server) openAdmin(ctx context.Context) error {
 		Data:  func(scope estate.Scope) api.Data { return s.db.In(scope) },
 		Index: x, Catalog: shelf{s.mirror, s.cfg.Now, s.Renew}, Deployments: work{s.loop, s.fleet},
 		Agents: agents{s.gateway, s.index, s.loop}, Auth: s.auth, Audit: s.audit,
-		Reports:      report.New(func(scope estate.Scope) report.Data { return s.db.In(scope) }, x, s.findPatch, s.cfg.Now),
+		Reports:      report.New(func(scope estate.Scope) report.Data { return s.db.In(scope) }, x, s.fleet.find, s.cfg.Now),
 		EnrolCommand: s.enrolCommand, Payloads: s.payloadStatus, Console: s.cfg.Console, Log: s.cfg.Log, Now: s.cfg.Now,
 	})
 	if err != nil {
@@ -73,17 +71,6 @@ func (s *Server) offerSetup(ctx context.Context) error {
 	}
 	s.setup = token.Reveal()
 	return nil
-}
-
-// findPatch looks a patch up in every shard.
-func (s *Server) findPatch(id patch.ID) (patch.Patch, error) {
-	for _, shard := range s.shards() {
-		p, _, err := shard.Patch(id)
-		if err == nil || !fault.Is(err, fault.NotFound) {
-			return p, err
-		}
-	}
-	return patch.Patch{}, fault.New(fault.NotFound, "server: the catalog has no patch %s", id)
 }
 
 // enrolCommand is the line that enrols a machine with the token, and the one

@@ -82,7 +82,7 @@ func (s *Server) neededPayloads(ctx context.Context) (map[string]bool, error) {
 			continue
 		}
 		seen[a.Patch] = true
-		p, err := s.findPatch(a.Patch)
+		p, err := s.fleet.find(a.Patch)
 		if fault.Is(err, fault.NotFound) {
 			continue // it has gone from the catalog
 		}
