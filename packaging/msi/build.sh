@@ -14,6 +14,12 @@ if [ $# -ne 3 ]; then
 	exit 2
 fi
 binary=$1 label=$2 out=$3
+for tool in wixl msibuild ${SIGN_CERT:+osslsigncode}; do
+	if ! command -v "$tool" >/dev/null; then
+		echo "$0: $tool is missing: apt-get install wixl msitools ${SIGN_CERT:+osslsigncode}" >&2
+		exit 1
+	fi
+done
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 top=$(dirname -- "$(dirname -- "$here")")
 

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,12 +16,14 @@ import (
 	"time"
 	"unicode/utf16"
 
+	"github.com/fettlehq/fettle/internal/authentic/authenticode"
 	"github.com/fettlehq/fettle/test/lab"
 	"github.com/fettlehq/fettle/test/lab/wine"
+	"github.com/fettlehq/fettle/test/lab/wine/vendor"
 )
 
 // buildPackages builds the agent's package for Windows in two versions, once in
-// the process.
+// the process; the second one is signed.
 var buildPackages = sync.OnceValues(func() (map[string]string, error) {
 	dir, err := buildHouse()
 	if err != nil {
@@ -32,9 +35,22 @@ var buildPackages = sync.OnceValues(func() (map[string]string, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the agent for Windows: %w: %s", err, out)
 	}
-	packages := map[string]string{}
+	keys := filepath.Join(dir, "keys")
+	if err := os.Mkdir(keys, 0o700); err != nil {
+		return nil, err
+	}
+	v, err := vendor.New(context.Background(), dir, keys)
+	if err != nil {
+		return nil, err
+	}
+	cert, key := v.SignerFiles(vendor.Publisher)
+	packages := map[string]string{"root": v.RootFile()}
 	for _, version := range []string{"0.1.0", "0.2.0"} {
-		out, err := exec.Command("../../packaging/msi/build.sh", exe, version, dir).CombinedOutput()
+		cmd := exec.Command("../../packaging/msi/build.sh", exe, version, dir)
+		if version == "0.2.0" {
+			cmd.Env = append(os.Environ(), "SIGN_CERT="+cert, "SIGN_KEY="+key)
+		}
+		out, err := cmd.CombinedOutput()
 		if err != nil {
 			return nil, fmt.Errorf("build the agent's package: %w: %s", err, out)
 		}
@@ -149,6 +165,12 @@ func TestWindowsPackage(t *testing.T) {
 		t.Errorf("the upgrade ends with %d", code)
 	}
 	h.must(p.WaitFor(h.ctx, "FettleAgent", "RUNNING"))
+	installed, err := p.ReadFile(`C:\Program Files\Fettle\fettle-agent.exe`)
+	h.must(err)
+	signed(t, packages["root"], installed)
+	msi, err := os.ReadFile(packages["0.2.0"])
+	h.must(err)
+	signed(t, packages["root"], msi)
 	if code := p.msiexec(packages["0.1.0"]); code != 1603 {
 		t.Errorf("an older package over it ends with %d", code)
 	}
@@ -191,6 +213,24 @@ func (p *pc) hasNoService() {
 	values, err := p.Registry(p.h.ctx, `HKLM\System\CurrentControlSet\Services\FettleAgent`)
 	if err != nil || len(values) > 0 {
 		p.h.t.Errorf("the service is there: %q, %v", values, err)
+	}
+}
+
+// signed proves that a file bears the publisher's signature.
+func signed(t *testing.T, root string, file []byte) {
+	t.Helper()
+	text, err := os.ReadFile(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots, err := authenticode.ParseRoots(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = authenticode.Verify(bytes.NewReader(file), int64(len(file)), authenticode.Sniff,
+		authenticode.Trust{Roots: roots}, authenticode.Expect{Publisher: vendor.Publisher}, time.Now())
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -27,6 +27,7 @@ func applications() []vendor.Application {
 		{Name: "Lab Player", Kind: vendor.EXE, Needs: "FettleLab.LabEditor"},
 		{Name: "Lab Editor", Kind: vendor.MSI},
 		{Name: "Lab Driver", Kind: vendor.MSI, Endings: ends(vendor.Reboot)},
+		{Name: "Lab Kernel", Kind: vendor.MSI, Endings: ends(vendor.Reboot)},
 		{Name: "Lab Queue", Kind: vendor.EXE, Endings: ends(vendor.BusyOnce)},
 		{Name: "Lab Database", Kind: vendor.MSI, Endings: ends(vendor.Failed)},
 		{Name: "Lab Legacy", Kind: vendor.EXE},
@@ -208,19 +209,24 @@ func TestWindows(t *testing.T) {
 	t.Cleanup(d.down)
 	d.answers()
 	invited, msi := d.invitation(4), packages["0.1.0"]
-	machines := map[string][]string{
-		"pc1": {"Lab Editor", "Lab Player"}, "pc2": {"Lab Driver", "Lab Queue"},
-		"pc3": {"Lab Database", "Lab Legacy", "Lab Stranger"}, "pc4": {"Lab Slow"},
-	}
-	for name, test := range map[string]func(*desk, *pc){"pc1": twoBehind, "pc2": codes, "pc3": failures, "pc4": killed} {
-		t.Run(name, func(t *testing.T) {
+	for _, m := range []struct {
+		name string
+		has  []string
+		test func(*desk, *pc)
+	}{
+		{"pc1", []string{"Lab Editor", "Lab Player"}, twoBehind},
+		{"pc2", []string{"Lab Driver", "Lab Kernel", "Lab Queue"}, codes},
+		{"pc3", []string{"Lab Database", "Lab Legacy", "Lab Stranger"}, failures},
+		{"pc4", []string{"Lab Slow"}, killed},
+	} {
+		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			d := d.on(t)
 			began := time.Now()
-			p := d.seat(msi, invited, name, machines[name]...)
-			t.Logf("%s is installed, enrolled and scanned after %s", name, time.Since(began).Round(time.Second))
-			test(d, p)
-			t.Logf("%s is done after %s", name, time.Since(began).Round(time.Second))
+			p := d.seat(msi, invited, m.name, m.has...)
+			t.Logf("%s is installed, enrolled and scanned after %s", m.name, time.Since(began).Round(time.Second))
+			m.test(d, p)
+			t.Logf("%s is done after %s", m.name, time.Since(began).Round(time.Second))
 		})
 	}
 }
@@ -292,6 +298,25 @@ func codes(d *desk, p *pc) {
 		d.t.Errorf("after the restart the driver is %s: %+v", p.version("Lab Driver"), x)
 	}
 	d.until("pc2 to be at rest", func() bool { return !d.hosts()["pc2"].RebootDue })
+	restarted(d, p)
+}
+
+// restarted is a restart that the agent itself carries out, by the command of
+// the machine's policy: Wine's shutdown.exe ends with 0 and does nothing.
+func restarted(d *desk, p *pc) {
+	d.must(p.WriteFile(`C:\ProgramData\Fettle\policy.json`, []byte(`{"reboot_command": ["cmd.exe", "/c", "echo now>C:\\lab\\restart"]}`)))
+	kernel := patchOf("Lab Kernel", "2.0.0", "wix")
+	d.do("approve", kernel, "--reason", "the test says so")
+	id := d.begin(kernel, "--host", "pc2", "--name", "restart by itself", "--reboot", "if_due")
+	d.until("the agent's restart of pc2", func() bool {
+		_, err := p.ReadFile(`C:\lab\restart`)
+		return err == nil
+	})
+	d.must(p.Reboot(d.ctx))
+	x := d.reaches(id, deploy.Verified)
+	if !slices.ContainsFunc(x.History, func(s deploy.Step) bool { return s.State == deploy.Rebooting }) || p.version("Lab Kernel") != "2.0.0" {
+		d.t.Errorf("the history of pc2 knows no restart: %+v", x.History)
+	}
 }
 
 // failures end as failures, with the true reason.
@@ -337,11 +362,10 @@ func killed(d *desk, p *pc) {
 	g, ctx := errgroup.WithContext(d.ctx)
 	ctx, stop := context.WithCancel(ctx)
 	g.Go(func() error {
-		_, err := p.Exec(ctx, `C:\Program Files\Fettle\fettle-agent.exe`, "run")
-		if ctx.Err() != nil {
-			return nil
+		if _, err := p.Exec(ctx, `C:\Program Files\Fettle\fettle-agent.exe`, "run"); ctx.Err() == nil {
+			return fmt.Errorf("the second agent ended: %w", err)
 		}
-		return err
+		return nil // ended by the test
 	})
 	d.until("the second agent", func() bool { return d.hosts()["pc4"].Online })
 	d.must(p.WriteFile(`C:\lab\LabSlow.go`, nil))

@@ -100,6 +100,12 @@ func writePEM(file, kind string, der []byte) error {
 // time-stamping authority.
 func (v *Vendor) RootFile() string { return v.root.file + ".pem" }
 
+// SignerFiles are the PEM files of a publisher's certificate and key.
+func (v *Vendor) SignerFiles(publisher string) (cert, key string) {
+	p := v.signers[publisher]
+	return p.file + ".pem", p.file + ".key"
+}
+
 // Sign signs a PE, MSI or CAB file in place as one of the publishers.
 func (v *Vendor) Sign(ctx context.Context, publisher, file string) error {
 	p, ok := v.signers[publisher]
