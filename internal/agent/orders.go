@@ -64,9 +64,19 @@ func sameWork(e journal.Entry, o wire.Order) bool {
 	return o.Attempt == e.Attempt && slices.Equal(o.Patches, e.Order.Patches)
 }
 
+// accept makes the order the entry's. An order of the same attempt to reboot or
+// to verify may name other patches than were installed (the server knows more
+// by then); what the installation did stays what it did.
 func accept(e journal.Entry, o wire.Order, boot string, now time.Time) journal.Entry {
 	if !sameWork(e, o) {
+		before := e
 		e = journal.Entry{Task: o.Task, Attempt: o.Attempt}
+		if after := o.Action == wire.ActReboot || o.Action == wire.ActVerify; after && before.Attempt == o.Attempt {
+			e.Result = before.Result
+			if done, ok := before.Done[wire.ActReboot]; ok { // one restart is enough, whatever it was for
+				e.Done = map[wire.Action]wire.Event{wire.ActReboot: done}
+			}
+		}
 	}
 	e.Order, e.Step, e.BootID, e.Since = o, journal.Accepted, boot, now
 	return e
