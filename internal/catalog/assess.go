@@ -142,7 +142,7 @@ func (m *matcher) found(p inventory.Package, offers []offer, at int, state Findi
 		Patch: todo.patch.ID, Product: todo.patch.Product, Kind: p.Kind, Package: p.Name, Arch: p.Arch,
 		Installed: p.Version, Available: o.version, Security: o.security(),
 		Severity: todo.severity, Advisories: todo.advisories, CVEs: todo.cves, Exploited: todo.exploited, EPSS: todo.epss,
-		State: state, Archive: m.archiveName(o),
+		State: state, Archive: m.archiveName(o), Bulletin: todo.patch.Evidence.Bulletin(),
 	}
 	f.Reason = m.reason(f, arch, o.phased())
 	if unfinished(p) {

@@ -141,6 +141,7 @@ const (
 	Pinned FindingState = "pinned"
 	// UserOnly: a newer version is available of a product that single users
 	// have for themselves. Nothing is deployed for it; the reason names them.
+	// It counts apart from what is missing, and against the machine's health.
 	UserOnly FindingState = "user_only"
 	// Broken: the newest version is installed only half, because its
 	// installation failed or was cut off.
@@ -171,4 +172,7 @@ type Finding struct {
 	Reason    string            `json:"reason"` // one sentence
 	Evidence  []detect.Evidence `json:"evidence,omitempty"`
 	Archive   string            `json:"archive,omitempty"` // "Debian-Security bookworm-security"
+	// Bulletin says that nothing can be installed from the patch: the machine
+	// lacks it all the same, and the reason says why.
+	Bulletin bool `json:"bulletin,omitempty"`
 }

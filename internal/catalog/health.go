@@ -15,7 +15,7 @@ type Health string
 // scanned yet, or the catalog has nothing for its platform.
 const (
 	Healthy          Health = "healthy"           // no security update is missing
-	Vulnerable       Health = "vulnerable"        // some are, or a package is installed only half
+	Vulnerable       Health = "vulnerable"        // some are (also of a user's own product), or a package is installed only half
 	HighlyVulnerable Health = "highly_vulnerable" // one of them is critical or exploited
 	UnknownHealth    Health = "unknown"
 )
@@ -42,25 +42,41 @@ func (f Finding) Name() string {
 	return f.Package
 }
 
+// Installable reports whether a deployment can do something about the finding.
+func (f Finding) Installable() bool {
+	return !f.Bulletin && (f.State == Missing || f.State == Held || f.State == Broken)
+}
+
 // Tally counts what a machine lacks.
 type Tally struct {
 	Missing   int // findings that count as missing
 	Security  int // of them, security updates
 	Exploited int // of them, those that fix what CISA lists as exploited
+	Bulletins int // of them, those that nothing can be installed from
+	// UserOnly findings are about products of single users; UserSecurity of
+	// them are of security.
+	UserOnly, UserSecurity int
 	// Broken names the packages that are installed only half.
 	Broken []string
 }
 
-// Problem says what is wrong with the machine's packages beyond what is
-// missing; "" when nothing is.
+// Problem says what stands in the way of a machine without holes: what no
+// deployment puts right; "" when nothing does.
 func (t Tally) Problem() string {
+	var say []string
 	switch n := len(t.Broken); {
-	case n == 0:
-		return ""
 	case n > 3:
-		return fmt.Sprintf("%d packages are installed only half: %s and %d more", n, strings.Join(t.Broken[:3], ", "), n-3)
+		say = append(say, fmt.Sprintf("%d packages are installed only half: %s and %d more", n, strings.Join(t.Broken[:3], ", "), n-3))
+	case n > 0:
+		say = append(say, "installed only half: "+strings.Join(t.Broken, ", "))
 	}
-	return "installed only half: " + strings.Join(t.Broken, ", ")
+	if t.Bulletins > 0 {
+		say = append(say, fmt.Sprintf("%d of %d missing can't be installed by Fettle (bulletins)", t.Bulletins, t.Missing))
+	}
+	if t.UserOnly > 0 {
+		say = append(say, fmt.Sprintf("%d out of date belong to single users", t.UserOnly))
+	}
+	return strings.Join(say, "; ")
 }
 
 // Count adds findings up and says what they mean for the machine's health.
@@ -71,10 +87,19 @@ func Count(findings []Finding) (Tally, Health) {
 		if f.State == Broken {
 			t.Broken = append(t.Broken, f.Package)
 		}
+		if f.State == UserOnly {
+			t.UserOnly++
+			if f.Security {
+				t.UserSecurity++
+			}
+		}
 		if !f.Lacks() {
 			continue
 		}
 		t.Missing++
+		if f.Bulletin {
+			t.Bulletins++
+		}
 		if f.Security {
 			t.Security++
 		}
@@ -86,7 +111,7 @@ func Count(findings []Finding) (Tally, Health) {
 	switch {
 	case grave:
 		return t, HighlyVulnerable
-	case t.Security > 0 || len(t.Broken) > 0:
+	case t.Security > 0 || t.UserSecurity > 0 || len(t.Broken) > 0:
 		return t, Vulnerable
 	}
 	return t, Healthy

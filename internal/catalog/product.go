@@ -53,7 +53,7 @@ func (m *matcher) assessProduct(p inventory.Package) error {
 // installed from must not stand in the way of a patch.
 func (m *matcher) installable(p inventory.Package, offers []offer, at int) int {
 	for i := at; i < len(offers) && vercmp.WindowsQuad(offers[i].version, p.Version) > 0; i++ {
-		if b, err := m.brief(offers[i].refs[0]); err == nil && b.Evidence.Verdict != patch.Unproven {
+		if b, err := m.brief(offers[i].refs[0]); err == nil && !b.Evidence.Bulletin() {
 			return i
 		}
 	}
@@ -140,7 +140,7 @@ func (m *matcher) lacks(p inventory.Package, offers []offer, newest int) error {
 		f.Evidence = detect.Eval(detect.Rule{Package: &test}, m.stored).Evidence
 	}
 	f.Reason = title(p) + " " + p.Version + " is installed; " + o.version + " is in the catalog"
-	if b, err := m.brief(offers[newest].refs[0]); err == nil && b.Evidence.Verdict == patch.Unproven && len(b.Evidence.Checks) > 0 {
+	if b, err := m.brief(offers[newest].refs[0]); err == nil && b.Evidence.Bulletin() && len(b.Evidence.Checks) > 0 {
 		if at != newest {
 			f.Reason += "; " + offers[newest].version + " is out"
 		}
@@ -179,6 +179,7 @@ func (m *matcher) productFinding(p inventory.Package, todo *outstanding) Finding
 	return Finding{
 		Patch: todo.patch.ID, Product: todo.patch.Product, Kind: p.Kind, Package: p.Name, Arch: p.Arch, Installed: p.Version,
 		Severity: todo.severity, Advisories: todo.advisories, CVEs: todo.cves, Exploited: todo.exploited, EPSS: todo.epss, State: Missing,
+		Bulletin: todo.patch.Evidence.Bulletin(),
 	}
 }
 

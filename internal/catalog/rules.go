@@ -125,10 +125,13 @@ func (m *matcher) foundByRule(r ruling, j *judged) error {
 	f := Finding{
 		Patch: p.ID, Product: p.Product, Kind: p.Install.Kind, Package: p.Product, Installed: m.installedOf(p), Available: p.Version,
 		Security: p.IsSecurity(), Severity: o.severity, Advisories: o.advisories, CVEs: o.cves, Exploited: o.exploited, EPSS: o.epss,
-		State: Missing, Archive: p.Vendor,
+		State: Missing, Archive: p.Vendor, Bulletin: p.Bulletin(),
 		Evidence: append(append([]detect.Evidence(nil), j.applicable.Evidence...), j.installed.Evidence...),
 	}
 	f.State, f.Reason = j.verdict()
+	if f.Bulletin && len(p.Evidence.Checks) > 0 {
+		f.Reason += "; " + p.Evidence.Checks[0]
+	}
 	m.out = append(m.out, f)
 	return nil
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -16,7 +17,20 @@ import (
 // deployment is a deployment with its counts.
 type deployment struct {
 	deploy.Deployment
-	Counts map[deploy.State]int `json:"counts,omitempty"`
+	Counts  map[deploy.State]int `json:"counts,omitempty"`
+	LeftOut map[string]int       `json:"left_out,omitempty"`
+}
+
+// leftOut says in one line what a deployment does not touch; "" for nothing.
+func leftOut(reasons map[string]int) string {
+	var parts []string
+	for _, why := range slices.Sorted(maps.Keys(reasons)) {
+		parts = append(parts, strconv.Itoa(reasons[why])+" "+why)
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "Left out: " + strings.Join(parts, "; ") + "."
 }
 
 // task is a task with its machine's name.

@@ -20,6 +20,8 @@ type host struct {
 	Health          string `json:"health"`
 	Missing         int    `json:"missing"`
 	MissingSecurity int    `json:"missing_security"`
+	Bulletins       int    `json:"bulletins"`
+	UserOnly        int    `json:"user_only"`
 	Exploited       int    `json:"exploited"`
 	Online          bool   `json:"online"`
 	Problem         string `json:"problem,omitempty"`
@@ -186,6 +188,9 @@ func (o *options) showHost(cmd *cobra.Command, c *client, h host) error {
 	o.say("%s (%s)", h.Hostname, h.ID)
 	o.say("  %s, agent %s, site %s", h.OS, h.AgentVersion, h.Site)
 	o.say("  %s: lacks %d updates, %d of them security, %d exploited in the wild", h.Health, h.Missing, h.MissingSecurity, h.Exploited)
+	if h.Problem != "" {
+		o.say("  %s", h.Problem)
+	}
 	if h.RebootDue {
 		o.say("  a reboot is due")
 	}

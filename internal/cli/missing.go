@@ -3,6 +3,7 @@ package cli
 import (
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -96,7 +97,7 @@ func (o *options) listFindings(list []finding, withHost bool) error {
 	}
 	for _, f := range list {
 		name := withArch(f.Name(), f.Arch, seen[f.Hostname+" "+f.Name()])
-		row := []string{severityText(f.Severity, f.Exploited), yes(f.Security, "yes"), name, f.Installed, f.Available, string(f.Approval), why(f)}
+		row := []string{severityText(f.Severity, f.Exploited), yes(f.Security, "yes"), name, f.Installed, f.Available, approvalText(f.Approval, f.Bulletin || f.State == catalog.UserOnly), why(f)}
 		if withHost {
 			row = append([]string{f.Hostname}, row...)
 		}
@@ -105,7 +106,38 @@ func (o *options) listFindings(list []finding, withHost bool) error {
 	if withHost {
 		head = append([]string{"HOST"}, head...)
 	}
-	return o.table(head, rows, "SECURITY", "APPROVAL", "INSTALLED")
+	if err := o.table(head, rows, "SECURITY", "APPROVAL", "INSTALLED"); err != nil {
+		return err
+	}
+	o.say("\n%s", totals(list))
+	return nil
+}
+
+// totals says what can be done about the findings.
+func totals(list []finding) string {
+	var install, bulletins, users, other int
+	for _, f := range list {
+		switch {
+		case f.Installable():
+			install++
+		case f.State == catalog.UserOnly:
+			users++
+		case f.Bulletin:
+			bulletins++
+		default:
+			other++
+		}
+	}
+	text := strconv.Itoa(len(list)) + " findings: " + strconv.Itoa(install) + " can be installed"
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{bulletins, "can't, as their patches are bulletins"}, {users, "belong to single users"}, {other, "are pinned or not known for certain"}} {
+		if part.n > 0 {
+			text += ", " + strconv.Itoa(part.n) + " " + part.what
+		}
+	}
+	return text + "."
 }
 
 func why(f finding) string {

@@ -29,6 +29,7 @@ type patchRow struct {
 	CVEs      int                  `json:"cves"`
 	Exploited bool                 `json:"exploited"`
 	NeededBy  int                  `json:"needed_by"`
+	Bulletin  bool                 `json:"bulletin"`
 	Approval  approval.State       `json:"approval"`
 }
 
@@ -99,10 +100,18 @@ func (o *options) listPatches(list []patchRow) error {
 	for _, p := range list {
 		rows = append(rows, []string{
 			severityText(p.Severity, p.Exploited), string(p.Class), strconv.Itoa(p.NeededBy),
-			strconv.Itoa(p.CVEs), string(p.Approval), string(p.ID),
+			strconv.Itoa(p.CVEs), approvalText(p.Approval, p.Bulletin), string(p.ID),
 		})
 	}
 	return o.table([]string{"SEVERITY", "CLASS", "NEEDED BY", "CVES", "APPROVAL", "PATCH"}, rows, "CVES", "CLASS")
+}
+
+// approvalText is the decision; where there is nothing to install, it says so.
+func approvalText(s approval.State, bulletin bool) string {
+	if bulletin {
+		return "nothing to install"
+	}
+	return string(s)
 }
 
 // patchDetail is one patch with all that is known of it.
@@ -201,6 +210,12 @@ func (ch *choice) body(args []string) (map[string]any, error) {
 	return map[string]any{"filter": filter}, nil
 }
 
+// decided is a decision with what the server has to say about it.
+type decided struct {
+	approval.Approval
+	Note string `json:"note,omitempty"`
+}
+
 func approveCmd(o *options) *cobra.Command {
 	return decideCmd(o, approval.Approve, "approve [PATCH...]", "Approve patches for installation",
 		`fettle approve --security
@@ -236,7 +251,7 @@ func decideCmd(o *options, decision approval.Decision, use, short, example strin
 			if review > 0 {
 				body["review"] = time.Now().Add(review).UTC()
 			}
-			var made page[approval.Approval]
+			var made page[decided]
 			if err := c.call(cmd.Context(), http.MethodPost, c.tenantPath("approvals"), nil, body, &made); err != nil {
 				return err
 			}
@@ -244,7 +259,7 @@ func decideCmd(o *options, decision approval.Decision, use, short, example strin
 				return o.printJSON(made.Items)
 			}
 			for _, a := range made.Items {
-				o.say("%sd %s", decision, a.Patch)
+				o.say("%sd %s%s", decision, a.Patch, yes(a.Note != "", "; "+a.Note))
 			}
 			o.say("%d decisions recorded.%s", len(made.Items), yes(decision == approval.Approve && len(made.Items) > 0, " Nothing is installed until 'fettle deploy'."))
 			return nil

@@ -124,6 +124,9 @@ func (r *rollout) begin(cmd *cobra.Command, o *options, c *client, body map[stri
 	if err := c.call(cmd.Context(), http.MethodPost, c.tenantPath("deployments"), nil, body, &made); err != nil {
 		return err
 	}
+	if text := leftOut(made.LeftOut); text != "" && !o.json {
+		o.say("%s", text)
+	}
 	if r.watch || r.dryRun {
 		return o.watch(cmd, c, made.ID)
 	}

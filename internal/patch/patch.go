@@ -273,5 +273,12 @@ type Evidence struct {
 	Checks []string `json:"checks,omitempty"`
 }
 
+// Bulletin reports that nothing can be installed from the patch: it says what
+// machines lack, and the lab's first check says why it is no more than that.
+func (p Patch) Bulletin() bool { return p.Evidence.Bulletin() }
+
+// Bulletin reports that the lab has let nothing through that could be installed.
+func (e Evidence) Bulletin() bool { return e.Verdict == Unproven }
+
 // IsSecurity reports whether the patch is classified as security.
 func (p Patch) IsSecurity() bool { return p.Classification == Security }

@@ -43,7 +43,7 @@ func (x index) Totals(t estate.TenantID) api.Totals {
 	for _, n := range s.Missing {
 		total += n
 	}
-	return api.Totals{Security: s.Insecure, Exploited: s.Exploited, Missing: total, Patches: s.Patches}
+	return api.Totals{Security: s.Insecure, Exploited: s.Exploited, Missing: total, Patches: s.Patches, Bulletins: s.Bulletins, UserOnly: s.UserOnly}
 }
 
 // shelf is the mirror as the API sees it.

@@ -93,6 +93,9 @@ type Totals struct {
 	Security, Exploited int
 	// Missing is the number of findings, Patches that of distinct patches.
 	Missing, Patches int
+	// Bulletins are those of Missing that nothing can be installed from;
+	// UserOnly are findings about products of single users, not in Missing.
+	Bulletins, UserOnly int
 }
 
 // Index answers what machines lack, from memory.

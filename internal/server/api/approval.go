@@ -1,9 +1,11 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/approval"
@@ -81,6 +83,12 @@ func (f PatchFilter) fits(security bool, s patch.Severity) bool {
 	return (!f.Security || security) && (f.SeverityAtLeast == "" || s.Rank() >= f.SeverityAtLeast.Rank())
 }
 
+// Decided is a decision with what there is to say about it.
+type Decided struct {
+	approval.Approval
+	Note string `json:"note,omitempty" doc:"Why nothing will come of an approval"`
+}
+
 // Decision asks to approve or decline patches.
 type Decision struct {
 	Decision approval.Decision `json:"decision" enum:"approve,decline"`
@@ -96,7 +104,7 @@ func (a *API) decide(ctx context.Context, in *struct {
 	TenantPath
 	Body Decision
 },
-) (*listed[approval.Approval], error) {
+) (*listed[Decided], error) {
 	q, d := of(ctx), in.Body
 	ids, err := a.chosen(ctx, d)
 	if err != nil {
@@ -122,7 +130,23 @@ func (a *API) decide(ctx context.Context, in *struct {
 	}
 	note(ctx, string(d.Decision), decisionText(made, d))
 	a.Deployments.Kick()
-	return pageOf(made, ""), nil
+	out := make([]Decided, 0, len(made))
+	for _, one := range made {
+		out = append(out, Decided{one, a.moot(one)})
+	}
+	return pageOf(out, ""), nil
+}
+
+// moot says why nothing will be installed on an approval; "" when it will.
+func (a *API) moot(one approval.Approval) string {
+	if one.Decision != approval.Approve {
+		return ""
+	}
+	f, _, err := a.find(one.Patch)
+	if err != nil || !f.patch.Bulletin() {
+		return ""
+	}
+	return "nothing will be installed: " + cmp.Or(strings.Join(f.patch.Evidence.Checks, "; "), "it is a bulletin")
 }
 
 // decisionText names what was decided; a long list keeps its first names and
@@ -177,6 +201,9 @@ func (a *API) chosen(ctx context.Context, d Decision) ([]patch.ID, error) {
 	for id := range a.neededBy(of(ctx).scope.Tenant, group) {
 		row, known := a.rows.row(a.Catalog.Shards(), id)
 		if !known || !d.Filter.fits(row.Security(), row.Severity) || book.settled(id, groups, d.Decision) {
+			continue
+		}
+		if row.Bulletin && d.Decision == approval.Approve { // there is nothing to approve
 			continue
 		}
 		ids = append(ids, id)

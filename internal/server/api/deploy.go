@@ -145,7 +145,7 @@ func (a *API) deploy(ctx context.Context, in *struct {
 		return nil, err
 	}
 	a.Deployments.Kick()
-	return &answered[Deployment]{Body: Deployment{Deployment: d, Counts: map[deploy.State]int{deploy.Queued: len(tasks)}}}, nil
+	return &answered[Deployment]{Body: Deployment{Deployment: d, Counts: map[deploy.State]int{deploy.Queued: len(tasks)}, LeftOut: draft.skipped}}, nil
 }
 
 // madeText is what the audit log says of a new deployment.

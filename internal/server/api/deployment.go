@@ -16,6 +16,8 @@ type Deployment struct {
 	// Reversible are those of its patches that a rollback can take back; one
 	// deployment alone tells it, and of no more than maxReversible.
 	Reversible []patch.ID `json:"reversible,omitempty"`
+	// LeftOut is told once, when the deployment is made.
+	LeftOut map[string]int `json:"left_out,omitempty" doc:"How many findings of the machines were left out, by the reason"`
 }
 
 // maxReversible bounds how many patches of a deployment are looked up.

@@ -35,6 +35,10 @@ const (
 	skipAwaiting = "awaiting approval"
 	skipUnseen   = "on machines without a scan yet"
 	skipUnknown  = "no longer in the catalog"
+	skipBulletin = "in bulletins, which nothing can be installed from"
+	skipUser     = "of single users, whose products are left to them"
+	skipUnclear  = "of which it is not known whether they are missing"
+	skipHeld     = "held by the machine's administrator"
 )
 
 func (a *API) draft(ctx context.Context, n NewDeployment) (*draft, error) {
@@ -148,12 +152,11 @@ func (a *API) choose(d *draft, n NewDeployment, book book, e estate.Endpoint) bo
 	}
 	var ids []patch.ID
 	for _, f := range findings {
-		// A held package is taken only when it was named: the plan then says
-		// that the machine refuses it.
-		if f.State != catalog.Missing && f.State != catalog.Broken && (f.State != catalog.Held || len(n.Patches) == 0) || slices.Contains(ids, f.Patch) {
+		if f.State == catalog.Pinned || slices.Contains(ids, f.Patch) || !wanted(n, f) {
 			continue
 		}
-		if !wanted(n, f) {
+		if why := idle(n, f); why != "" {
+			d.skipped[why]++
 			continue
 		}
 		if why := unfit(n, book.stateOn(f.Patch, e)); why != "" {
@@ -170,6 +173,23 @@ func (a *API) choose(d *draft, n NewDeployment, book book, e estate.Endpoint) bo
 		d.wants[e.ID] = ids
 	}
 	return len(ids) > 0
+}
+
+// idle says why a deployment can do nothing about a finding, "" when it can. A
+// held package is taken only when it was named: the plan then says that the
+// machine refuses it.
+func idle(n NewDeployment, f catalog.Finding) string {
+	switch {
+	case f.State == catalog.UserOnly:
+		return skipUser
+	case f.Bulletin:
+		return skipBulletin
+	case f.State == catalog.Unsure:
+		return skipUnclear
+	case f.State == catalog.Held && len(n.Patches) == 0:
+		return skipHeld
+	}
+	return ""
 }
 
 func wanted(n NewDeployment, f catalog.Finding) bool {

@@ -17,7 +17,9 @@ import (
 type Host struct {
 	estate.Endpoint
 	Health          catalog.Health `json:"health" enum:"healthy,vulnerable,highly_vulnerable,unknown"`
-	Missing         int            `json:"missing" doc:"Updates that it lacks, held ones included"`
+	Missing         int            `json:"missing" doc:"Updates that it lacks, held ones and bulletins included"`
+	Bulletins       int            `json:"bulletins" doc:"How many of them nothing can be installed from"`
+	UserOnly        int            `json:"user_only" doc:"Products of single users that are out of date; they don't count as missing"`
 	MissingSecurity int            `json:"missing_security"`
 	Exploited       int            `json:"exploited" doc:"How many of them fix what CISA lists as exploited"`
 	Broken          int            `json:"broken" doc:"Packages that are installed only half"`
@@ -60,6 +62,7 @@ func (a *API) hostOf(e estate.Endpoint) Host {
 	}
 	t, health := catalog.Count(findings)
 	h.Health, h.Missing, h.MissingSecurity, h.Exploited, h.Broken = health.Where(a.Index.Covered(e.Tenant, e.ID)), t.Missing, t.Security, t.Exploited, len(t.Broken)
+	h.Bulletins, h.UserOnly = t.Bulletins, t.UserOnly
 	h.Problem = cmp.Or(h.Problem, t.Problem())
 	return h
 }

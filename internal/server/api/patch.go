@@ -28,6 +28,7 @@ type PatchRow struct {
 	CVEs       int                  `json:"cves"`
 	Exploited  bool                 `json:"exploited"`
 	NeededBy   int                  `json:"needed_by" doc:"How many machines lack it"`
+	Bulletin   bool                 `json:"bulletin" doc:"Nothing can be installed from it"`
 	Approval   approval.State       `json:"approval" enum:"awaiting_approval,approved,declined" doc:"For the whole tenant"`
 
 	search string // lower case: product, version, CVEs
@@ -78,7 +79,7 @@ func readRows(s *catalog.Shard) *shardRows {
 		}
 		row := PatchRow{
 			ID: p.ID, Product: p.Product, Version: p.Version, Platform: p.Platform, Class: p.Classification,
-			Severity: p.Severity, Released: p.Released, Advisories: p.Advisories, CVEs: len(p.CVEs),
+			Severity: p.Severity, Released: p.Released, Advisories: p.Advisories, CVEs: len(p.CVEs), Bulletin: p.Bulletin(),
 		}
 		if row.Advisories == nil {
 			row.Advisories = []string{}

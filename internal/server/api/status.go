@@ -10,7 +10,7 @@ type Status struct {
 	Version string         `json:"version"`
 	Uptime  int64          `json:"uptime_seconds"`
 	Catalog CatalogNow     `json:"catalog"`
-	Counts  map[string]int `json:"counts" doc:"endpoints, online, missing_security, missing, patches, exploited"`
+	Counts  map[string]int `json:"counts" doc:"endpoints, online, missing_security, missing, patches, exploited; of missing, bulletins; besides it, user_only"`
 	// Payloads is told to who may see the whole server.
 	Payloads *PayloadStatus `json:"payloads,omitempty"`
 }
@@ -58,7 +58,7 @@ func (a *API) status(ctx context.Context, _ *struct{}) (*answered[Status], error
 
 // counts adds up the tenants that the caller may see.
 func (a *API) counts(ctx context.Context) (map[string]int, error) {
-	out := map[string]int{"endpoints": 0, "online": 0, "missing_security": 0, "missing": 0, "patches": 0, "exploited": 0}
+	out := map[string]int{"endpoints": 0, "online": 0, "missing_security": 0, "missing": 0, "patches": 0, "exploited": 0, "bulletins": 0, "user_only": 0}
 	data := a.Data(of(ctx).scope)
 	tenants, err := data.Tenants(ctx)
 	if err != nil {
@@ -69,6 +69,8 @@ func (a *API) counts(ctx context.Context) (map[string]int, error) {
 		out["missing_security"] += n.Security
 		out["missing"] += n.Missing
 		out["patches"] += n.Patches
+		out["bulletins"] += n.Bulletins
+		out["user_only"] += n.UserOnly
 		out["exploited"] += n.Exploited
 		out["online"] += a.Agents.OnlineCount(t.ID)
 	}

@@ -57,6 +57,7 @@ type world struct {
 const (
 	openssl = patch.ID("debian-12:amd64:openssl:3.0.17-1~deb12u3")
 	bashFix = patch.ID("debian-12:amd64:bash:5.2.15-2+b3")
+	nginx   = patch.ID("debian-12:amd64:nginx:1.22.1-9+deb12u9") // a bulletin
 	curlFix = patch.ID("debian-12:amd64:curl:7.88.1-10+deb12u14")
 )
 
@@ -72,7 +73,14 @@ func debPatch(name, version string, class patch.Classification, s patch.Severity
 	return p
 }
 
-func testShard(t testing.TB) *catalog.Shard {
+// bulletin takes away what could be installed.
+func bulletin(p patch.Patch) patch.Patch {
+	p.Items[0].Payload = patch.Payload{}
+	p.Evidence = patch.Evidence{Verdict: patch.Unproven, Checks: []string{"nothing is installed from it: its payload was not examined"}}
+	return p
+}
+
+func testShard(t testing.TB, more ...patch.Patch) *catalog.Shard {
 	t.Helper()
 	day := time.Now().UTC().Truncate(time.Hour)
 	c := catalog.Contents{
@@ -93,6 +101,7 @@ func testShard(t testing.TB) *catalog.Shard {
 			{ID: "CVE-2026-0002", Severity: patch.Moderate, CVSS: 5.0},
 		},
 	}
+	c.Patches = append(c.Patches, more...)
 	var b bytes.Buffer
 	if err := catalog.Encode(&b, c); err != nil {
 		t.Fatal(err)
@@ -105,9 +114,9 @@ func testShard(t testing.TB) *catalog.Shard {
 }
 
 // newWorld starts a server with tenants "main" and "other" and no machine.
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB, more ...patch.Patch) *world {
 	t.Helper()
-	w := &world{t: t, shard: testShard(t)}
+	w := &world{t: t, shard: testShard(t, more...)}
 	var err error
 	w.db, err = sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "fettle.db"))
 	must(t, err)
@@ -125,11 +134,11 @@ func newWorld(t testing.TB) *world {
 	w.api, err = New(Config{
 		Data: func(s estate.Scope) Data { return w.db.In(s) }, Index: indexed{w.index}, Catalog: w, Deployments: w, Agents: agents{w},
 		Auth: w.auth, Audit: w.audit, Log: log, Now: time.Now, Poll: 5 * time.Millisecond, Heartbeat: 50 * time.Millisecond,
-		Reports:      report.New(func(s estate.Scope) report.Data { return w.db.In(s) }, w.index, w.patch, time.Now),
+		Reports: report.New(func(s estate.Scope) report.Data { return w.db.In(s) }, w.index, w.patch, time.Now),
 		EnrolCommand: func(secret string) (command, windows string) {
 			return "fettle-agent enroll --token " + secret, "msiexec /i fettle-agent.msi /qn TOKEN=" + secret
 		},
-		Console:      http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = rw.Write([]byte("console")) }),
+		Console: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = rw.Write([]byte("console")) }),
 	})
 	must(t, err)
 	srv := httptest.NewServer(w.api.Handler())
@@ -226,7 +235,7 @@ func (i indexed) NeededBy(t estate.TenantID) map[patch.ID]int {
 
 func (i indexed) Totals(t estate.TenantID) Totals {
 	s := i.Summary(t)
-	out := Totals{Security: s.Insecure, Exploited: s.Exploited, Patches: s.Patches}
+	out := Totals{Security: s.Insecure, Exploited: s.Exploited, Patches: s.Patches, Bulletins: s.Bulletins, UserOnly: s.UserOnly}
 	for _, n := range s.Missing {
 		out.Missing += n
 	}

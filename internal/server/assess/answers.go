@@ -184,6 +184,7 @@ type PatchCount struct {
 	Broken   int            `json:"broken"`
 	Unsure   int            `json:"unknown"`
 	Pinned   int            `json:"pinned"`
+	UserOnly int            `json:"user_only"`
 }
 
 // PatchCounts lists every patch that any machine of the tenant lacks, worst
@@ -200,6 +201,7 @@ func (x *Index) PatchCounts(id estate.TenantID) []PatchCount {
 			Patch: l.id, Product: l.product, Severity: l.severity, Security: l.security,
 			Missing: l.machines[rank(catalog.Missing)], Held: l.machines[rank(catalog.Held)],
 			Broken: l.machines[rank(catalog.Broken)], Unsure: l.machines[rank(catalog.Unsure)], Pinned: l.machines[rank(catalog.Pinned)],
+			UserOnly: l.machines[rank(catalog.UserOnly)],
 		})
 	}
 	t.mu.RUnlock()
@@ -226,7 +228,13 @@ type Summary struct {
 	// by the worst of theirs.
 	Missing map[patch.Severity]int `json:"missing"`
 	Worst   map[patch.Severity]int `json:"worst"`
-	// Security counts findings of security, Insecure machines with any.
+	// Bulletins are those of the missing that nothing can be installed from,
+	// UserOnly findings about products of single users, which don't count as
+	// missing.
+	Bulletins int `json:"bulletins"`
+	UserOnly  int `json:"user_only"`
+	// Security counts findings of security, Insecure machines with any, those
+	// of single users included.
 	Security  int `json:"security"`
 	Insecure  int `json:"insecure"`
 	Exploited int `json:"exploited"`
@@ -249,7 +257,7 @@ func (x *Index) Summary(id estate.TenantID) Summary {
 		Machines: t.total.machines, Profiles: len(t.profiles), Level: t.total.level, Uncovered: t.total.uncovered,
 		Missing: bySeverity(t.total.missing), Worst: bySeverity(t.total.worst),
 		Security: t.total.security, Insecure: t.total.insecure, Exploited: t.total.exploited, Pinned: t.total.pinned, Unsure: t.total.unsure,
-		Broken: t.total.broken,
+		Broken: t.total.broken, Bulletins: t.total.bulletins, UserOnly: t.total.userOnly,
 	}
 	for _, l := range t.patches {
 		if l.machines[rank(catalog.Missing)]+l.machines[rank(catalog.Held)] > 0 {

@@ -424,3 +424,42 @@ func TestConcurrently(t *testing.T) {
 		t.Errorf("%d machines lack the patch, summary %+v", len(got), sum)
 	}
 }
+
+// TestCountersAgreeWithHealth: whatever machines lack, the counters say what
+// catalog.Count says of each of them.
+func TestCountersAgreeWithHealth(t *testing.T) {
+	finding := rapid.Custom(func(t *rapid.T) catalog.Finding {
+		return catalog.Finding{
+			Patch: "p", Security: rapid.Bool().Draw(t, "security"), Bulletin: rapid.Bool().Draw(t, "bulletin"), Exploited: rapid.Bool().Draw(t, "exploited"),
+			Severity: rapid.SampledFrom([]patch.Severity{patch.Critical, patch.Low, patch.Unknown}).Draw(t, "severity"),
+			State: rapid.SampledFrom([]catalog.FindingState{
+				catalog.Missing, catalog.Held, catalog.Pinned, catalog.UserOnly, catalog.Broken, catalog.Unsure,
+			}).Draw(t, "state"),
+		}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		r := result{covered: rapid.Bool().Draw(t, "covered"), findings: rapid.SliceOfN(finding, 0, 5).Draw(t, "findings")}
+		got := newTally(r)
+		want, health := catalog.Count(r.findings)
+		missing := 0
+		for _, n := range got.missing {
+			missing += n
+		}
+		if missing != want.Missing || got.security != want.Security || got.exploited != want.Exploited || got.bulletins != want.Bulletins || got.userOnly != want.UserOnly {
+			t.Fatalf("counters %+v, health counts %+v", got, want)
+		}
+		if got.insecure != min(want.Security+want.UserSecurity, 1) || got.level == 1 && health.Where(r.covered) != catalog.Healthy {
+			t.Fatalf("counters %+v of a machine that is %s", got, health)
+		}
+	})
+}
+
+func TestEveryStateHasARank(t *testing.T) {
+	seen := map[int]catalog.FindingState{}
+	for _, s := range []catalog.FindingState{catalog.Missing, catalog.Held, catalog.Broken, catalog.Unsure, catalog.Pinned, catalog.UserOnly} {
+		if other, taken := seen[rank(s)]; taken || rank(s) >= states {
+			t.Errorf("%s ranks like %s", s, other)
+		}
+		seen[rank(s)] = s
+	}
+}

@@ -11,7 +11,7 @@ import (
 )
 
 // states is the number of finding states.
-const states = 5
+const states = 6
 
 // rank orders states: the one that matters most comes first. When several
 // packages of one patch differ, the patch counts by the first.
@@ -25,8 +25,10 @@ func rank(s catalog.FindingState) int {
 		return 2
 	case catalog.Unsure:
 		return 3
+	case catalog.Pinned:
+		return 4
 	}
-	return 4
+	return 5 // catalog.UserOnly: nothing that Fettle does changes it
 }
 
 func (l *lack) bits(s catalog.FindingState) *roaring.Bitmap {
@@ -59,6 +61,8 @@ type tally struct {
 	security  int                // of the findings, those of security
 	insecure  int                // machines with any of those
 	exploited int                // of the findings, those in KEV
+	bulletins int                // of the findings, those that nothing can be installed from
+	userOnly  int                // findings about products of single users, which are not missing
 	pinned    int
 	unsure    int
 	broken    int // packages installed only half
@@ -68,10 +72,9 @@ type tally struct {
 func newTally(r result) tally {
 	t := tally{machines: 1}
 	if !r.covered {
-		t.uncovered = 1
-		return t
+		t.uncovered = 1 // what its applications lack counts all the same
 	}
-	worst := 0
+	worst, exposed := 0, 0
 	for _, f := range r.findings {
 		switch f.State {
 		case catalog.Pinned:
@@ -83,6 +86,15 @@ func newTally(r result) tally {
 		case catalog.Broken:
 			t.broken++
 			continue
+		case catalog.UserOnly:
+			t.userOnly++
+			if f.Security {
+				exposed = 1
+			}
+			continue
+		}
+		if f.Bulletin {
+			t.bulletins++
 		}
 		s := f.Severity.Rank()
 		t.missing[s]++
@@ -94,9 +106,9 @@ func newTally(r result) tally {
 			t.exploited++
 		}
 	}
-	t.insecure = min(t.security, 1)
+	t.insecure = max(min(t.security, 1), exposed)
 	switch {
-	case worst == 0 && t.broken == 0:
+	case worst == 0 && t.broken == 0 && t.userOnly == 0 && r.covered:
 		t.level = 1
 	case worst > 0:
 		t.worst[worst] = 1
@@ -112,6 +124,8 @@ func (t *tally) add(u tally, n int) {
 	t.security += n * u.security
 	t.insecure += n * u.insecure
 	t.exploited += n * u.exploited
+	t.bulletins += n * u.bulletins
+	t.userOnly += n * u.userOnly
 	t.pinned += n * u.pinned
 	t.unsure += n * u.unsure
 	t.broken += n * u.broken

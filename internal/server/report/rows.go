@@ -108,6 +108,9 @@ func missingTable() table {
 				}
 				for _, f := range findings {
 					state, _ := approval.Decide(by[f.Patch], f.Patch, e.ID, e.Groups, r.at)
+					if f.Bulletin || f.State == catalog.UserOnly {
+						state = "nothing to install"
+					}
 					if err := row([]any{
 						e.Hostname, f.Name(), f.Arch, f.Installed, f.Available, f.Security, string(f.Severity), f.Exploited,
 						f.CVEs, f.Advisories, string(f.State), string(state), f.Reason, string(f.Patch), string(e.ID),

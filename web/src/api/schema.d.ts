@@ -900,6 +900,26 @@ export interface components {
             /** Format: password */
             password: string;
         };
+        Decided: {
+            /** Format: date-time */
+            at: string;
+            by: string;
+            decision: string;
+            endpoint?: string;
+            /** Format: date-time */
+            expires?: string;
+            group?: string;
+            id: string;
+            /** @description Why nothing will come of an approval */
+            note?: string;
+            patch: string;
+            reason?: string;
+            /** Format: date-time */
+            review?: string;
+            tenant: string;
+            /** Format: date-time */
+            withdrawn?: string;
+        };
         Decision: {
             /** @enum {string} */
             decision: "approve" | "decline";
@@ -1018,6 +1038,10 @@ export interface components {
             /** Format: date-time */
             finished?: string;
             id: string;
+            /** @description How many findings of the machines were left out, by the reason */
+            left_out?: {
+                [key: string]: number;
+            };
             name: string;
             operation?: string;
             patches: string[] | null;
@@ -1180,6 +1204,7 @@ export interface components {
             arch?: string;
             archive?: string;
             available: string;
+            bulletin?: boolean;
             cves: string[] | null;
             endpoint: string;
             /** Format: double */
@@ -1211,6 +1236,11 @@ export interface components {
              * @description Packages that are installed only half
              */
             broken: number;
+            /**
+             * Format: int64
+             * @description How many of them nothing can be installed from
+             */
+            bulletins: number;
             /** Format: date-time */
             enrolled: string;
             /**
@@ -1227,7 +1257,7 @@ export interface components {
             last_seen?: string;
             /**
              * Format: int64
-             * @description Updates that it lacks, held ones included
+             * @description Updates that it lacks, held ones and bulletins included
              */
             missing: number;
             /** Format: int64 */
@@ -1241,6 +1271,11 @@ export interface components {
             site: string;
             state: string;
             tenant: string;
+            /**
+             * Format: int64
+             * @description Products of single users that are out of date; they don't count as missing
+             */
+            user_only: number;
         };
         HostDetail: {
             addresses?: string[] | null;
@@ -1250,6 +1285,11 @@ export interface components {
              * @description Packages that are installed only half
              */
             broken: number;
+            /**
+             * Format: int64
+             * @description How many of them nothing can be installed from
+             */
+            bulletins: number;
             /** Format: date-time */
             enrolled: string;
             /**
@@ -1267,7 +1307,7 @@ export interface components {
             last_seen?: string;
             /**
              * Format: int64
-             * @description Updates that it lacks, held ones included
+             * @description Updates that it lacks, held ones and bulletins included
              */
             missing: number;
             /** Format: int64 */
@@ -1281,6 +1321,11 @@ export interface components {
             site: string;
             state: string;
             tenant: string;
+            /**
+             * Format: int64
+             * @description Products of single users that are out of date; they don't count as missing
+             */
+            user_only: number;
         };
         HostInventory: {
             hardware: components["schemas"]["InventoryHardware"];
@@ -1492,6 +1537,11 @@ export interface components {
             /** @description Give it as 'after' for the next page; empty at the end */
             next: string;
         };
+        PageDecided: {
+            items: components["schemas"]["Decided"][];
+            /** @description Give it as 'after' for the next page; empty at the end */
+            next: string;
+        };
         PageDeployment: {
             items: components["schemas"]["Deployment"][];
             /** @description Give it as 'after' for the next page; empty at the end */
@@ -1668,6 +1718,8 @@ export interface components {
              * @enum {string}
              */
             approval: "awaiting_approval" | "approved" | "declined";
+            /** @description Nothing can be installed from it */
+            bulletin: boolean;
             class: string;
             /** Format: int64 */
             cves: number;
@@ -1803,7 +1855,7 @@ export interface components {
         };
         Status: {
             catalog: components["schemas"]["CatalogNow"];
-            /** @description endpoints, online, missing_security, missing, patches, exploited */
+            /** @description endpoints, online, missing_security, missing, patches, exploited; of missing, bulletins; besides it, user_only */
             counts: {
                 [key: string]: number;
             };
@@ -2439,7 +2491,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PageApproval"];
+                    "application/json": components["schemas"]["PageDecided"];
                 };
             };
             /** @description Error */
