@@ -15,7 +15,7 @@ import (
 // at the heap as it goes: what stays are the distinct edges.
 func TestRealListMemory(t *testing.T) {
 	in := plainFile(t, feedtest.Open(t, feedtest.Path(t, "kb-supersedence/wesng-cve-kb-product-supersedes.to-2025-12.csv.zst")))
-	defer debug.SetGCPercent(debug.SetGCPercent(20))
+	defer debug.SetGCPercent(debug.SetGCPercent(5))
 	runtime.GC()
 	var before runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -35,7 +35,7 @@ func TestRealListMemory(t *testing.T) {
 	if err != nil || l.Lines != 553306 {
 		t.Error(l.Lines, err)
 	}
-	if grown > 48<<20 {
+	if grown > 64<<20 {
 		t.Errorf("heap in use grew by %d MiB", grown>>20)
 	}
 }
