@@ -87,6 +87,7 @@ func RunTests(t *testing.T, h *Host, pkg string, flags ...string) {
 		t.Run(o.test, func(t *testing.T) {
 			switch o.action {
 			case "pass":
+				t.Logf("took %.2f s there", o.seconds)
 			case "skip":
 				t.Skipf("on Windows:\n%s", o.said)
 			default:
@@ -102,7 +103,10 @@ func RunTests(t *testing.T, h *Host, pkg string, flags ...string) {
 
 // outcome is how one test on the host ended: "pass", "fail", "skip", or "run"
 // when it never did. said is its output and that of its subtests.
-type outcome struct{ test, action, said string }
+type outcome struct {
+	test, action, said string
+	seconds            float64
+}
 
 // runTests compiles a package's tests into scratch and runs them.
 func (h *Host) runTests(ctx context.Context, scratch, pkg string, flags []string) ([]outcome, lab.Result, error) {
@@ -141,7 +145,7 @@ func (h *Host) runTests(ctx context.Context, scratch, pkg string, flags []string
 // outcomesOf reads what a test binary printed, in the order in which the tests
 // began.
 func outcomesOf(ctx context.Context, pkg, printed string) ([]outcome, error) {
-	convert := exec.CommandContext(ctx, "go", "tool", "test2json", "-p", pkg)
+	convert := exec.CommandContext(ctx, "go", "tool", "test2json", "-t", "-p", pkg)
 	convert.Stdin = strings.NewReader(printed)
 	lines, err := output(convert)
 	if err != nil {
@@ -152,7 +156,10 @@ func outcomesOf(ctx context.Context, pkg, printed string) ([]outcome, error) {
 	dec := json.NewDecoder(strings.NewReader(lines))
 	for dec.More() {
 		// The form of a line is in `go doc test2json`.
-		var e struct{ Action, Test, Output string }
+		var e struct {
+			Action, Test, Output string
+			Elapsed              float64 // seconds
+		}
 		if err := dec.Decode(&e); err != nil {
 			return nil, fmt.Errorf("wine: %s: test2json: %w", pkg, err)
 		}
@@ -171,7 +178,7 @@ func outcomesOf(ctx context.Context, pkg, printed string) ([]outcome, error) {
 			all[i].said += e.Output
 		case "pass", "fail", "skip":
 			if e.Test == top {
-				all[i].action = e.Action
+				all[i].action, all[i].seconds = e.Action, e.Elapsed
 			}
 		}
 	}

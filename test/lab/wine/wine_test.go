@@ -176,6 +176,7 @@ func TestWindowsTests(t *testing.T) {
 		t.Fatal("no package has tests for Windows")
 	}
 	for _, pkg := range packages {
-		t.Run(strings.TrimPrefix(pkg, "github.com/fettlehq/fettle/"), func(t *testing.T) { RunTests(t, h, pkg) })
+		// Without slashes, so that -run can name one.
+		t.Run(strings.ReplaceAll(strings.TrimPrefix(pkg, "github.com/fettlehq/fettle/"), "/", "."), func(t *testing.T) { RunTests(t, h, pkg) })
 	}
 }
