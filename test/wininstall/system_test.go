@@ -82,12 +82,12 @@ func testProperty(m *machine) {
 	a := vendor.Application{Name: "Lab Folder", Kind: vendor.MSI}
 	m.have(a, "1.0.0")
 	p := m.patch(a, "2.0.0")
-	p.Install.Argv = []string{`INSTALLDIR=C:\Lab Place\Some Folder\`}
+	p.Install.Argv = []string{`INSTALLDIR=C:\Program Files\Some Folder\`}
 	got := m.drive(drive.Request{Do: "install", Patches: []patch.Patch{p}})
 	if got.Error != "" || len(got.Result.Failures) > 0 || len(got.Result.Changes) != 1 {
 		t.Fatalf("%s %+v", got.Cause, got.Result)
 	}
-	if _, err := m.host.ReadFile(`C:\Lab Place\Some Folder\app.exe`); err != nil {
+	if _, err := m.host.ReadFile(`C:\Program Files\Some Folder\app.exe`); err != nil {
 		t.Errorf("%v\n%s", err, strings.Join(got.Lines, "\n"))
 	}
 }

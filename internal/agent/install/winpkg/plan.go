@@ -151,6 +151,8 @@ func (p *planner) barred(one patch.Patch, s step) string {
 		return "this agent has no installer for patches of the kind " + one.Install.Kind
 	case one.Install.Scope == "user":
 		return "it is installed for single users, which the agent of the whole machine does not do"
+	case one.Install.Stray() != "":
+		return "its manifest " + one.Install.Stray() + ", so nothing of it is run"
 	case s.undo && len(one.Install.UninstallArgv) == 0 && one.Install.Kind != "msi":
 		return "its signed manifest says no way to uninstall it"
 	case !s.needs():
