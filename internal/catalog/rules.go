@@ -1,9 +1,12 @@
 package catalog
 
 import (
+	"cmp"
 	"encoding/json"
+	"strings"
 
 	"github.com/fettlehq/fettle/internal/detect"
+	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/patch"
 )
 
@@ -123,7 +126,7 @@ func (m *matcher) foundByRule(r ruling, j *judged) error {
 	}
 	o.finish(p.Severity)
 	f := Finding{
-		Patch: p.ID, Product: p.Product, Kind: p.Install.Kind, Package: p.Product, Installed: m.installedOf(p), Available: p.Version,
+		Patch: p.ID, Product: p.Product, Kind: p.Install.Kind, Package: p.Product, Installed: cmp.Or(m.installedOf(p), j.build(m.snap)), Available: p.Version,
 		Security: p.IsSecurity(), Severity: o.severity, Advisories: o.advisories, CVEs: o.cves, Exploited: o.exploited, EPSS: o.epss,
 		State: Missing, Archive: p.Vendor, Bulletin: p.Bulletin(),
 		Evidence: append(append([]detect.Evidence(nil), j.applicable.Evidence...), j.installed.Evidence...),
@@ -149,6 +152,20 @@ func (j *judged) verdict() (FindingState, string) {
 		return Unsure, name + ": whether it is installed is not known: " + j.installed.Reason()
 	}
 	return Missing, name + " applies and is not installed: " + j.installed.Reason()
+}
+
+// build is the system's build when the patch is one of the system and is judged
+// by the build alone: that is what is installed in its place.
+func (j *judged) build(snap *inventory.Snapshot) string {
+	for _, e := range j.installed.Evidence {
+		if !strings.HasPrefix(e.Test, "os build ") {
+			return ""
+		}
+	}
+	if len(j.installed.Evidence) == 0 {
+		return ""
+	}
+	return snap.OS.Build
 }
 
 // installedOf is the installed version of the patch's first package, empty

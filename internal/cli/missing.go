@@ -128,11 +128,11 @@ func totals(list []finding) string {
 			other++
 		}
 	}
-	text := strconv.Itoa(len(list)) + " findings: " + strconv.Itoa(install) + " can be installed"
+	text := strconv.Itoa(len(list)) + " findings: " + strconv.Itoa(install) + " can be installed by Fettle"
 	for _, part := range []struct {
 		n    int
 		what string
-	}{{bulletins, "can't, as their patches are bulletins"}, {users, "belong to single users"}, {other, "are pinned or not known for certain"}} {
+	}{{bulletins, "are bulletins, which nothing can be installed from"}, {users, "belong to single users"}, {other, "are pinned or not known for certain"}} {
 		if part.n > 0 {
 			text += ", " + strconv.Itoa(part.n) + " " + part.what
 		}

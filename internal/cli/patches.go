@@ -261,7 +261,8 @@ func decideCmd(o *options, decision approval.Decision, use, short, example strin
 			for _, a := range made.Items {
 				o.say("%sd %s%s", decision, a.Patch, yes(a.Note != "", "; "+a.Note))
 			}
-			o.say("%d decisions recorded.%s", len(made.Items), yes(decision == approval.Approve && len(made.Items) > 0, " Nothing is installed until 'fettle deploy'."))
+			o.say("%d decisions recorded.%s", len(made.Items), yes(decision == approval.Approve && len(made.Items) > 0, " Nothing is installed until 'fettle deploy'.")+
+				yes(decision == approval.Approve && len(made.Items) == 0, " What is missing was decided before, or nothing can be installed from it ('fettle missing' says which)."))
 			return nil
 		},
 	}

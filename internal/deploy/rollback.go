@@ -28,6 +28,22 @@ func Reversible(p patch.Patch) error {
 	return nil
 }
 
+// OneVersion refuses (Invalid) to take back two versions of one product at
+// once: a machine has one of them, and each would put another one back.
+func OneVersion(patches []patch.Patch) error {
+	type product struct{ vendor, platform, name string }
+	seen := map[product]patch.Patch{}
+	for _, p := range patches {
+		k := product{p.Vendor, p.Platform, p.Product}
+		if q, twice := seen[k]; twice && q.Version != p.Version {
+			return fault.New(fault.Invalid, "%s and %s are two versions of %s; a rollback takes back one of them", q.ID, p.ID, p.Product).
+				WithHint("name the one that is installed ('fettle hosts packages HOST' shows it); to go further back, roll back again afterwards")
+		}
+		seen[k] = p
+	}
+	return nil
+}
+
 // choose keeps those patches of a rollback that the endpoint has. Whoever may
 // deploy may take back: there is nothing to approve.
 func (a *advance) choose(t *Task) {

@@ -168,3 +168,24 @@ func TestReversible(t *testing.T) {
 		}
 	}
 }
+
+func TestOneVersion(t *testing.T) {
+	p := func(id, product, version, platform string) patch.Patch {
+		return patch.Patch{ID: patch.ID(id), Vendor: "v", Product: product, Version: version, Platform: platform}
+	}
+	for name, tt := range map[string]struct {
+		patches []patch.Patch
+		says    string
+	}{
+		"one":                 {[]patch.Patch{p("a1", "a", "1", "x")}, ""},
+		"two products":        {[]patch.Patch{p("a1", "a", "1", "x"), p("b2", "b", "2", "x")}, ""},
+		"two forms of one":    {[]patch.Patch{p("a1", "a", "1", "x"), p("a1:msi", "a", "1", "x")}, ""},
+		"on two platforms":    {[]patch.Patch{p("a1", "a", "1", "x"), p("a2", "a", "2", "y")}, ""},
+		"two versions of one": {[]patch.Patch{p("a1", "a", "1", "x"), p("b2", "b", "2", "x"), p("a2", "a", "2", "x")}, "a1 and a2 are two versions of a"},
+	} {
+		err := OneVersion(tt.patches)
+		if (err == nil) != (tt.says == "") || err != nil && (!fault.Is(err, fault.Invalid) || !strings.Contains(fault.Public(err), tt.says) || fault.HintOf(err) == "") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -25,6 +25,7 @@ type draft struct {
 	wants     map[estate.EndpointID][]patch.ID
 	found     map[patch.ID]found
 	restores  map[patch.ID]deploy.PatchRef // what a rollback brings back for a patch
+	needers   map[patch.ID][]patch.ID      // which patches require one that is taken back
 	first     []patch.ID                   // the order that the caller gave
 	skipped   map[string]int
 }
@@ -297,6 +298,9 @@ func (d *draft) nothing() error {
 	}
 	if d.skipped[skipDeclined] > 0 {
 		return f.WithHint("'fettle approvals' lists decisions with their reasons; 'fettle approvals withdraw ID' ends one")
+	}
+	if d.skipped[skipBulletin] > 0 {
+		return f.WithHint("'fettle patches PATCH' says why nothing can be installed from it")
 	}
 	return f.WithHint("'fettle missing' shows what machines lack")
 }

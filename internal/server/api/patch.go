@@ -31,6 +31,8 @@ type PatchRow struct {
 	Bulletin   bool                 `json:"bulletin" doc:"Nothing can be installed from it"`
 	Approval   approval.State       `json:"approval" enum:"awaiting_approval,approved,declined" doc:"For the whole tenant"`
 
+	requires []patch.ID
+
 	search string // lower case: product, version, CVEs
 }
 
@@ -79,7 +81,7 @@ func readRows(s *catalog.Shard) *shardRows {
 		}
 		row := PatchRow{
 			ID: p.ID, Product: p.Product, Version: p.Version, Platform: p.Platform, Class: p.Classification,
-			Severity: p.Severity, Released: p.Released, Advisories: p.Advisories, CVEs: len(p.CVEs), Bulletin: p.Bulletin(),
+			Severity: p.Severity, Released: p.Released, Advisories: p.Advisories, CVEs: len(p.CVEs), Bulletin: p.Bulletin(), requires: p.Requires,
 		}
 		if row.Advisories == nil {
 			row.Advisories = []string{}

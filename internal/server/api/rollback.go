@@ -40,7 +40,8 @@ func (n NewDeployment) validateRollback() error {
 // reversible refuses what can't be taken back, before any machine is asked,
 // and looks up what comes in its place.
 func (a *API) reversible(d *draft) error {
-	d.restores = map[patch.ID]deploy.PatchRef{}
+	d.restores, d.needers = map[patch.ID]deploy.PatchRef{}, a.needers(d.first)
+	var all []patch.Patch
 	for _, id := range d.first {
 		f, _, err := a.find(id)
 		if err == nil {
@@ -49,6 +50,7 @@ func (a *API) reversible(d *draft) error {
 		if err != nil {
 			return err
 		}
+		all = append(all, f.patch)
 		before := f.patch.Install.Restores
 		if before == "" {
 			continue
@@ -59,6 +61,44 @@ func (a *API) reversible(d *draft) error {
 				WithHint("the publisher keeps a version as long as a newer one restores it; 'fettle sync' takes in its newest catalog")
 		}
 		d.restores[id] = deploy.PatchRef{ID: before, Digest: old.digest}
+	}
+	return deploy.OneVersion(all)
+}
+
+// needers lists for each patch those that require it and that are not taken
+// back with it.
+func (a *API) needers(ids []patch.ID) map[patch.ID][]patch.ID {
+	out := map[patch.ID][]patch.ID{}
+	shards := a.Catalog.Shards()
+	for _, s := range shards {
+		for _, row := range a.rows.of(shards, s).rows {
+			for _, id := range row.requires {
+				if slices.Contains(ids, id) && !slices.Contains(ids, row.ID) && !slices.Contains(out[id], row.ID) {
+					out[id] = append(out[id], row.ID)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// needed refuses (Conflict) to take back what another patch that the machine
+// has requires.
+func (a *API) needed(d *draft, e estate.Endpoint, snap *inventory.Snapshot) error {
+	for _, id := range d.wants[e.ID] {
+		for _, other := range d.needers[id] {
+			f, _, err := a.find(other)
+			if fault.Is(err, fault.NotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if detect.Eval(f.patch.Present(), snap.Facts()).Value == detect.True {
+				return fault.New(fault.Conflict, "%s can't be rolled back on %s: %s is installed there and requires it", id, e.Hostname, other).
+					WithHint("roll both back in one request: 'fettle rollback %s %s ...'", id, other)
+			}
+		}
 	}
 	return nil
 }
@@ -87,7 +127,7 @@ func (a *API) chooseBack(ctx context.Context, d *draft, e estate.Endpoint) (bool
 			d.skipped[skipAbsent]++
 		}
 	}
-	return len(d.wants[e.ID]) > 0, nil
+	return len(d.wants[e.ID]) > 0, a.needed(d, e, &snap)
 }
 
 // present tells whether a machine has the very patch.

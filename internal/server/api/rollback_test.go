@@ -25,10 +25,11 @@ const (
 	billing2 = patch.ID("acme:billing:2.0:amd64:exe")
 	oneWay   = patch.ID("acme:oneway:2.0:amd64:exe")
 	orphan   = patch.ID("acme:orphan:2.0:amd64:exe")
+	addon    = patch.ID("acme:addon:1.0:amd64:exe")
 )
 
-// appShard knows applications: billing 2.0 restores 1.0, oneway has no way
-// back, orphan restores what the catalog does not have.
+// appShard knows applications: billing 2.0 restores 1.0 and is required by
+// addon, oneway has no way back, orphan restores what the catalog does not have.
 func appShard(t *testing.T) *catalog.Shard {
 	t.Helper()
 	app := func(id patch.ID, argv []string, restores patch.ID) patch.Patch {
@@ -39,6 +40,8 @@ func appShard(t *testing.T) *catalog.Shard {
 		return p
 	}
 	silent := []string{"{uninstall}", "/S"}
+	extra := app(addon, silent, "")
+	extra.Requires = []patch.ID{billing2}
 	var b bytes.Buffer
 	must(t, catalog.Encode(&b, catalog.Contents{
 		Header: catalog.Header{
@@ -46,7 +49,7 @@ func appShard(t *testing.T) *catalog.Shard {
 			Archives: []catalog.Archive{{ID: "aaaaaaaaaaaaaaaa", Label: "Acme", Suite: "stable", Path: "stable"}},
 		},
 		Patches: []patch.Patch{
-			app(billing1, silent, ""), app(billing2, silent, billing1), app(oneWay, nil, ""), app(orphan, silent, "acme:orphan:1.0:amd64:exe"),
+			app(billing1, silent, ""), app(billing2, silent, billing1), app(oneWay, nil, ""), app(orphan, silent, "acme:orphan:1.0:amd64:exe"), extra,
 			debPatch("curl", "7.88.1-10+deb12u14", patch.Security, patch.Moderate, "aaaaaaaaaaaaaaaa"),
 		},
 	}))
@@ -79,6 +82,7 @@ func back(more map[string]any) map[string]any {
 // TestRollbackRefused asks for what can't be taken back: nothing is made.
 func TestRollbackRefused(t *testing.T) {
 	w := newAppWorld(t)
+	w.machine("main", "e5", map[string]string{"billing": "2.0", "addon": "1.0"})
 	of := func(id patch.ID) map[string]any {
 		return back(map[string]any{"patches": []string{string(id)}, "all": true})
 	}
@@ -94,6 +98,8 @@ func TestRollbackRefused(t *testing.T) {
 		"nothing before":  {of(orphan), fault.Unsupported, "acme:orphan:1.0:amd64:exe any more"},
 		"unknown":         {of("nobody"), fault.NotFound, "nobody"},
 		"older or newer":  {back(map[string]any{"endpoints": []string{"e2", "e3"}}), fault.Nothing, "2 not there in this version"},
+		"required":        {back(map[string]any{"endpoints": []string{"e1", "e5"}}), fault.Conflict, "on host-e5: " + string(addon) + " is installed there and requires it"},
+		"two versions":    {back(map[string]any{"patches": []patch.ID{billing2, billing1}, "all": true}), fault.Invalid, "are two versions of billing"},
 		"keep on install": {map[string]any{"patches": []string{string(billing2)}, "all": true, "keep_approval": true}, fault.Invalid, "belongs to a rollback"},
 		"other operation": {back(map[string]any{"operation": "explode", "all": true}), fault.Invalid, ""},
 	} {
@@ -111,6 +117,17 @@ func TestRollbackRefused(t *testing.T) {
 	w.call("GET", mainT+"/deployments", nil, 200, &list)
 	if len(list.Items) != 0 {
 		t.Errorf("made all the same: %+v", list.Items)
+	}
+}
+
+// TestRollbackOfBoth takes back a patch together with the one that requires it.
+func TestRollbackOfBoth(t *testing.T) {
+	w := newAppWorld(t)
+	w.machine("main", "e5", map[string]string{"billing": "2.0", "addon": "1.0"})
+	var d Deployment
+	w.call("POST", mainT+"/deployments", back(map[string]any{"patches": []patch.ID{addon, billing2}, "endpoints": []string{"e5"}}), 201, &d)
+	if diff := cmp.Diff([]patch.ID{billing2, addon}, d.Patches); diff != "" { // agents go through it from its end
+		t.Error(diff)
 	}
 }
 
