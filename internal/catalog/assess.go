@@ -67,6 +67,7 @@ type matcher struct {
 	known   map[string]*outstanding
 	patches map[*Shard]map[uint32]*brief
 	lacked  map[lackedProduct]int // products' findings in out
+	users   map[lackedProduct]int // users that such a finding names beyond the first
 	out     []Finding
 }
 

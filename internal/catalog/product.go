@@ -183,12 +183,16 @@ func (m *matcher) productFinding(p inventory.Package, todo *outstanding) Finding
 	}
 }
 
+// maxUsers is how many users of one product are named: each user of a machine
+// may write as many rows as he likes.
+const maxUsers = 10
+
 // put adds the finding unless the product has it already under another name.
 // Users that have the same product are named together; the oldest version
 // among the rows is the one that is shown.
 func (m *matcher) put(p inventory.Package, f Finding) {
 	if m.lacked == nil {
-		m.lacked = map[lackedProduct]int{}
+		m.lacked, m.users = map[lackedProduct]int{}, map[lackedProduct]int{}
 	}
 	if f.State == UserOnly {
 		f.Reason = "only user " + strings.TrimPrefix(p.Scope, "user:") + " has " + title(p) + " " + p.Version + "; " + f.Available +
@@ -204,7 +208,12 @@ func (m *matcher) put(p inventory.Package, f Finding) {
 	have := &m.out[i]
 	reason := have.Reason
 	if f.State == UserOnly {
-		reason += "; " + f.Reason
+		switch m.users[key]++; {
+		case m.users[key] < maxUsers:
+			reason += "; " + f.Reason
+		case m.users[key] == maxUsers:
+			reason += "; and others"
+		}
 		f.Reason = reason
 	}
 	if vercmp.WindowsQuad(f.Installed, have.Installed) < 0 {

@@ -16,6 +16,7 @@ import (
 const (
 	MaxManifest = 4 << 20 // bytes
 	maxNodes    = 200_000 // YAML values
+	maxKeys     = 1000    // of one mapping: the reader compares each with each
 	maxDepth    = 16
 )
 
@@ -114,13 +115,16 @@ func ParseDocument(data []byte) (Document, error) {
 	if len(data) > MaxManifest {
 		return Document{}, refused(nil, "it has %d bytes, at most %d are read", len(data), MaxManifest)
 	}
+	if bytes.Count(data, []byte("\n"))+bytes.Count(data, []byte(",")) > maxNodes { // there is no value without one of these before it
+		return Document{}, refused(nil, "it is split up beyond measure")
+	}
 	var root yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	if err := dec.Decode(&root); err != nil {
 		return Document{}, refused(err, "it is no YAML")
 	}
 	if left := maxNodes; !plain(&root, maxDepth, &left) {
-		return Document{}, refused(nil, "it has aliases, or is nested or split up beyond measure")
+		return Document{}, refused(nil, "it has aliases or a key twice, or is nested or split up beyond measure")
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return Document{}, refused(err, "more than one YAML document is in it")
@@ -145,16 +149,36 @@ func ParseDocument(data []byte) (Document, error) {
 	return Document{}, refused(nil, "its type %q is not known", clip(d.Type))
 }
 
-// plain reports that a node has no aliases, and bounds depth and number.
+// plain reports that a node has no aliases and no mapping the same key twice,
+// of which the reader would tell for each pair, and bounds depth and number.
 func plain(n *yaml.Node, depth int, left *int) bool {
 	*left--
 	if depth == 0 || *left < 0 || n.Kind == yaml.AliasNode {
+		return false
+	}
+	if n.Kind == yaml.MappingNode && !distinct(n.Content) {
 		return false
 	}
 	for _, c := range n.Content {
 		if !plain(c, depth-1, left) {
 			return false
 		}
+	}
+	return true
+}
+
+// distinct reports that a mapping's keys, every other node, are few and differ.
+func distinct(content []*yaml.Node) bool {
+	if len(content) > 2*maxKeys {
+		return false
+	}
+	seen := map[string]bool{}
+	for i := 0; i < len(content); i += 2 {
+		key := content[i].Value
+		if content[i].Kind != yaml.ScalarNode || seen[key] {
+			return false
+		}
+		seen[key] = true
 	}
 	return true
 }

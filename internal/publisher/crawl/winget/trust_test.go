@@ -1,0 +1,35 @@
+package winget
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+// TestTrustRow2ManifestBombs: small files that YAML readers grow large of are
+// refused before they cost anything.
+func TestTrustRow2ManifestBombs(t *testing.T) {
+	var keys strings.Builder
+	for i := range 50_000 {
+		fmt.Fprintf(&keys, "key%d: 1\n", i)
+	}
+	for name, text := range map[string]string{
+		"one key again and again": strings.Repeat("a: 1\n", 20_000), // each pair was an error message: 10 GB
+		"keys without end":        keys.String(),
+		"a key twice":             "a: 1\na: 2\n",
+		"keys below":              "a:\n  - {" + strings.Repeat("b: 1, ", 20_000) + "}\n",
+		"values without end":      "a: [" + strings.Repeat("1,", 2_000_000) + "]",
+		"deep":                    strings.Repeat("[", 9000) + strings.Repeat("]", 9000),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := ParseDocument([]byte(text))
+		runtime.ReadMemStats(&after)
+		if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; !fault.Is(err, fault.Invalid) || len(err.Error()) > 4096 || mib > 100 {
+			t.Errorf("%s: %d MiB, %d bytes of error", name, mib, len(fmt.Sprint(err)))
+		}
+	}
+}
