@@ -32,6 +32,7 @@ func applications() []vendor.Application {
 		{Name: "Lab Database", Kind: vendor.MSI, Endings: ends(vendor.Failed)},
 		{Name: "Lab Legacy", Kind: vendor.EXE},
 		{Name: "Lab Stranger", Kind: vendor.MSI, Signers: map[string]string{"2.0.0": vendor.Stranger}},
+		{Name: "Lab Stuck", Kind: vendor.EXE, Endings: ends(vendor.Busy)},
 		{Name: "Lab Slow", Kind: vendor.EXE, Endings: ends(vendor.Slow)},
 	}
 }
@@ -217,7 +218,7 @@ func TestWindows(t *testing.T) {
 		{"pc1", []string{"Lab Editor", "Lab Player"}, twoBehind},
 		{"pc2", []string{"Lab Driver", "Lab Kernel", "Lab Queue"}, codes},
 		{"pc3", []string{"Lab Database", "Lab Legacy", "Lab Stranger"}, failures},
-		{"pc4", []string{"Lab Slow"}, killed},
+		{"pc4", []string{"Lab Slow", "Lab Stuck"}, killed},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -376,6 +377,22 @@ func killed(d *desk, p *pc) {
 	if strings.Count(string(log), "begin 2.0.0") != 1 || x.Attempt != 1 || p.version("Lab Slow") != "2.0.0" {
 		d.t.Errorf("attempt %d; the installer ran as %q", x.Attempt, log)
 	}
+	stuck(d, p)
 	stop()
 	d.must(g.Wait())
+}
+
+// stuck is a machine on which another installation never ends.
+func stuck(d *desk, p *pc) {
+	patch := patchOf("Lab Stuck", "2.0.0", "nullsoft")
+	d.do("approve", patch, "--reason", "the test says so")
+	x := d.aloud(1, "deploy", "stuck", patch, "--host", "pc4", "--task-timeout", "15s")
+	if x.State != deploy.Failed || !strings.Contains(x.Reason, "1618") || p.version("Lab Stuck") != "1.0.0" {
+		d.t.Errorf("the stuck one is %s: %s", x.State, x.Reason)
+	}
+	log, err := p.ReadFile(`C:\lab\LabStuck.log`)
+	d.must(err)
+	if n := strings.Count(string(log), "begin 2.0.0"); n < 2 {
+		d.t.Errorf("its installer ran %d times", n)
+	}
 }
