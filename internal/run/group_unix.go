@@ -20,7 +20,8 @@ func newGroup(c *exec.Cmd, _ bool) *group {
 	return &group{c}
 }
 
-func (g *group) started() {}
+// started has nothing to do: the group was there before the command ran.
+func (g *group) started() error { return nil }
 
 // interrupt asks the group to stop.
 func (g *group) interrupt() error { return g.signal(syscall.SIGTERM) }

@@ -54,8 +54,14 @@ func (OS) Run(ctx context.Context, cmd Cmd) (Result, error) {
 	start := time.Now()
 	err := c.Start()
 	if err == nil {
-		g.started()
+		stuck := g.started()
+		if stuck != nil {
+			g.kill()
+		}
 		err = c.Wait()
+		if stuck != nil && ctx.Err() == nil {
+			err = stuck
+		}
 		if ctx.Err() != nil {
 			g.kill() // children that ignored the request, or whose parent went first
 		}

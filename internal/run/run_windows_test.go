@@ -19,6 +19,7 @@ import (
 const (
 	playLonger = "play-longer" // start "last" beside itself and wait
 	playLast   = "play-last"   // write a file after a while
+	playMark   = "play-mark"   // write a file at once
 	playWaiter = "play-waiter" // start "last" by Run, outliving, and end before it
 )
 
@@ -27,6 +28,9 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case playLast:
 			time.Sleep(2 * time.Second) // long enough for its parent to be ended first
+			_ = os.WriteFile(os.Args[2], nil, 0o600)
+			return
+		case playMark:
 			_ = os.WriteFile(os.Args[2], nil, 0o600)
 			return
 		case playLonger:
@@ -72,6 +76,48 @@ func self(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// TestNothingRunsOutsideTheJob: a command does nothing, and starts nothing,
+// before it is in its job.
+func TestNothingRunsOutsideTheJob(t *testing.T) {
+	file := mark(t)
+	c := exec.Command(self(t), playMark, file)
+	g := newGroup(c, false)
+	defer g.release()
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if appears(file, time.Second) {
+		t.Error("the command ran before it was in the job")
+	}
+	if err := g.started(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err != nil || !appears(file, time.Second) || g.job == 0 {
+		t.Errorf("%v; job %v", err, g.job)
+	}
+}
+
+// TestStoppedBeforeItRan: a stop that comes before the command is in its job
+// ends it all the same.
+func TestStoppedBeforeItRan(t *testing.T) {
+	file := mark(t)
+	c := exec.Command(self(t), playMark, file)
+	g := newGroup(c, false)
+	defer g.release()
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.interrupt(); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.started(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err == nil || appears(file, time.Second) {
+		t.Errorf("it ran: %v", err)
+	}
 }
 
 // TestStopEndsTheWholeGroup: what a command started goes with it.
