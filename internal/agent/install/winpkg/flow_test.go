@@ -451,3 +451,54 @@ func TestBeat(t *testing.T) {
 		}
 	})
 }
+
+// TestRoom: a plan that no disk has room for is refused before anything is
+// fetched, in words; files and what they install are counted on their disks.
+func TestRoom(t *testing.T) {
+	const mib = 1 << 20
+	big := item("a", "2.0")
+	big.Items[0].Payload = patch.Payload{SHA256: strings.Repeat("ab", 32), Size: 100 * mib, Name: "a.exe", Signer: "Acme"}
+	for name, tc := range map[string]struct {
+		state, system string // their disks
+		free          map[string]int64
+		says          string
+		late          bool // the files are there, and room is refused all the same
+	}{
+		"one disk, room":         {"C:", "C:", map[string]int64{"C:": (300 + 64) * mib}, "", false},
+		"one disk, no room":      {"C:", "C:", map[string]int64{"C:": (300+64)*mib - 1}, "has 363 MiB free, the installation needs 364 MiB", false},
+		"one disk, too little":   {"C:", "C:", map[string]int64{"C:": (200+64)*mib - 1}, "has 263 MiB free, the installation needs 364 MiB", true},
+		"two disks, room":        {"D:", "C:", map[string]int64{"D:": 164 * mib, "C:": 264 * mib}, "", false},
+		"no room for the files":  {"D:", "C:", map[string]int64{"D:": 163 * mib, "C:": 264 * mib}, "has 163 MiB free, the installation needs 164 MiB", false},
+		"no room for the system": {"D:", "C:", map[string]int64{"D:": 164 * mib, "C:": 263 * mib}, "has 263 MiB free, the installation needs 264 MiB", true},
+		"the disk does not tell": {"D:", "D:", nil, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &world{listed: []inventory.Package{row("a", "1.0")}}
+			in := w.installer()
+			in.system = "system"
+			in.disk = func(dir string) (string, int64, error) {
+				on := tc.state
+				if dir == "system" {
+					on = tc.system
+				}
+				free, known := tc.free[on]
+				if !known {
+					return "", 0, fault.New(fault.Unavailable, "no word")
+				}
+				return on, free, nil
+			}
+			job := w.job(t, big)
+			job.CodeSigning = &catalog.CodeSigning{Roots: [][]byte{{1}}}
+			plan, err := in.Plan(t.Context(), job)
+			if plan.DiskBytes != 200*mib || plan.DownloadBytes != 100*mib {
+				t.Errorf("%+v", plan)
+			}
+			if (err == nil) != (tc.says == "") || err != nil && (!fault.Is(err, fault.Exhausted) || !strings.Contains(fault.Public(err), tc.says) || fault.HintOf(err) == "") {
+				t.Errorf("%v", err)
+			}
+			if late := in.room(job, plan, true); (late != nil) != tc.late {
+				t.Errorf("with the files there: %v", late)
+			}
+		})
+	}
+}

@@ -32,6 +32,9 @@ func (in *Installer) Install(ctx context.Context, job install.Job, report func(i
 		s.res.Ended = time.Now().UTC()
 		return s.res, nil
 	}
+	if err := in.room(job, plan, true); err != nil {
+		return s.res, err
+	}
 	work, err := in.layAll(ctx, job, steps)
 	defer func() {
 		for _, l := range work {

@@ -42,6 +42,8 @@ func observe(context.Context, func(string)) (stop func() []string) {
 	return func() []string { return nil }
 }
 
+func systemFolder() string { return "/" }
+
 func systemProgram(name string) string { return name }
 
 func registered(p inventory.Package) (Registered, error) {

@@ -221,6 +221,15 @@ func (w *watch) window(h windows.HWND) {
 	}
 }
 
+// systemFolder is a folder on the system's disk.
+func systemFolder() string {
+	dir, err := windows.GetSystemDirectory()
+	if err != nil {
+		return `C:\`
+	}
+	return dir
+}
+
 // systemProgram is the path of one of Windows' own programs.
 func systemProgram(name string) string {
 	dir, err := windows.GetSystemDirectory()

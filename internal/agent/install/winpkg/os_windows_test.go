@@ -172,3 +172,49 @@ func TestUsersOwn(t *testing.T) {
 		t.Errorf("%s does not count as the machine's", own)
 	}
 }
+
+// TestTrustRow11UsersUninstaller: what a product registered for its removal is
+// out of reach only where no user may write, by the rights that Windows checks
+// and not by the folder's name.
+func TestTrustRow11UsersUninstaller(t *testing.T) {
+	dir := filepath.Join(folder(t), "app")
+	sub := filepath.Join(dir, "bin")
+	file := filepath.Join(sub, "unins000.exe")
+	if err := freshFolder(sub); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	allow := func(path, sddl string) {
+		t.Helper()
+		sd, err := windows.SecurityDescriptorFromString(sddl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dacl, _, err := sd.DACL()
+		if err == nil {
+			err = windows.SetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, windows.DACL_SECURITY_INFORMATION|windows.PROTECTED_DACL_SECURITY_INFORMATION, nil, nil, dacl, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const closed, open = "D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;0x1200a9;;;WD)", "D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;0x1301bf;;;WD)"
+	for _, path := range []string{dir, sub, file} {
+		allow(path, closed)
+	}
+	if othersWrite(file) {
+		t.Error("what users only read and run counts as theirs")
+	}
+	for _, path := range []string{dir, sub, file} {
+		allow(path, open)
+		if !othersWrite(file) {
+			t.Errorf("users may change %s", path)
+		}
+		allow(path, closed)
+	}
+	if !othersWrite(filepath.Join(sub, "gone.exe")) {
+		t.Error("what can't be looked at counts as closed")
+	}
+}

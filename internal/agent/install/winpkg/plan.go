@@ -51,6 +51,13 @@ func (in *Installer) plan(job install.Job) (deploy.Plan, []step) {
 			}
 		}
 	}
+	for _, s := range p.steps {
+		if !s.undo {
+			for _, pay := range payloads(s.patch) {
+				p.plan.DiskBytes += diskFactor * pay.Size
+			}
+		}
+	}
 	return p.plan, p.steps
 }
 

@@ -69,7 +69,7 @@ func (machineFiles) usersOwn(path string) bool {
 			return true
 		}
 	}
-	return false
+	return othersWrite(long)
 }
 
 // holders names the processes that run from the product's own folder: they may

@@ -68,12 +68,14 @@ type Installer struct {
 	runner run.Runner
 	stock  Stock
 	kinds  map[string]Kind
+	disk   space
+	system string // a folder on the system's disk
 }
 
 // New returns an installer for the kinds, by the names of patch.Manifest.Kind.
 // Commands run through the runner.
 func New(runner run.Runner, stock Stock, kinds map[string]Kind) *Installer {
-	return &Installer{runner: runner, stock: stock, kinds: kinds}
+	return &Installer{runner: runner, stock: stock, kinds: kinds, disk: diskOf, system: systemFolder()}
 }
 
 // Kind is what a niche adds: how one kind of patch is installed and taken
@@ -135,8 +137,9 @@ func NewWork(runner run.Runner, p patch.Patch, dir string, files []string, repor
 }
 
 // Plan says what the job would change, from the scan that it carries. It
-// changes nothing and fetches nothing.
+// changes nothing and fetches nothing. Exhausted says that a disk has no room
+// for it.
 func (in *Installer) Plan(_ context.Context, job install.Job) (deploy.Plan, error) {
 	plan, _ := in.plan(job)
-	return plan, nil
+	return plan, in.room(job, plan, false)
 }
