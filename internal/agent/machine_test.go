@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -53,10 +54,19 @@ func testConfig(state, root string) Config {
 	return Config{
 		State: Dir(state), Root: root, PolicyFile: filepath.Join(state, "policy.json"),
 		Installers: map[string]Installer{"apt": scripted{state: state, root: root}, "exe": scripted{state: state, root: root}},
-		Child:      []string{self, stepArg, state, root},
+		Child:      append(promptly(), self, stepArg, state, root),
 		Reboot:     rebootDouble(filepath.Join(state, "rebooted")),
 		Log:        slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
+}
+
+// promptly starts programs that end at once: under the race detector they
+// sleep for a second first, and these tests start hundreds.
+func promptly() []string {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	return []string{"env", "GORACE=atexit_sleep_ms=0"}
 }
 
 // scripted stands in for the package manager: it changes the machine's list of
