@@ -6,6 +6,7 @@
 package wmi
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/fettlehq/fettle/internal/fault"
@@ -24,8 +25,12 @@ const (
 // have no value, are left out; several values are joined by line feeds.
 type Row map[string]string
 
-// check refuses what must not be asked: what is no question, and Win32_Product, which makes the Windows Installer check
-// and repair every product of the machine before it answers (Microsoft Support, KB974524).
+// share is a constant that begins like a path of the network; a backslash stands there twice.
+var share = regexp.MustCompile(`['"]([\\/]{2}|/)[\\/]`)
+
+// check refuses what must not be asked: what is no question; what would make this machine sign in at another; and
+// Win32_Product and its like, which make the Windows Installer check and repair every product of the machine before it
+// answers (Microsoft Support, KB974524).
 func check(namespace, wql string) error {
 	words := strings.Fields(wql)
 	switch {
@@ -35,12 +40,21 @@ func check(namespace, wql string) error {
 		return fault.New(fault.Invalid, "wmi: the query does not begin with SELECT")
 	case strings.ContainsRune(wql, 0) || strings.ContainsRune(namespace, 0):
 		return fault.New(fault.Invalid, "wmi: the query holds a zero")
-	case strings.Contains(namespace, `\\`):
+	case strings.Contains(strings.ReplaceAll(namespace, "/", `\`), `\\`), strings.HasPrefix(namespace, "!"):
 		return fault.New(fault.Invalid, "wmi: the namespace is that of another machine")
+	case share.MatchString(wql):
+		return fault.New(fault.Unsupported, "wmi: the query names something on another machine")
 	}
-	for _, w := range words {
-		if strings.EqualFold(w, "Win32_Product") {
-			return fault.New(fault.Unsupported, "wmi: Win32_Product is not asked: the Windows Installer would check every product")
+	for _, w := range strings.FieldsFunc(strings.ToLower(wql), func(r rune) bool { return r > 0x7f || r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') }) {
+		switch w {
+		case "win32_product", "cim_product", "win32_softwarefeature", "cim_softwarefeature", "win32_softwareelement", "cim_softwareelement":
+			return fault.New(fault.Unsupported, "wmi: %s is not asked: the Windows Installer would check every product", w)
+		case "win32_pingstatus":
+			return fault.New(fault.Unsupported, "wmi: %s is not asked: it reaches other machines", w)
+		case "cim_managedsystemelement", "cim_logicalelement", "cim_logicalfile", "cim_datafile", "cim_directory", "win32_directory":
+			if !strings.Contains(strings.ToLower(wql), "where") {
+				return fault.New(fault.Unsupported, "wmi: all objects of %s are not asked for: there is one for each file", w)
+			}
 		}
 	}
 	return nil
