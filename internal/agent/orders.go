@@ -61,7 +61,7 @@ func (a *Agent) take(orders []wire.Order, now time.Time) error {
 // When some of its patches were declined meanwhile, the task comes again with
 // the others: what was planned and fetched for all of them does not count.
 func sameWork(e journal.Entry, o wire.Order) bool {
-	return o.Attempt == e.Attempt && slices.Equal(o.Patches, e.Order.Patches)
+	return o.Attempt == e.Attempt && o.Operation == e.Order.Operation && slices.Equal(o.Patches, e.Order.Patches)
 }
 
 // accept makes the order the entry's. An order of the same attempt to reboot or

@@ -51,6 +51,8 @@ func loadPolicy(file string) (Policy, error) {
 // on one of the patches.
 func (p Policy) may(op deploy.Operation, refs []deploy.PatchRef) error {
 	switch {
+	case op != deploy.Install && op != deploy.Rollback: // whatever a newer server means by it, it is not to install
+		return fault.New(fault.Unsupported, "this agent knows no operation %.40q", string(op)).WithHint("update the agent")
 	case p.AllowInstall != nil && !*p.AllowInstall:
 		return fault.New(fault.Denied, "this machine's policy does not allow installations (allow_install)")
 	case op == deploy.Rollback && p.AllowRollback != nil && !*p.AllowRollback:
