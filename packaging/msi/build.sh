@@ -49,9 +49,13 @@ sign() {
 
 sign "$work/fettle-agent.exe"
 
-# A package with other content is another product to Windows Installer.
+# A package with other content is another product to Windows Installer, and the
+# same content must be the same package: of a product that it has, it refuses
+# another package (1638).
 sum=$({ printf '%s\n' "$label"; cat "$work/fettle-agent.exe" "$work/LICENSE.txt" "$here/agent.wxs" "$0"; } | sha256sum | tr 'a-f' 'A-F')
-product=$(printf '%s' "$sum" | sed -E 's/^(.{8})(.{4}).(.{3}).(.{3})(.{12}).*/\1-\2-5\3-8\4-\5/')
+guid() { sed -E 's/^(.{8})(.{4}).(.{3}).(.{3})(.{12}).*/\1-\2-5\3-8\4-\5/'; }
+product=$(printf '%s' "$sum" | guid)
+package=$(printf '%s' "$sum" | cut -c 33- | guid)
 
 upgrade=$(sed -nE 's/.*UpgradeCode="([^"]*)".*/{\1}/p' "$here/agent.wxs")
 msi=$work/agent.msi
@@ -77,6 +81,7 @@ at() { # SEQUENCE NAME CONDITION
 condition() { # CONDITION MESSAGE
 	insert LaunchCondition '`Condition`,`Description`' "'$1','$2'"
 }
+msibuild "$msi" -s "Fettle Agent $label" Fettle 'x64;1033' "{$package}" # wixl makes up a package code
 msibuild "$msi" \
 	-q "$(condition 'Installed OR VersionNT64 >= 603' 'The Fettle Agent needs Windows 10, Windows Server 2016 or later, 64-bit.')" \
 	-q "$(condition 'Installed OR Privileged' 'The Fettle Agent is installed for the whole machine: run this as administrator.')" \
@@ -84,14 +89,14 @@ msibuild "$msi" \
 		'SERVER enrols this machine and needs TOKEN, CA and ROOT beside it; fettle enroll-token prints all four.')" \
 	-q "$(action ConfigureService $((18 + settled)) AgentExe 'service install')" \
 	-q "$(at 5810 ConfigureService 'NOT (REMOVE~="ALL")')" \
-	-q "$(action Enrol $((18 + 1024 + 2048 + 8192)) AgentExe 'enroll "[SERVER]" --token "[TOKEN]" --ca "[CA]" --root "[ROOT]" --if-needed')" \
+	-q "$(action Enrol $((18 + 1024 + 2048 + 8192)) AgentExe 'enroll "[SERVER]" --token "[TOKEN]" --ca "[CA]" --root "[ROOT]" --proxy "[PROXY]" --if-needed')" \
 	-q "$(at 5820 Enrol 'SERVER AND NOT (REMOVE~="ALL")')" \
 	-q "$(action ForgetService $((18 + settled)) AgentExe 'service uninstall')" \
-	-q "$(at 1890 ForgetService 'REMOVE~="ALL"')" \
+	-q "$(at 1890 ForgetService 'REMOVE~="ALL" AND NOT UPGRADINGPRODUCTCODE')" \
 	-q "$(action Purge $((34 + settled)) INSTALLDIR '"[System64Folder]cmd.exe" /c rmdir /s /q "[CommonAppDataFolder]Fettle"')" \
 	-q "$(at 3400 Purge 'PURGE AND REMOVE~="ALL" AND NOT UPGRADINGPRODUCTCODE')" \
 	-q "$(insert Property '`Property`,`Value`' "'MsiHiddenProperties','TOKEN;Enrol'")" \
-	-q 'UPDATE `Property` SET `Value`='"'SERVER;TOKEN;CA;ROOT;PURGE;WIX_DOWNGRADE_DETECTED;WIX_UPGRADE_DETECTED'"' WHERE `Property`='"'SecureCustomProperties'" \
+	-q 'UPDATE `Property` SET `Value`='"'SERVER;TOKEN;CA;ROOT;PROXY;PURGE;WIX_DOWNGRADE_DETECTED;WIX_UPGRADE_DETECTED'"' WHERE `Property`='"'SecureCustomProperties'" \
 	-q 'DELETE FROM `Upgrade` WHERE `ActionProperty`='"'WIX_UPGRADE_DETECTED'" \
 	-q "$(insert Upgrade '`UpgradeCode`,`VersionMax`,`Attributes`,`ActionProperty`' "'$upgrade','$version',513,'WIX_UPGRADE_DETECTED'")" \
 	-q 'UPDATE `InstallExecuteSequence` SET `Sequence`=1510 WHERE `Action`='"'RemoveExistingProducts'"

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"bytes"
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,7 +30,7 @@ var buildPackages = sync.OnceValues(func() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	exe := filepath.Join(dir, "fettle-agent.exe")
+	exe := filepath.Join(dir, agentExe)
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", exe, "../../cmd/fettle-agent")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=windows", "GOARCH=amd64")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -58,6 +59,30 @@ var buildPackages = sync.OnceValues(func() (map[string]string, error) {
 	}
 	return packages, nil
 })
+
+// agentExe is the program's file name in the folder of what was built.
+const agentExe = "fettle-agent.exe"
+
+// pureAndSmall judges the agent for Windows: no cgo, under 18 MB.
+func pureAndSmall(t *testing.T, exe string) {
+	t.Helper()
+	info, err := os.Stat(exe)
+	if err != nil || info.Size() >= 18e6 {
+		t.Errorf("the agent for Windows has %d bytes, %v", info.Size(), err)
+	}
+	build, err := buildinfo.ReadFile(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := map[string]string{}
+	for _, s := range build.Settings {
+		settings[s.Key] = s.Value
+	}
+	if settings["CGO_ENABLED"] != "0" || settings["GOOS"] != "windows" {
+		t.Errorf("the agent for Windows was built with %v", settings)
+	}
+	t.Logf("the agent for Windows has %.1f MB", float64(info.Size())/1e6)
+}
 
 // pc is a Windows machine of the house.
 type pc struct {
@@ -131,6 +156,7 @@ func TestWindowsPackage(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := newHouse(t, houseOptions{})
+	pureAndSmall(t, filepath.Join(h.bin, agentExe))
 	h.offer(lab.SlowCase())
 	h.start()
 	t.Cleanup(h.down)
