@@ -75,7 +75,7 @@ func (f *fetching) installer(ctx context.Context, name, at, sum string) (int64, 
 		return info.Size(), nil
 	}
 	f.say("fetching " + name)
-	if err := download(ctx, f.s.client, at, path, sum, f.s.cfg.MaxInstaller); err != nil {
+	if err := download(ctx, f.s.installers(), at, path, sum, f.s.cfg.MaxInstaller); err != nil {
 		return 0, err
 	}
 	info, err := os.Stat(path)
@@ -83,6 +83,15 @@ func (f *fetching) installer(ctx context.Context, name, at, sum string) (int64, 
 		return 0, fault.Wrap(err, fault.Unavailable, "winget: the fetched installer can't be read")
 	}
 	return info.Size(), nil
+}
+
+// installers is the client for what manifests name: only those of a folder of
+// this machine may name files of it.
+func (s *Source) installers() crawl.Client {
+	if s.base != "" {
+		return crawl.Remote(s.client)
+	}
+	return s.client
 }
 
 // download fetches under a name that the runner's sweep leaves alone, so that a
@@ -121,7 +130,7 @@ func (s *Source) Payloads(ctx context.Context, _ crawl.Fingerprint, items []craw
 		if _, done := out[p.SHA256]; done {
 			continue
 		}
-		if err := download(ctx, s.client, p.URL, at, p.SHA256, p.Size); err != nil {
+		if err := download(ctx, s.installers(), p.URL, at, p.SHA256, p.Size); err != nil {
 			return nil, err
 		}
 		out[p.SHA256] = at

@@ -113,12 +113,13 @@ func TestRemoteTree(t *testing.T) {
 	dir := t.TempDir()
 	v := &wingettest.Vendor{Dir: dir, Manifests: filepath.Join(dir, "tree")}
 	file := filepath.Join(dir, "setup.exe")
+	vendor := serve(t, dir) // a source of the network names no files
 	minutes := 100
 	offer := func(version, body string) {
 		if err := os.WriteFile(file, []byte(body), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		v.Publish(t, "Maker.Tool", version, "Tool", "Maker", false, wingettest.Installer{Arch: "x64", Type: "nullsoft", Path: file})
+		v.Publish(t, "Maker.Tool", version, "Tool", "Maker", false, wingettest.Installer{Arch: "x64", Type: "nullsoft", Path: file, URL: vendor.URL + "/setup.exe"})
 		index := `[{"PackageId":"Maker.Tool","Version":"` + version + `"},{"PackageId":"Other.App","Version":"1.0"}]`
 		if err := os.WriteFile(filepath.Join(dir, "index.json"), []byte(index), 0o600); err != nil {
 			t.Fatal(err)

@@ -60,6 +60,7 @@ func New(cfg Config, client crawl.Client) (*Source, error) {
 	case err == nil && u.Scheme == "file":
 		s.folder = filepath.FromSlash(u.Path)
 	case err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
+		s.client = crawl.Remote(client)
 	default:
 		return nil, fault.New(fault.Invalid, "dotnet: %q is no address and no absolute path", cfg.Location).WithHint("Give default, or the absolute path of a folder.")
 	}

@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -73,10 +74,19 @@ func New(cfg Config, client crawl.Client) (*Source, error) {
 	case err == nil && u.Scheme == "file":
 		s.path = filepath.FromSlash(u.Path)
 	case err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
+		s.client = crawl.Remote(client)
+		if len(cfg.Prove) > 0 && u.Scheme == "http" && !loopback(u.Hostname()) {
+			return nil, fault.New(fault.Invalid, "sdp: the catalog of %s says how installers are run, and comes over plain http, where anybody on the way can change it", cfg.Name).
+				WithHint("Give its https address, or fetch it yourself and give the path; without sdp.prove it is only looked at.")
+		}
 	default:
 		return nil, fault.New(fault.Invalid, "sdp: the location %q of %s is no address and no absolute path", clip(cfg.Location), cfg.Name)
 	}
 	return s, nil
+}
+
+func loopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // Name is "sdp-" and the catalog's name.
