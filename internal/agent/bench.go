@@ -29,6 +29,7 @@ type bench struct {
 	shards     *shardSet
 	patches    []patch.Patch // in the order in which to work on them
 	restored   []patch.Patch // what a rollback puts back
+	spare      []patch.Patch // what is put back when a replacement fails
 	installer  Installer
 	store      *link.Store
 	link       *link.Client
@@ -79,7 +80,10 @@ func (b *bench) resolve(cfg Config, looking bool) (err error) {
 		}
 	}
 	if !looking {
-		b.installer, err = pick(cfg.Installers, b.patches, b.restored)
+		if b.order.Operation != deploy.Rollback {
+			b.spare = spares(cfg, b.shards, b.patches)
+		}
+		b.installer, err = pick(cfg.Installers, b.patches, slices.Concat(b.restored, b.spare))
 		return err
 	}
 	return nil
@@ -100,7 +104,7 @@ func mayRestore(cfg Config, patches []patch.Patch) error {
 }
 
 func (b *bench) learnSizes() {
-	for _, p := range slices.Concat(b.patches, b.restored) {
+	for _, p := range slices.Concat(b.patches, b.restored, b.spare) {
 		for _, it := range p.Items {
 			b.sizes[it.Payload.SHA256] = it.Payload.Size
 		}
@@ -137,7 +141,7 @@ func (b *bench) codeSigning() *catalog.CodeSigning {
 func (b *bench) job() install.Job {
 	o := b.order
 	return install.Job{
-		Task: o.Task, Attempt: o.Attempt, Operation: o.Operation, Patches: b.patches, Restored: b.restored,
+		Task: o.Task, Attempt: o.Attempt, Operation: o.Operation, Patches: b.patches, Restored: slices.Concat(b.restored, b.spare),
 		CodeSigning: b.codeSigning(), Archives: b.archives(), Snapshot: &b.snap,
 		Conffile: cmp.Or(o.Conffile, deploy.KeepOld), Payload: b.payload,
 		Timeout: time.Duration(min(max(o.Timeout, 0), 86400)) * time.Second, Dir: b.dir.work(o.Task),

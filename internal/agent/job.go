@@ -53,6 +53,26 @@ func reversed(patches []patch.Patch) []patch.Patch {
 	return out
 }
 
+// spares looks up what can be put back when a patch that has the version before
+// it uninstalled can't be installed. One that the catalog does not hold, or the
+// machine's policy refuses, is not put back; the result will say so.
+func spares(cfg Config, set *shardSet, patches []patch.Patch) []patch.Patch {
+	var out []patch.Patch
+	for _, p := range patches {
+		if p.Install.Replace != patch.ReplaceUninstall || p.Install.Restores == "" {
+			continue
+		}
+		before, _, err := find(set, p.Install.Restores)
+		if err != nil || before.Product != p.Product || before.ID == p.ID || before.Install.Kind != p.Install.Kind {
+			continue
+		}
+		if mayRestore(cfg, []patch.Patch{before}) == nil {
+			out = append(out, before)
+		}
+	}
+	return out
+}
+
 // restored looks up the patches that a rollback puts back. Only the signed
 // catalog says which they are. A patch that can't be taken back is refused as
 // Unsupported, one whose predecessor the catalog does not hold as Untrusted.

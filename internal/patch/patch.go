@@ -217,6 +217,9 @@ type Manifest struct {
 	// catalog. Empty: a rollback leaves the product uninstalled, or, without
 	// UninstallArgv, is not possible.
 	Restores ID `json:"restores,omitempty"`
+	// Replace says how the version before makes room: ReplaceUninstall, or
+	// empty where the installer upgrades in place.
+	Replace string `json:"replace,omitempty"`
 	// Scope says for whom a product is installed: "machine" or "user"; empty
 	// where the platform knows no difference.
 	Scope string `json:"scope,omitempty"`
@@ -225,6 +228,9 @@ type Manifest struct {
 	// Reboot says what the patch does to the machine.
 	Reboot Reboot `json:"reboot,omitempty"`
 }
+
+// ReplaceUninstall has the installed older product uninstalled first.
+const ReplaceUninstall = "uninstall"
 
 // ExitMeaning is what an exit code says.
 type ExitMeaning string

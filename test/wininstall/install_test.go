@@ -23,6 +23,7 @@ func TestWindows(t *testing.T) {
 	}{
 		{"install", testInstall},
 		{"endings", testEndings},
+		{"replace", testReplace},
 		{"refused", testRefused},
 		{"busy", testBusy},
 		{"busy code", testBusyCode},

@@ -62,7 +62,9 @@ func (in *Installer) Install(ctx context.Context, job install.Job, report func(i
 	if err != nil {
 		s.res.Failures = append(s.res.Failures, deploy.ItemError{Package: s.now, Reason: fault.Public(err)})
 	}
-	dropBegun(job)
+	if !s.without(context.WithoutCancel(ctx), steps) {
+		dropBegun(job)
+	}
 	s.say(100, "")
 	return s.res, nil
 }
@@ -78,6 +80,9 @@ func (in *Installer) layAll(ctx context.Context, job install.Job, steps []step) 
 		l, err := in.lay(ctx, job, n, s, trust, time.Now())
 		if err != nil {
 			return out, err
+		}
+		if s.spare != nil { // what can't be had is no reason not to try
+			l.back, l.noBack = in.lay(ctx, job, len(steps)+n, step{patch: *s.spare}, trust, time.Now())
 		}
 		out = append(out, l)
 	}
@@ -126,37 +131,62 @@ func (s *session) run(ctx context.Context, work []*laid) error {
 		}
 		out, err := s.one(ctx, l)
 		if fault.Is(err, fault.Cancelled) || fault.Is(err, fault.Unavailable) {
-			return err
+			return s.stopped(ctx, l, err)
 		}
 		if err != nil {
 			s.fail(l.step, fault.Public(err))
-			continue
+		} else {
+			s.done++
+			if s.settle(ctx, l, out) {
+				s.stopHere(work, l)
+				return nil
+			}
 		}
-		s.done++
-		if l.undo && (out.Meaning == patch.ExitOK || out.Meaning == patch.ExitRebootDue) {
-			s.goneFor(ctx, l)
-		}
-		if stop := s.take(l, out); stop {
-			s.stopHere(work, l)
-			return nil
+		if l.replaces {
+			s.replaced(ctx, l, out)
 		}
 	}
 	return nil
 }
 
+// settle takes what an installer said; stop reports that nothing more may be
+// begun.
+func (s *session) settle(ctx context.Context, l *laid, out Outcome) (stop bool) {
+	removed := l.undo && (out.Meaning == patch.ExitOK || out.Meaning == patch.ExitRebootDue)
+	if removed && !s.goneFor(ctx, l) && l.older != nil {
+		s.fail(l.step, "the version before it ("+l.older.Version+") could not be uninstalled: Windows still lists it after exit code "+codeText(out.Code))
+		return false
+	}
+	return s.take(l, out)
+}
+
+// stopped ends a run early. A product that had to make room is put back first.
+func (s *session) stopped(ctx context.Context, l *laid, err error) error {
+	if !l.replaces {
+		return err
+	}
+	s.calmDown(context.WithoutCancel(ctx))
+	if words := s.putBack(ctx, l); words != "" {
+		return fault.Wrap(err, fault.CodeOf(err), "%s; %s", fault.Public(err), words)
+	}
+	return err
+}
+
 // goneFor waits until a removal is over: uninstallers end before the copy of
 // themselves that does the work, which runs from the private folder for
-// temporary files. Nothing may be installed over it meanwhile.
-func (s *session) goneFor(ctx context.Context, l *laid) {
+// temporary files. Nothing may be installed over it meanwhile. It is false when
+// Windows still lists the product.
+func (s *session) goneFor(ctx context.Context, l *laid) bool {
 	for start := time.Now(); time.Since(start) < removalWait; {
 		have, err := s.in.stock(ctx)
-		if err != nil || stillRuns(l.dir) == "" && len(machineRows(list(have), l.patch)) == 0 {
-			return
+		if err != nil || stillRuns(l.dir) == "" && !s.listed(l, have) {
+			return true
 		}
 		if !pause(ctx, settlePause) {
-			return
+			return false
 		}
 	}
+	return false
 }
 
 // calmDown waits, after an installer was ended by the time, until Windows
@@ -172,6 +202,9 @@ func (s *session) calmDown(ctx context.Context) {
 
 // leftOut says why a step is not even tried.
 func (s *session) leftOut(st step) string {
+	if s.failed[st.follows] && st.follows == st.patch.ID {
+		return "left out, as the version before it could not be uninstalled"
+	}
 	if s.failed[st.follows] {
 		return "left out, as " + string(st.follows) + " could not be removed"
 	}
@@ -217,6 +250,9 @@ func (s *session) call(ctx context.Context, l *laid) (Outcome, error) {
 	w := NewWork(s.in.runner, l.patch, l.dir, l.files, s.line)
 	if found := machineRows(list(have), l.patch); len(found) > 0 {
 		w.Product, l.product = &found[0], &found[0]
+	}
+	if l.older != nil {
+		w.Product, l.product = l.older, l.older
 	}
 	s.line(verb(l.step) + " " + l.patch.Product + " " + version(l.patch))
 	defer s.beat(ctx)()

@@ -19,18 +19,19 @@ import (
 // their helpers do.
 func (s *session) judge(ctx context.Context) {
 	var now []inventory.Package
+	read := false
 	for start := time.Now(); ; {
 		have, err := s.in.stock(ctx)
 		if err != nil {
 			s.output = append(s.output, "what is installed now can't be read: "+fault.Public(err))
 			break
 		}
-		now = have
+		now, read = have, true
 		if s.settled(now) || time.Since(start) > settle || !pause(ctx, settlePause) {
 			break
 		}
 	}
-	if now != nil {
+	if read { // an empty list is one, too
 		s.res.Changes = s.changes(now)
 		s.blameIdle(now)
 	}

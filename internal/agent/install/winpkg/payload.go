@@ -32,6 +32,9 @@ type laid struct {
 	locks []*os.File // keep others from writing while they are open
 	// product is what Windows listed before the step.
 	product *inventory.Package
+	// back is the spare with its files, or noBack says why it has none.
+	back   *laid
+	noBack error
 }
 
 func (l *laid) release() {
@@ -39,6 +42,9 @@ func (l *laid) release() {
 		_ = f.Close() // read only
 	}
 	l.locks = nil
+	if l.back != nil {
+		l.back.release()
+	}
 }
 
 // lay makes the step's private folder and brings, locks and checks its files.

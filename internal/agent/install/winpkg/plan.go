@@ -19,6 +19,13 @@ type step struct {
 	// follows is, for a step that restores what was before, the patch whose
 	// removal must have succeeded.
 	follows patch.ID
+	// older is, for a step that makes room for a newer version, the product
+	// that is uninstalled.
+	older *inventory.Package
+	// replaces marks the installation that comes in its place; spare is what
+	// is put back when it fails, nil for nothing.
+	replaces bool
+	spare    *patch.Patch
 }
 
 // needs reports whether the step reads the patch's payload.
@@ -41,10 +48,14 @@ func (in *Installer) plan(job install.Job) (deploy.Plan, []step) {
 		}
 	}
 	for _, s := range p.steps {
-		if !s.needs() {
-			continue
+		var files []patch.Payload
+		if s.needs() {
+			files = payloads(s.patch)
 		}
-		for _, pay := range payloads(s.patch) {
+		if s.spare != nil {
+			files = append(files, payloads(*s.spare)...)
+		}
+		for _, pay := range files {
 			if !slices.ContainsFunc(p.plan.Payloads, func(o patch.Payload) bool { return o.SHA256 == pay.SHA256 }) {
 				p.plan.Payloads = append(p.plan.Payloads, pay)
 				p.plan.DownloadBytes += pay.Size
@@ -76,7 +87,7 @@ func (p *planner) bring(one patch.Patch) (refusal string) {
 	}
 	applicable, installed := one.Rules()
 	rows := machineRows(p.job.Snapshot, one)
-	if a := detect.Eval(applicable, p.facts); a.Value == detect.False {
+	if a := detect.Eval(applicable, p.facts); a.Value == detect.False && !p.madeRoom(one, rows) {
 		if user := userRow(p.job.Snapshot, one); user != nil && len(rows) == 0 {
 			return "only " + strings.TrimPrefix(user.Scope, "user:") + " has it; what a user has installed for himself is left to him"
 		}
@@ -87,12 +98,16 @@ func (p *planner) bring(one patch.Patch) (refusal string) {
 	if verdict == detect.True || len(rows) > 0 && want != "" && p.in.kinds[one.Install.Kind].Registers() && !lower(rows, want, verdict) {
 		return ""
 	}
+	replaced, why := p.replace(one, rows)
+	if why != "" {
+		return why
+	}
 	c := deploy.Change{Package: one.Product, Arch: arch(one), To: want, Why: "approved"}
 	if len(rows) > 0 {
 		c.Package, c.Arch, c.From = title(rows[0]), cmp.Or(rows[0].Arch, c.Arch), rows[0].Version
 	}
 	p.plan.Changes = append(p.plan.Changes, c)
-	p.steps = append(p.steps, step{patch: one})
+	p.steps = append(p.steps, replaced...)
 	return ""
 }
 

@@ -53,6 +53,9 @@ func (s *session) begin(ctx context.Context, steps []step) error {
 		s.res.Started = old.Started
 	}
 	for _, st := range steps {
+		if st.replaces { // also when an attempt before this one has made the room
+			s.begun.Steps = append(s.begun.Steps, begunStep{st.patch.ID, true, st.follows})
+		}
 		s.begun.Steps = append(s.begun.Steps, begunStep{st.patch.ID, st.undo, st.follows})
 	}
 	body, err := json.Marshal(s.begun)

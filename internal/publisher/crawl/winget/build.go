@@ -221,6 +221,7 @@ func (b *builder) patch(k line, r release, platform string, known []inventory.Id
 	case why == "" && have:
 		payload = patch.Payload{SHA256: in.SHA256, Size: size, Name: fileName(k, in), URL: in.URL}
 		p.Install.Argv, p.Install.UninstallArgv, p.Install.ExitCodes = in.argv(), in.uninstall(), in.exitCodes()
+		p.Install.Replace = in.replace()
 	default:
 		p.Evidence = patch.Evidence{Verdict: patch.Unproven, Checks: []string{
 			"nothing is installed from it: " + cmp.Or(why, "the installer was not fetched yet"),

@@ -76,12 +76,18 @@ func (in Installer) notInstallable() string {
 		return "it must not run with an administrator's rights"
 	case in.Upgrade == "deny":
 		return "its maker wants no upgrade by others: the application updates itself"
-	case in.Upgrade == "uninstallPrevious":
-		return "the version before must be uninstalled first, which is not supported yet"
 	case len(in.Modes) > 0 && !slices.Contains(in.Modes, "silent") && !slices.Contains(in.Modes, "silentWithProgress"):
 		return "it can't be installed without questions"
 	case in.kind() == "exe" && in.silent() == "":
 		return "the manifest names no switch for a silent installation"
+	}
+	return ""
+}
+
+// replace says whether the version before must be uninstalled first.
+func (in Installer) replace() string {
+	if in.Upgrade == "uninstallPrevious" {
+		return patch.ReplaceUninstall
 	}
 	return ""
 }

@@ -129,7 +129,7 @@ func TestCommands(t *testing.T) {
 		{"exe without switch", "InstallerType: exe", "exe", nil, nil, "no switch for a silent installation"},
 		{"only with questions", "InstallerType: nullsoft\nInstallModes: [interactive]", "exe", nil, nil, "without questions"},
 		{"for one user", "InstallerType: nullsoft\nScope: user", "exe", nil, nil, "for one user"},
-		{"uninstall first", "InstallerType: nullsoft\nUpgradeBehavior: uninstallPrevious", "exe", nil, nil, "must be uninstalled first"},
+		{"uninstall first", "InstallerType: nullsoft\nUpgradeBehavior: uninstallPrevious", "exe", []string{"{payload}", "/S"}, []string{"{uninstall}", "/S"}, ""},
 		{"updates itself", "InstallerType: nullsoft\nUpgradeBehavior: deny", "exe", nil, nil, "updates itself"},
 		{"no administrator", "InstallerType: nullsoft\nElevationRequirement: elevationProhibited", "exe", nil, nil, "administrator's rights"},
 	} {
@@ -142,6 +142,9 @@ func TestCommands(t *testing.T) {
 		}
 		if p.Install.Kind != c.kind || !slices.Equal(p.Install.Argv, c.argv) || !slices.Equal(p.Install.UninstallArgv, c.uninstall) {
 			t.Errorf("%s: %+v", c.name, p.Install)
+		}
+		if replaces := p.Install.Replace == patch.ReplaceUninstall; replaces != strings.Contains(c.lines, "uninstallPrevious") {
+			t.Errorf("%s: replaced by %q", c.name, p.Install.Replace)
 		}
 		if installable := fetched(p); installable != (c.not == "") || !strings.Contains(strings.Join(p.Evidence.Checks, ""), c.not) {
 			t.Errorf("%s: payload %v, %+v, want %q", c.name, installable, p.Evidence, c.not)
