@@ -128,16 +128,16 @@ func totals(list []finding) string {
 			other++
 		}
 	}
-	text := strconv.Itoa(len(list)) + " findings: " + strconv.Itoa(install) + " can be installed by Fettle"
+	parts := []string{strconv.Itoa(install) + " can be installed by Fettle"}
 	for _, part := range []struct {
 		n    int
 		what string
 	}{{bulletins, "are bulletins, which nothing can be installed from"}, {users, "belong to single users"}, {other, "are pinned or not known for certain"}} {
 		if part.n > 0 {
-			text += ", " + strconv.Itoa(part.n) + " " + part.what
+			parts = append(parts, strconv.Itoa(part.n)+" "+part.what)
 		}
 	}
-	return text + "."
+	return strconv.Itoa(len(list)) + " findings: " + strings.Join(parts, ", ") + "."
 }
 
 func why(f finding) string {
