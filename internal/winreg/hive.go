@@ -19,13 +19,15 @@ type Hive struct {
 	size  int64
 	root  uint32
 	dirty bool
-	calls int // cells that may still be read
+	calls int   // cells that may still be read
+	left  int64 // bytes that may still be read
 }
 
 const (
 	baseBlock   = 4096       // cells are counted from behind it
 	maxList     = 1 << 16    // subkeys or values of one key
 	maxCells    = 4 << 20    // read in all: a large hive has a million
+	maxRead     = 256 << 20  // bytes read in all: cells may be named again and again
 	bigSegment  = 16344      // data beyond this is in segments, from version 1.4 on
 	inlineData  = 0x80000000 // the data stands where its place would
 	nameIsShort = 0x20       // of a key's flags: one byte for each letter
@@ -35,7 +37,7 @@ const (
 // OpenHive reads the head of a hive file of size bytes. A file that is none is fault.Invalid; one that can't be read is
 // fault.Unavailable.
 func OpenHive(r io.ReaderAt, size int64) (*Hive, error) {
-	h := &Hive{r: r, size: size, calls: maxCells}
+	h := &Hive{r: r, size: size, calls: maxCells, left: maxRead}
 	none := fault.New(fault.Invalid, "winreg: the file is no registry hive")
 	if size < baseBlock {
 		return nil, none
@@ -68,6 +70,9 @@ func (h *Hive) Root() Key { return hiveKey{h: h, at: h.root} }
 func (h *Hive) read(offset, n int64) ([]byte, error) {
 	if offset < 0 || n < 0 || offset > h.size-n {
 		return nil, damagedHive("it is cut off, or points behind its end")
+	}
+	if h.left -= n; h.left < 0 {
+		return nil, fault.New(fault.Exhausted, "winreg: more of the hive would have to be read than is read")
 	}
 	buf := make([]byte, n)
 	if got, err := h.r.ReadAt(buf, offset); got < len(buf) {

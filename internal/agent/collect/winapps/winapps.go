@@ -73,12 +73,20 @@ func (g *gatherer) machine() error {
 	return nil
 }
 
+// maxOwn bounds what is listed of one user: each may write about himself what
+// he likes, and must not keep the machine from being heard of.
+const maxOwn = 2000
+
 // products adds the products below an Uninstall key.
 func (g *gatherer) products(k winreg.Key, arch, scope string, codes map[string]string) error {
+	count := 0
 	return winreg.Below(k, func(name string, k winreg.Key) error {
 		p, listed := product(name, k)
 		if !listed {
 			return nil
+		}
+		if count++; scope != "" && count > maxOwn {
+			return fault.New(fault.Exhausted, "winapps: there are more than %d, and only these are listed", maxOwn)
 		}
 		p.Arch, p.Scope, p.UpgradeCode = arch, scope, codes[p.Name]
 		g.into.Packages = append(g.into.Packages, p)
