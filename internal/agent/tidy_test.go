@@ -1,12 +1,14 @@
 package agent
 
 import (
+	"context"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/fettlehq/fettle/internal/agent/install"
 	"github.com/fettlehq/fettle/internal/agent/journal"
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/patch"
@@ -85,4 +87,31 @@ func TestEventsThatTheServerNeverTakes(t *testing.T) {
 		t.Errorf("the huge plan became %q", e.Reason)
 	}
 	s.event("t1", isState(deploy.Planned))
+}
+
+// looking answers every step with a fresh look that found nothing.
+type looking struct{}
+
+func (looking) step(context.Context, stepRequest, func(install.Progress)) (stepReply, error) {
+	return stepReply{Verdicts: []deploy.PatchVerdict{{Patch: "p"}}}, nil
+}
+
+// TestWorkStaysForTheNextAttempt: what an attempt that failed has left in its
+// folder, such as the note that a product had to make room, is there for the
+// next one; the folder of one that did all its work is cleared.
+func TestWorkStaysForTheNextAttempt(t *testing.T) {
+	d := Dir(tempDir(t))
+	a, err := New(t.Context(), testConfig(string(d), newMachine(t)))
+	check(t, err)
+	t.Cleanup(func() { check(t, a.Close()) })
+	a.steps = looking{}
+	for id, failures := range map[deploy.TaskID][]deploy.ItemError{"did-all": nil, "failed": {{Package: "p", Reason: "1603"}}} {
+		write(t, d.work(id)+"/begun.json", "{}")
+		e := journal.Entry{Task: id, Attempt: 1, Step: journal.Accepted, Order: wire.Order{Task: id, Attempt: 1, Action: wire.ActVerify}, Result: &deploy.Result{Failures: failures}}
+		check(t, a.journal.Apply(journal.Change{Put: []journal.Entry{e}}, time.Now()))
+		check(t, a.verify(t.Context(), e))
+		if _, err := os.Stat(d.work(id) + "/begun.json"); (err == nil) != (len(failures) > 0) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
 }

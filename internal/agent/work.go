@@ -266,8 +266,10 @@ func (a *Agent) verify(ctx context.Context, e journal.Entry) error {
 		a.summary = *reply.Summary
 		a.mu.Unlock()
 	}
-	if err := a.tidy(e.Task); err != nil {
-		a.log.Warn("work files stay", "task", e.Task, "error", err)
+	if e.Result == nil || len(e.Result.Failures) == 0 { // else another attempt may follow, and sweep clears after it
+		if err := a.tidy(e.Task); err != nil {
+			a.log.Warn("work files stay", "task", e.Task, "error", err)
+		}
 	}
 	poke(a.hurry) // the new inventory is news
 	ev := event(e, deploy.Verifying, "", time.Now())
