@@ -126,8 +126,10 @@ func (c *Catalog) file(r io.Reader, name string, depth int) error {
 // document reads the packages in an XML document, one at a time. A document
 // that is not well-formed is refused by its name; the others stay.
 func (c *Catalog) document(r io.Reader, name string) error {
-	dec := xml.NewDecoder(r)
+	in := &bounded{r: r}
+	dec := xml.NewDecoder(in)
 	for {
+		in.left = maxPackage
 		t, err := dec.Token()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -153,6 +155,22 @@ func (c *Catalog) document(r io.Reader, name string) error {
 			return err
 		}
 	}
+}
+
+// bounded ends a document of which one package, or one word, is larger than any
+// is: what unpacks a thousandfold must not be held in memory.
+type bounded struct {
+	r    io.Reader
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errors.New("sdp: a package is too large")
+	}
+	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
 }
 
 // refuse lists a document that can't be read, unless what carries it failed.
