@@ -1698,6 +1698,7 @@ export interface components {
             };
             kind: string;
             reboot?: string;
+            replace?: string;
             restores?: string;
             scope?: string;
             uninstall_argv?: string[] | null;
