@@ -82,8 +82,9 @@ func RunTests(t *testing.T, h *Host, pkg string, flags ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	failed := false
+	failed := false // as the exit code says
 	for _, o := range outcomes {
+		failed = failed || o.excused
 		t.Run(o.test, func(t *testing.T) {
 			switch o.action {
 			case "pass":
@@ -106,6 +107,28 @@ func RunTests(t *testing.T, h *Host, pkg string, flags ...string) {
 type outcome struct {
 	test, action, said string
 	seconds            float64
+	// excused failed for nothing but Wine's lack.
+	excused bool
+}
+
+// excuse turns a failure into a pass when all that went wrong is the removal of
+// t.TempDir: Wine 8 does not know the way in which Go removes files (POSIX
+// semantics, FileDispositionInformationEx), and calls it an invalid function.
+func (o *outcome) excuse() {
+	if o.action != "fail" {
+		return
+	}
+	for line := range strings.Lines(o.said) {
+		line = strings.TrimSpace(line)
+		frame := line == "" || strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- ")
+		if !frame && !(strings.Contains(line, "TempDir RemoveAll cleanup: ") && strings.HasSuffix(line, ": Invalid function.")) {
+			return
+		}
+		o.excused = o.excused || !frame
+	}
+	if o.excused {
+		o.action = "pass"
+	}
 }
 
 // runTests compiles a package's tests into scratch and runs them.
@@ -179,6 +202,7 @@ func outcomesOf(ctx context.Context, pkg, printed string) ([]outcome, error) {
 		case "pass", "fail", "skip":
 			if e.Test == top {
 				all[i].action, all[i].seconds = e.Action, e.Elapsed
+				all[i].excuse()
 			}
 		}
 	}

@@ -14,10 +14,10 @@ import (
 	"github.com/fettlehq/fettle/test/lab"
 )
 
-// newHost is a host of its own fleet, gone with the test.
-func newHost(t *testing.T, name string) (context.Context, *lab.Fleet, *Host) {
+// newFleet is an empty fleet, gone with the test.
+func newFleet(t *testing.T) (context.Context, *lab.Fleet) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	fleet, err := lab.NewFleet(ctx, "", t.Output())
 	if err != nil {
@@ -28,6 +28,13 @@ func newHost(t *testing.T, name string) (context.Context, *lab.Fleet, *Host) {
 			t.Error(err)
 		}
 	})
+	return ctx, fleet
+}
+
+// newHost is a host of its own fleet, gone with the test.
+func newHost(t *testing.T, name string) (context.Context, *lab.Fleet, *Host) {
+	t.Helper()
+	ctx, fleet := newFleet(t)
 	h, err := Start(ctx, fleet, name, os.Stderr)
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +162,8 @@ func TestRunTests(t *testing.T) {
 			t.Errorf("the failing test said %q", o.said)
 		}
 	}
-	if diff := cmp.Diff(map[string]string{"TestPasses": "pass", "TestFails": "fail", "TestSkips": "skip"}, got); diff != "" {
+	want := map[string]string{"TestPasses": "pass", "TestFails": "fail", "TestSkips": "skip", "TestLeavesFiles": "pass", "TestFailsAndLeavesFiles": "fail"}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
 	outcomes, res, err = h.runTests(ctx, t.TempDir(), pkg, []string{"-test.run=TestPasses", "-end"})
@@ -165,9 +173,9 @@ func TestRunTests(t *testing.T) {
 }
 
 // TestWindowsTests runs the tests of every package that has some for Windows
-// only, on one host.
+// only, each on a host of its own.
 func TestWindowsTests(t *testing.T) {
-	ctx, _, h := newHost(t, "wintests")
+	ctx, fleet := newFleet(t)
 	packages, err := WindowsTested(ctx, "github.com/fettlehq/fettle/internal/...", "github.com/fettlehq/fettle/test/lab/wine/...")
 	if err != nil {
 		t.Fatal(err)
@@ -175,8 +183,19 @@ func TestWindowsTests(t *testing.T) {
 	if len(packages) == 0 {
 		t.Fatal("no package has tests for Windows")
 	}
-	for _, pkg := range packages {
+	for i, pkg := range packages {
 		// Without slashes, so that -run can name one.
-		t.Run(strings.ReplaceAll(strings.TrimPrefix(pkg, "github.com/fettlehq/fettle/"), "/", "."), func(t *testing.T) { RunTests(t, h, pkg) })
+		name := strings.ReplaceAll(strings.TrimPrefix(pkg, "github.com/fettlehq/fettle/"), "/", ".")
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, err := Start(ctx, fleet, fmt.Sprintf("tests-%d", i), t.Output())
+			if err != nil {
+				t.Fatal(err)
+			}
+			RunTests(t, h, pkg)
+			if err := h.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

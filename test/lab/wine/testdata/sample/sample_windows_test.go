@@ -23,5 +23,20 @@ func TestFails(t *testing.T) {
 
 func TestSkips(t *testing.T) { t.Skip("not today") }
 
+// TestLeavesFiles fails in Wine's way alone.
+func TestLeavesFiles(t *testing.T) { leave(t) }
+
+func TestFailsAndLeavesFiles(t *testing.T) {
+	leave(t)
+	t.Error("and this is wrong too")
+}
+
+func leave(t *testing.T) {
+	t.Helper()
+	if err := os.WriteFile(t.TempDir()+`\file`, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // end makes a test end its own process.
 var end = flag.Bool("end", false, "end the process in a test")
