@@ -87,6 +87,9 @@ func (p *planner) bring(one patch.Patch) (refusal string) {
 	}
 	applicable, installed := one.Rules()
 	rows := machineRows(p.job.Snapshot, one)
+	if why := agentItself(rows); why != "" {
+		return why
+	}
 	if a := detect.Eval(applicable, p.facts); a.Value == detect.False && !p.madeRoom(one, rows) {
 		if user := userRow(p.job.Snapshot, one); user != nil && len(rows) == 0 {
 			return "only " + strings.TrimPrefix(user.Scope, "user:") + " has it; what a user has installed for himself is left to him"
@@ -137,6 +140,9 @@ func (p *planner) takeBack(one patch.Patch) (refusal string) {
 		}
 	}
 	rows := machineRows(p.job.Snapshot, one)
+	if why := agentItself(rows); why != "" {
+		return why
+	}
 	want := version(one)
 	if i := slices.IndexFunc(rows, func(r inventory.Package) bool { return want != "" && older(want, r.Version) }); i >= 0 {
 		return "the machine has version " + rows[i].Version + " by now, so " + want + " can't be taken back"

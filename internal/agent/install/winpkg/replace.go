@@ -31,6 +31,9 @@ func (p *planner) replace(one patch.Patch, rows []inventory.Package) (steps []st
 	} else if len(one.Install.UninstallArgv) == 0 || one.Install.UninstallArgv[0] != "{uninstall}" {
 		return nil, "the version before it must be uninstalled first, and its signed manifest says no way to do that"
 	}
+	if why := strangers(rows); why != "" {
+		return nil, why
+	}
 	last.replaces = p.madeRoom(one, rows)
 	for _, row := range rows {
 		if older(row.Version, version(one)) {

@@ -1,6 +1,7 @@
 package winget
 
 import (
+	"cmp"
 	"os"
 	"slices"
 	"strings"
@@ -68,6 +69,14 @@ func (s said) against(in Installer) string {
 		return s.Wrong
 	case s.ProductCode != "" && inventory.IsGUID(in.ProductCode) && !strings.EqualFold(in.ProductCode, s.ProductCode):
 		return "the manifest names product code " + in.ProductCode + ", the package itself " + s.ProductCode
+	}
+	for _, e := range in.Entries { // a manifest must not claim other makers' products
+		switch {
+		case s.ProductCode != "" && inventory.IsGUID(e.ProductCode) && !strings.EqualFold(e.ProductCode, s.ProductCode):
+			return "the manifest names product code " + e.ProductCode + ", the package itself " + s.ProductCode
+		case s.ProductCode != "" && inventory.IsGUID(e.UpgradeCode) && !strings.EqualFold(e.UpgradeCode, s.UpgradeCode):
+			return "the manifest names upgrade code " + e.UpgradeCode + ", the package itself " + cmp.Or(s.UpgradeCode, "none")
+		}
 	}
 	return ""
 }

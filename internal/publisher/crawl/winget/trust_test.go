@@ -33,3 +33,28 @@ func TestTrustRow2ManifestBombs(t *testing.T) {
 		}
 	}
 }
+
+// TestTrustRow2ClaimedProducts: the manifest of a Windows Installer package
+// claims no products but the package's own.
+func TestTrustRow2ClaimedProducts(t *testing.T) {
+	const own, family, other = "{11111111-1111-1111-1111-111111111111}", "{22222222-2222-2222-2222-222222222222}", "{33333333-3333-3333-3333-333333333333}"
+	s := said{ProductCode: own, UpgradeCode: family}
+	for _, c := range []struct {
+		in Installer
+		ok bool
+	}{
+		{Installer{}, true},
+		{Installer{ProductCode: own, Entries: []AppsFeatures{{ProductCode: own, UpgradeCode: family}}}, true},
+		{Installer{ProductCode: other}, false},
+		{Installer{Entries: []AppsFeatures{{ProductCode: other}}}, false},
+		{Installer{Entries: []AppsFeatures{{ProductCode: own, UpgradeCode: other}}}, false},
+		{Installer{Entries: []AppsFeatures{{}, {UpgradeCode: other}}}, false},
+	} {
+		if why := s.against(c.in); (why == "") != c.ok {
+			t.Errorf("%+v: %q", c.in, why)
+		}
+		if told := c.in.told(s); !c.ok && len(told.Entries) != len(c.in.Entries) {
+			t.Errorf("%+v is taken", told)
+		}
+	}
+}
