@@ -267,14 +267,14 @@ func (s *Server) Sync(ctx context.Context) error {
 }
 
 // Renew is Sync for somebody who asks for news: a publisher in the same program
-// crawls and publishes first.
+// crawls and publishes first. When that fails, the repository is looked at all
+// the same: what is wrong with it comes before what kept the publisher.
 func (s *Server) Renew(ctx context.Context) error {
-	if s.cfg.Publish != nil {
-		if err := s.cfg.Publish(ctx); err != nil {
-			return err
-		}
+	if s.cfg.Publish == nil {
+		return s.Sync(ctx)
 	}
-	return s.Sync(ctx)
+	published := s.cfg.Publish(ctx)
+	return errors.Join(s.Sync(ctx), published)
 }
 
 // Close releases what New has opened. Run must have ended.
