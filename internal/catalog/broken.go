@@ -42,7 +42,7 @@ func (m *matcher) assessBroken(p inventory.Package) error {
 		Patch: b.ID, Product: b.Product, Kind: p.Kind, Package: p.Name, Arch: p.Arch, Installed: p.Version, Available: p.Version,
 		Security: slices.ContainsFunc(at, func(r ref) bool { return r.shard.secure(r.row) }),
 		Severity: b.Severity, Advisories: []string{}, CVEs: []string{}, State: Broken,
-		Reason: p.Name + " " + p.Version + " is " + p.Broken + ": its installation was begun and did not end well; deploy its patch again, or see 'dpkg --configure -a' on the machine",
+		Reason: p.Name + " " + p.Version + " is " + p.Broken + ": its installation was begun and did not end well; see why with 'dpkg --configure -a' on the machine; a deployment that names its patch tries it again",
 	}
 	if f.Severity.Rank() == 0 {
 		f.Severity = patch.Unknown

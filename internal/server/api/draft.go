@@ -40,6 +40,7 @@ const (
 	skipUser     = "of single users, whose products are left to them"
 	skipUnclear  = "of which it is not known whether they are missing"
 	skipHeld     = "held by the machine's administrator"
+	skipBroken   = "installed only half, which is tried again when its patch is named"
 )
 
 func (a *API) draft(ctx context.Context, n NewDeployment) (*draft, error) {
@@ -178,7 +179,8 @@ func (a *API) choose(d *draft, n NewDeployment, book book, e estate.Endpoint) bo
 
 // idle says why a deployment can do nothing about a finding, "" when it can. A
 // held package is taken only when it was named: the plan then says that the
-// machine refuses it.
+// machine refuses it. So is one that is installed only half: what failed once
+// fails again until somebody has looked at it.
 func idle(n NewDeployment, f catalog.Finding) string {
 	switch {
 	case f.State == catalog.UserOnly:
@@ -189,6 +191,8 @@ func idle(n NewDeployment, f catalog.Finding) string {
 		return skipUnclear
 	case f.State == catalog.Held && len(n.Patches) == 0:
 		return skipHeld
+	case f.State == catalog.Broken && len(n.Patches) == 0:
+		return skipBroken
 	}
 	return ""
 }

@@ -288,10 +288,11 @@ func verb(st step) string {
 }
 
 // waitBusy waits a while for another installation to end, unless the time that
-// is left is too short for one more call, which took as long as last.
+// is left may be too short for one more call: the last one took as long as last,
+// and a machine that is at work takes longer now and then.
 func (s *session) waitBusy(ctx context.Context, start time.Time, wait, last time.Duration, why string) error {
 	end, limited := ctx.Deadline()
-	if time.Since(start) < busyWait && (!limited || time.Until(end) > wait+last) {
+	if time.Since(start) < busyWait && (!limited || time.Until(end) > wait+3*last) {
 		s.line("waiting: " + why)
 		if pause(ctx, wait) {
 			return nil
