@@ -73,7 +73,11 @@ func TestFixture(t *testing.T) {
 // TestRealPackages evaluates all rules of the real packages: nothing of a
 // virtual machine is HP's or Dell's, so none may apply, and none may stay
 // unknown.
-func TestRealPackages(t *testing.T) {
+func TestRealPackages(t *testing.T) { evaluate(t, realRules(t)) }
+
+// realRules are all rules of the real packages, two of each.
+func realRules(t *testing.T) []Rule {
+	t.Helper()
 	var rules []Rule
 	in := tar.NewReader(feedtest.Open(t, feedtest.Path(t, "wsus-sdp/hp/HpCatalogForSms.V2.sdp.tar.zst")))
 	for {
@@ -92,7 +96,7 @@ func TestRealPackages(t *testing.T) {
 	if len(rules) != 2*1465 {
 		t.Fatalf("%d rules", len(rules))
 	}
-	evaluate(t, rules)
+	return rules
 }
 
 // of are the two rules of a package with one item.
