@@ -17,7 +17,7 @@ LINTER  := $(or $(FETTLE_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fettle-to
 UNIT = $(shell go list ./... | grep -v -e '^$(MODULE)/test/' -e '^$(MODULE)$$')
 # Packages with tests of sizes, which the race detector only makes slow.
 LARGE = $(shell grep -rl --include='*_test.go' '^//go:build !race' internal | xargs -n 1 dirname | sort -u | sed 's|^|./|')
-FUZZTIME ?= 2
+FUZZTIME ?= 1
 ARGS ?=
 
 ##@ For everybody
