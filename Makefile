@@ -27,7 +27,7 @@ run: setup-run build ## set up, build and run Fettle on this machine (ARGS="--da
 	bin/fettle up $(ARGS)
 
 .PHONY: test
-test: ## every test, in stages; about 15 minutes cold on two cores
+test: ## every test, in stages; about 15 minutes on two cores, some more with cold caches
 	@scripts/test
 
 .PHONY: demo
