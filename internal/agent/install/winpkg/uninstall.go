@@ -7,6 +7,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/winargs"
 )
 
 // Registered is what a product has put down about itself below its Uninstall
@@ -59,7 +60,7 @@ func registeredCommand(reg Registered, extra []string, fs files) ([]string, erro
 // up to the first ".exe" that is a file.
 func findProgram(line string, fs files) ([]string, error) {
 	line = strings.TrimSpace(line)
-	argv := SplitCommandLine(line)
+	argv := winargs.Split(line)
 	if !strings.HasPrefix(line, `"`) {
 		lower := asciiLower(line)
 		for at := 0; ; {
@@ -69,7 +70,7 @@ func findProgram(line string, fs files) ([]string, error) {
 			}
 			at += i + len(".exe")
 			if ends := at == len(line) || line[at] == ' ' || line[at] == '\t'; ends && absolute(line[:at]) && fs.regular(line[:at]) {
-				argv = append([]string{line[:at]}, splitArguments(line[at:])...)
+				argv = append([]string{line[:at]}, winargs.SplitArguments(line[at:])...)
 				break
 			}
 		}
@@ -107,7 +108,7 @@ func absolute(path string) bool {
 // installerRemoval finds the product code when the command is Windows
 // Installer's ("MsiExec.exe /X{...}", or /I, which many register).
 func installerRemoval(line string) (code string, ok bool) {
-	argv := SplitCommandLine(line)
+	argv := winargs.Split(line)
 	if len(argv) < 2 {
 		return "", false
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/wsus"
+	"github.com/fettlehq/fettle/internal/winargs"
 )
 
 // vendor is Microsoft's name in patches.
@@ -309,11 +310,11 @@ func install(parts []*Update, version string) (patch.Manifest, []patch.Item) {
 	f := files[0]
 	switch name := strings.ToLower(f.Name); {
 	case strings.HasSuffix(name, ".exe") && strings.EqualFold(u.Program, f.Name):
-		m.Kind, m.Argv = "exe", append([]string{"{payload}"}, wsus.SplitArgs(u.Argument)...)
+		m.Kind, m.Argv = "exe", append([]string{"{payload}"}, winargs.SplitArguments(u.Argument)...)
 	case strings.HasSuffix(name, ".msu"):
 		m.Kind = "msu"
 	case strings.HasSuffix(name, ".msp"):
-		m.Kind, m.Argv = "msp", wsus.SplitArgs(u.Argument)
+		m.Kind, m.Argv = "msp", winargs.SplitArguments(u.Argument)
 	case strings.HasSuffix(name, ".cab") && u.Handler != "WindowsInstaller":
 	default:
 		return m, nil

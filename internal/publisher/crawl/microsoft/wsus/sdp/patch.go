@@ -10,6 +10,7 @@ import (
 	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/wsus"
+	"github.com/fettlehq/fettle/internal/winargs"
 )
 
 // machines are the architectures that a package is published for, if its rules
@@ -128,7 +129,7 @@ func (p Package) manifest() patch.Manifest {
 	if len(p.Items) > 1 || !strings.EqualFold(baseName(i.Program), i.File.Name) {
 		return m
 	}
-	m.Argv = wsus.SplitArgs(i.Arguments)
+	m.Argv = winargs.SplitArguments(i.Arguments)
 	if i.Kind == "exe" {
 		m.Argv = append([]string{"{payload}"}, m.Argv...)
 	}

@@ -1,13 +1,14 @@
-package winpkg
+// Package winargs reads command lines as programs of Windows read their own.
+package winargs
 
 import "strings"
 
-// SplitCommandLine takes a command line apart as Windows does for programs
+// Split takes a command line apart as Windows does for programs
 // (CommandLineToArgvW, learn.microsoft.com/windows/win32/api/shellapi): the
 // program is up to its closing quote or the first blank; in the rest, quotes
 // group, 2n backslashes before a quote are n, and one more makes the quote
 // part of the word. An empty line has no words.
-func SplitCommandLine(line string) []string {
+func Split(line string) []string {
 	line = strings.TrimLeft(line, " \t")
 	if line == "" {
 		return nil
@@ -17,11 +18,12 @@ func SplitCommandLine(line string) []string {
 	if strings.HasPrefix(line, `"`) {
 		program, rest, _ = strings.Cut(line[1:], `"`)
 	}
-	return append([]string{program}, splitArguments(rest)...)
+	return append([]string{program}, SplitArguments(rest)...)
 }
 
-// splitArguments takes what follows the program apart.
-func splitArguments(rest string) []string {
+// SplitArguments takes apart what follows the program in a command line, by the
+// same rules. Blanks alone are no arguments.
+func SplitArguments(rest string) []string {
 	var argv []string
 	for {
 		rest = strings.TrimLeft(rest, " \t")

@@ -1,4 +1,4 @@
-package winpkg
+package winargs
 
 import (
 	"testing"
@@ -18,7 +18,7 @@ func TestWindowsSplitsAlike(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(want, SplitCommandLine(line)); d != "" {
+		if d := cmp.Diff(want, Split(line)); d != "" {
 			t.Errorf("%s (-Windows +ours):\n%s", line, d)
 		}
 	}

@@ -1,10 +1,12 @@
-package winpkg
+package winargs
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 )
 
 // commandLines are lines with what Windows makes of them; the test under Wine
@@ -26,15 +28,37 @@ func commandLines() map[string][]string {
 	}
 }
 
-func TestSplitCommandLine(t *testing.T) {
+func TestSplit(t *testing.T) {
 	for line, want := range commandLines() {
-		if d := cmp.Diff(want, SplitCommandLine(line)); d != "" {
+		if d := cmp.Diff(want, Split(line)); d != "" {
 			t.Errorf("%s (-want +got):\n%s", line, d)
 		}
 	}
-	if got := SplitCommandLine(" \t"); got != nil {
+	if got := Split(" \t"); got != nil {
 		t.Errorf("%q", got)
 	}
+}
+
+func TestSplitArguments(t *testing.T) {
+	for rest, want := range map[string][]string{
+		``: nil, `  `: nil, `-s -e cmd.exe -a /c "setup.exe" -s`: {"-s", "-e", "cmd.exe", "-a", "/c", "setup.exe", "-s"},
+		`"a b" c`: {"a b", "c"}, `"" x`: {"", "x"}, `a\\b c:\x\`: {`a\\b`, `c:\x\`}, `a\"b`: {`a"b`}, `"a\\" b`: {`a\`, "b"}, `x"y z"w`: {"xy zw"},
+		`"a""b c" d`: {`a"b`, "c d"}, `/x"" y`: {"/x", "y"},
+	} {
+		if got := SplitArguments(rest); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", rest, got, want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) { // written as Microsoft asks, words come back
+		words := rapid.SliceOf(rapid.StringMatching(`[a-c"\\ ]{0,6}`)).Draw(t, "words")
+		var line []string
+		for _, w := range words {
+			line = append(line, escape(w))
+		}
+		if got := SplitArguments(strings.Join(line, " ")); !slices.Equal(got, words) && len(got)+len(words) > 0 {
+			t.Fatalf("%q became %q", words, got)
+		}
+	})
 }
 
 // escape writes an argument so that Windows reads it back, as Microsoft
@@ -60,18 +84,18 @@ func escape(arg string) string {
 	return b.String()
 }
 
-// FuzzSplitCommandLine: no line breaks it, and what is written as one argument
+// FuzzSplit: no line breaks it, and what is written as one argument
 // comes back as that.
-func FuzzSplitCommandLine(f *testing.F) {
+func FuzzSplit(f *testing.F) {
 	for line := range commandLines() {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		got := SplitCommandLine(text)
+		got := Split(text)
 		if (len(got) == 0) != (strings.Trim(text, " \t") == "") {
 			t.Fatalf("%q gives %q", text, got)
 		}
-		if got := SplitCommandLine("a.exe " + escape(text) + " end"); len(got) != 3 || got[1] != text || got[2] != "end" {
+		if got := Split("a.exe " + escape(text) + " end"); len(got) != 3 || got[1] != text || got[2] != "end" {
 			t.Fatalf("%q came back as %q", text, got)
 		}
 	})
