@@ -125,6 +125,9 @@ func (v *Vendor) Sign(ctx context.Context, publisher, file string) error {
 	return nil
 }
 
+// Stamps reports whether signatures carry a timestamp; see canStamp.
+func (v *Vendor) Stamps() bool { return v.stamps }
+
 // canStamp reports whether this osslsigncode has a time-stamping authority
 // built in, which came with version 2.6.
 func canStamp(ctx context.Context) bool {

@@ -105,7 +105,7 @@ func TestSignatures(t *testing.T) {
 		info, err := f.Stat()
 		must(t, err)
 		got, err := authenticode.Verify(f, info.Size(), authenticode.Sniff, trust, authenticode.Expect{Publisher: vendor.Stranger}, time.Now())
-		if err != nil || !got.Timestamped {
+		if err != nil || got.Timestamped != v.Stamps() { // what a timestamp is worth is tested in the room, with an authority of its own
 			t.Errorf("%s: %+v, %v", kind, got, err)
 		}
 		if _, err := authenticode.Verify(f, info.Size(), authenticode.Sniff, trust, authenticode.Expect{Publisher: vendor.Publisher}, time.Now()); err == nil {
