@@ -75,7 +75,25 @@ func patchesCmd(o *options) *cobra.Command {
 		path: func(c *client, args []string) string { return c.tenantPath("patches", args[0], "hosts") }, empty: "No machine lacks it.",
 		head: []string{"HOST", "ID"}, row: func(r ref) []string { return []string{r.Hostname, string(r.ID)} },
 	}
-	cmd.AddCommand(&cobra.Command{Use: "hosts PATCH", Short: "List the machines that lack a patch", Args: cobra.ExactArgs(1), RunE: needs.show(o)})
+	type holder struct {
+		ref
+		Certain    bool     `json:"certain"`
+		RequiredBy []string `json:"required_by,omitempty"`
+	}
+	holders := listing[holder]{
+		path: func(c *client, args []string) string { return c.tenantPath("patches", args[0], "holders") }, empty: "No machine has it.",
+		head: []string{"HOST", "ID", "HAS IT", "REQUIRED BY"},
+		row: func(h holder) []string {
+			has := "yes"
+			if !h.Certain {
+				has = "not certain"
+			}
+			return []string{h.Hostname, string(h.ID), has, shortList(h.RequiredBy, 3)}
+		},
+	}
+	cmd.AddCommand(
+		&cobra.Command{Use: "hosts PATCH", Short: "List the machines that lack a patch", Args: cobra.ExactArgs(1), RunE: needs.show(o)},
+		&cobra.Command{Use: "holders PATCH", Short: "List the machines that have a patch, from which 'fettle rollback' takes it", Args: cobra.ExactArgs(1), RunE: holders.show(o)})
 	return cmd
 }
 

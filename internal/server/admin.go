@@ -49,8 +49,8 @@ func (s *Server) openAdmin(ctx context.Context) error {
 		Data:  func(scope estate.Scope) api.Data { return s.db.In(scope) },
 		Index: x, Catalog: shelf{s.mirror, s.cfg.Now, s.Renew}, Deployments: work{s.loop, s.fleet},
 		Agents: agents{s.gateway, s.index, s.loop}, Auth: s.auth, Audit: s.audit,
-		Reports:      report.New(func(scope estate.Scope) report.Data { return s.db.In(scope) }, x, s.fleet.find, s.cfg.Now),
-		EnrolCommand: s.enrolCommand, Payloads: s.payloadStatus, Console: s.cfg.Console, Log: s.cfg.Log, Now: s.cfg.Now,
+		Reports:   report.New(func(scope estate.Scope) report.Data { return s.db.In(scope) }, x, s.fleet.find, s.cfg.Now),
+		Enrolment: s.enrolment, Payloads: s.payloadStatus, Console: s.cfg.Console, Log: s.cfg.Log, Now: s.cfg.Now,
 	})
 	if err != nil {
 		return err
@@ -73,15 +73,18 @@ func (s *Server) offerSetup(ctx context.Context) error {
 	return nil
 }
 
-// enrolCommand is the line that enrols a machine with the token, and the one
-// that also installs the agent on Windows.
-func (s *Server) enrolCommand(secret string) (command, windows string) {
+// enrolment says how a machine enrols with the token: the line for one that
+// has the agent, and the one that also installs it on Windows.
+func (s *Server) enrolment(secret string) api.Enrolment {
 	_, port, err := net.SplitHostPort(s.cfg.Agents)
 	if err != nil {
 		port = "8781"
 	}
 	address := net.JoinHostPort(s.cfg.Names[0], port)
 	args := slices.Insert(s.enrolArgs(address), 2, "--token", secret)
-	windows = "msiexec /i fettle-agent.msi /qn SERVER=https://" + address + " TOKEN=" + secret + " CA=" + s.ca.Fingerprint() + " ROOT=" + s.root
-	return "fettle-agent " + strings.Join(args, " "), windows
+	windows := "msiexec /i fettle-agent.msi /qn SERVER=https://" + address + " TOKEN=" + secret + " CA=" + s.ca.Fingerprint() + " ROOT=" + s.root
+	return api.Enrolment{
+		Server: "https://" + address, CA: s.ca.Fingerprint(), Root: s.root,
+		Command: "fettle-agent " + strings.Join(args, " "), CommandWindows: windows,
+	}
 }

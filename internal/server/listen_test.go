@@ -61,9 +61,9 @@ func TestPortZero(t *testing.T) {
 			t.Errorf("%s: %s, the port is %s", what, text, admin)
 		}
 	}
-	command, windows := s.enrolCommand("x")
+	enrol := s.enrolment("x")
 	for what, text := range map[string]string{
-		"own enrolment": strings.Join(args, " "), "enrolment command": command, "on Windows": windows, "address": s.AgentsAddress(),
+		"own enrolment": strings.Join(args, " "), "enrolment command": enrol.Command, "on Windows": enrol.CommandWindows, "enrolment": enrol.Server, "address": s.AgentsAddress(),
 	} {
 		if !strings.Contains(text, agents) {
 			t.Errorf("%s: %s, the port is %s", what, text, agents)

@@ -227,6 +227,17 @@ type Reports interface {
 	Write(ctx context.Context, w io.Writer, tenant estate.TenantID, kind, format string, of deploy.ID, from, to time.Time) error
 }
 
+// Enrolment is how machines find this server and know it for the right one.
+type Enrolment struct {
+	Server string `json:"server" doc:"The address for agents"`
+	CA     string `json:"ca" doc:"Fingerprint of the CA that proves the server"`
+	Root   string `json:"root" doc:"Fingerprint of the catalog's root keys"`
+	// Command enrols a machine that has the agent.
+	Command string `json:"command"`
+	// CommandWindows installs the agent's package on Windows and enrols.
+	CommandWindows string `json:"command_windows"`
+}
+
 // Config is what the wing's root hands in. All fields are needed but those
 // that say otherwise.
 type Config struct {
@@ -238,10 +249,8 @@ type Config struct {
 	Auth        Auth
 	Audit       Audit
 	Reports     Reports
-	// EnrolCommand gives the command lines that enrol a machine with the
-	// token's secret: where the agent is installed, and on Windows with the
-	// agent's package.
-	EnrolCommand func(secret string) (command, windows string)
+	// Enrolment says how a machine enrols with the token's secret.
+	Enrolment func(secret string) Enrolment
 	// Payloads tells of the vendors' files that are here; nil: nothing.
 	Payloads func() PayloadStatus
 	// Console serves everything outside the API; nil answers NotFound.

@@ -277,7 +277,7 @@ func TestTokensGroupsSitesTenants(t *testing.T) {
 	w := newWorld(t)
 	var tok Token
 	w.call("POST", mainT+"/tokens", map[string]any{"site": "main", "uses": 3, "expires_in": "24h0m0s", "note": "rack 4"}, 201, &tok)
-	if tok.Uses != 3 || !strings.HasSuffix(tok.Command, tok.Secret) || !w.db.PlausibleToken(tok.Secret) {
+	if tok.Uses != 3 || !strings.HasSuffix(tok.Command, tok.Secret) || tok.Server == "" || tok.CA == "" || tok.Root == "" || !w.db.PlausibleToken(tok.Secret) {
 		t.Errorf("token: %+v", tok)
 	}
 	_, out := w.send("GET", mainT+"/tokens", w.operator, nil)

@@ -50,7 +50,7 @@ func (b book) finding(e estate.Endpoint, f catalog.Finding) Finding {
 	if f.CVEs == nil {
 		f.CVEs = []string{}
 	}
-	return Finding{Endpoint: e.ID, Hostname: e.Hostname, Finding: f, Approval: b.stateOn(f.Patch, e)}
+	return Finding{Endpoint: e.ID, Hostname: e.Hostname, Finding: f, Standing: standingOf(f), Approval: b.stateOn(f.Patch, e)}
 }
 
 type approvalsIn struct {

@@ -39,6 +39,7 @@ func TestCommandLine(t *testing.T) {
 		{"hosts --search host-e2 --state active --site main", 0, []string{"host-e2"}},
 		{"hosts packages host-e1 --search ss", 0, []string{"openssl", "3.0.15-1"}},
 		{"patches hosts " + string(openssl), 0, []string{"host-e1"}},
+		{"patches holders " + string(openssl), 0, []string{"host-e2", "yes"}},
 		{"hosts nobody", 3, []string{"no machine is called"}},
 		{"missing --security", 0, []string{"critical (exploited)", "awaiting_approval", "CVE-2026-0001"}},
 		{"missing --host host-e2", 0, []string{"Nothing is missing."}},

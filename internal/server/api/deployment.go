@@ -91,21 +91,29 @@ func (a *API) reversibleOf(ids []patch.ID) []patch.ID {
 type tasksIn struct {
 	ByID
 	Paging
-	State []deploy.State `query:"state" maxItems:"30" doc:"Tasks in these states alone"`
+	State   []deploy.State `query:"state" maxItems:"30" doc:"Tasks in these states alone"`
+	LeftOut bool           `query:"left_out" doc:"Only tasks whose machine left patches out"`
+}
+
+// fits reports whether the task is one of those that are asked for.
+func (in *tasksIn) fits(t deploy.Task) bool {
+	return !in.LeftOut || t.Plan != nil && len(t.Plan.Refused) > 0 || t.Result != nil && len(t.Result.Refused) > 0
 }
 
 func (a *API) tasks(ctx context.Context, in *tasksIn) (*listed[Task], error) {
 	if _, err := a.withCounts(ctx, deploy.ID(in.ID)); err != nil {
 		return nil, err
 	}
-	list, next, err := a.Data(of(ctx).scope).Tasks(ctx, deploy.TaskFilter{
-		Deployment: deploy.ID(in.ID), States: in.State, History: true, After: in.After, Limit: in.Limit,
-	})
+	page, err := sift(ctx, in.After, func(after string) ([]deploy.Task, string, error) {
+		return a.Data(of(ctx).scope).Tasks(ctx, deploy.TaskFilter{
+			Deployment: deploy.ID(in.ID), States: in.State, History: true, After: after, Limit: in.Limit,
+		})
+	}, func(t deploy.Task) deploy.Task { return t }, in.fits)
 	if err != nil {
 		return nil, err
 	}
-	out, err := a.named(ctx, list, map[estate.EndpointID]string{})
-	return pageOf(out, next), err
+	out, err := a.named(ctx, page.Body.Items, map[estate.EndpointID]string{})
+	return pageOf(out, page.Body.Next), err
 }
 
 // named adds host names to tasks; known keeps them from one call to the next.

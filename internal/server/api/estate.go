@@ -108,10 +108,7 @@ type NewToken struct {
 type Token struct {
 	estate.Token
 	Secret string `json:"secret"`
-	// Command enrols a machine; it pins the server and the catalog's keys.
-	Command string `json:"command"`
-	// CommandWindows installs the agent's package on Windows and enrols.
-	CommandWindows string `json:"command_windows"`
+	Enrolment
 }
 
 const longestToken = 90 * 24 * time.Hour
@@ -147,8 +144,7 @@ func (a *API) createToken(ctx context.Context, in *struct {
 		return nil, err
 	}
 	note(ctx, t.ID, strings.TrimSpace("for site "+string(site)+" "+n.Note))
-	command, windows := a.EnrolCommand(secret)
-	return &answered[Token]{Body: Token{Token: t, Secret: secret, Command: command, CommandWindows: windows}}, nil
+	return &answered[Token]{Body: Token{Token: t, Secret: secret, Enrolment: a.Enrolment(secret)}}, nil
 }
 
 func (a *API) deleteToken(ctx context.Context, in *ByID) (*none, error) {

@@ -74,21 +74,31 @@ type hostsIn struct {
 	Group string `query:"group" maxLength:"63"`
 	Site  string `query:"site" maxLength:"63"`
 	State string `query:"state" enum:"active,revoked"`
+	With  string `query:"with" enum:"bulletins,user_only,broken,reboot_due" doc:"Only machines that have some of these"`
+}
+
+// fits reports whether the machine is one of those that are asked for.
+func (in *hostsIn) fits(h Host) bool {
+	switch in.With {
+	case "bulletins":
+		return h.Bulletins > 0
+	case "user_only":
+		return h.UserOnly > 0
+	case "broken":
+		return h.Broken > 0
+	case "reboot_due":
+		return h.RebootDue
+	}
+	return true
 }
 
 func (a *API) hosts(ctx context.Context, in *hostsIn) (*listed[Host], error) {
-	list, next, err := a.Data(of(ctx).scope).Endpoints(ctx, estate.EndpointFilter{
-		Hostname: in.Q, Group: estate.GroupID(in.Group), Site: estate.SiteID(in.Site), State: estate.EndpointState(in.State),
-		After: in.After, Limit: in.Limit,
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Host, 0, len(list))
-	for _, e := range list {
-		out = append(out, a.hostOf(e))
-	}
-	return pageOf(out, next), nil
+	return sift(ctx, in.After, func(after string) ([]estate.Endpoint, string, error) {
+		return a.Data(of(ctx).scope).Endpoints(ctx, estate.EndpointFilter{
+			Hostname: in.Q, Group: estate.GroupID(in.Group), Site: estate.SiteID(in.Site), State: estate.EndpointState(in.State),
+			After: after, Limit: in.Limit,
+		})
+	}, a.hostOf, in.fits)
 }
 
 // endpoint reads one machine of the request's scope.
@@ -163,6 +173,7 @@ type Finding struct {
 	Endpoint estate.EndpointID `json:"endpoint"`
 	Hostname string            `json:"hostname"`
 	catalog.Finding
+	Standing Standing       `json:"standing" enum:"installable,held,broken,bulletin,user_only,pinned,unknown" doc:"What can be done about it"`
 	Approval approval.State `json:"approval" enum:"awaiting_approval,approved,declined"`
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/fettlehq/fettle/internal/catalog"
@@ -18,10 +19,15 @@ type missingIn struct {
 	Security  bool           `query:"security"`
 	Exploited bool           `query:"exploited"`
 	Q         string         `query:"q" maxLength:"253" doc:"Part of a package's name, a CVE or an advisory"`
+	Patch     string         `query:"patch" maxLength:"512" doc:"One patch alone, by id"`
+	Standing  Standing       `query:"standing" enum:"installable,held,broken,bulletin,user_only,pinned,unknown" doc:"What can be done about it"`
 }
 
 func (in *missingIn) fits(f catalog.Finding) bool {
 	if in.Severity != "" && f.Severity != in.Severity || in.Security && !f.Security || in.Exploited && !f.Exploited {
+		return false
+	}
+	if in.Patch != "" && string(f.Patch) != in.Patch || in.Standing != "" && standingOf(f) != in.Standing {
 		return false
 	}
 	if in.Q == "" {
@@ -51,6 +57,9 @@ func (a *API) missing(ctx context.Context, in *missingIn) (*listed[Finding], err
 		next := w.machine(e, "")
 		return pageOf(w.out, next), nil
 	}
+	if in.Patch != "" {
+		return w.ofPatch(ctx)
+	}
 	for after := keys[0]; ; {
 		list, next, err := a.Data(of(ctx).scope).Endpoints(ctx, estate.EndpointFilter{State: estate.Active, After: after, Limit: 100})
 		if err != nil {
@@ -79,6 +88,26 @@ type missingWalk struct {
 	endpoint estate.EndpointID // where the page before ended
 	finding  string
 	out      []Finding
+}
+
+// ofPatch asks the index which machines there are to look at.
+func (w *missingWalk) ofPatch(ctx context.Context) (*listed[Finding], error) {
+	q := of(ctx)
+	ids := w.a.Index.WhoLacks(q.scope.Tenant, patch.ID(w.in.Patch), anyState()...)
+	from, _ := slices.BinarySearch(ids, w.endpoint)
+	for _, id := range ids[from:] {
+		e, err := w.a.Data(q.scope).Endpoint(ctx, id)
+		if fault.Is(err, fault.NotFound) || err == nil && e.State != estate.Active {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if next := w.machine(e, ""); next != "" {
+			return pageOf(w.out, next), nil
+		}
+	}
+	return pageOf(w.out, ""), nil
 }
 
 // machine adds a machine's findings and returns a cursor when the page is full.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/base64"
 	"slices"
 	"strings"
@@ -37,6 +38,30 @@ func cut[T any](list []T, fits func(T) bool, p Paging, key func(T) string) (*lis
 		out = append(out, v)
 	}
 	return pageOf(out, ""), nil
+}
+
+// sift reads pages of the store until one has rows that fit, and keeps those:
+// a page may be shorter than was asked for, but only the last one is empty.
+func sift[R, T any](ctx context.Context, after string, read func(after string) ([]R, string, error), form func(R) T, fits func(T) bool) (*listed[T], error) {
+	for {
+		list, next, err := read(after)
+		if err != nil {
+			return nil, err
+		}
+		out := make([]T, 0, len(list))
+		for _, r := range list {
+			if row := form(r); fits(row) {
+				out = append(out, row)
+			}
+		}
+		if len(out) > 0 || next == "" {
+			return pageOf(out, next), nil
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, fault.Wrap(err, fault.Cancelled, "the list was not wanted any more")
+		}
+		after = next
+	}
 }
 
 // closeCursor makes an opaque cursor of keys.

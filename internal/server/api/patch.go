@@ -153,6 +153,7 @@ type patchesIn struct {
 	Severity patch.Severity `query:"severity" enum:"critical,important,moderate,low,unknown"`
 	Security bool           `query:"security" doc:"Security updates alone"`
 	Needed   bool           `query:"needed" doc:"Only what some machine lacks"`
+	Bulletin bool           `query:"bulletin" doc:"Only those that nothing can be installed from"`
 	Approval approval.State `query:"approval" enum:"awaiting_approval,approved,declined"`
 }
 
@@ -168,7 +169,7 @@ func (a *API) patches(ctx context.Context, in *patchesIn) (*listed[PatchRow], er
 	needed := a.Index.NeededBy(of(ctx).scope.Tenant)
 	text := strings.ToLower(in.Q)
 	page, err := cut(rows, func(r PatchRow) bool {
-		return (!in.Needed || needed[r.ID] > 0) && (!in.Security || r.Security()) &&
+		return (!in.Needed || needed[r.ID] > 0) && (!in.Security || r.Security()) && (!in.Bulletin || r.Bulletin) &&
 			(in.Severity == "" || r.Severity == in.Severity) && (text == "" || strings.Contains(r.search, text)) &&
 			(in.Approval == "" || book.state(r.ID, nil) == in.Approval)
 	}, in.Paging, func(r PatchRow) string { return string(r.ID) })
@@ -192,6 +193,7 @@ type PatchDetail struct {
 	NeededBy        []HostRef             `json:"needed_by" nullable:"false" doc:"At most 1,000; patches/{id}/hosts lists all"`
 	Approval        approval.State        `json:"approval" enum:"awaiting_approval,approved,declined"`
 	Approvals       []approval.Approval   `json:"approvals" nullable:"false"`
+	Rollback        WayBack               `json:"rollback"`
 }
 
 func (a *API) patch(ctx context.Context, in *ByID) (*answered[PatchDetail], error) {
@@ -216,6 +218,7 @@ func (a *API) patch(ctx context.Context, in *ByID) (*answered[PatchDetail], erro
 			out.Body.Advisories = append(out.Body.Advisories, adv)
 		}
 	}
+	out.Body.Rollback = a.wayBack(f.patch)
 	book, err := a.decisions(ctx)
 	if err != nil {
 		return nil, err

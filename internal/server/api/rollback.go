@@ -44,25 +44,37 @@ func (a *API) reversible(d *draft) error {
 	var all []patch.Patch
 	for _, id := range d.first {
 		f, _, err := a.find(id)
-		if err == nil {
-			err = deploy.Reversible(f.patch)
+		if err != nil {
+			return err
 		}
+		old, err := a.before(f.patch)
 		if err != nil {
 			return err
 		}
 		all = append(all, f.patch)
-		before := f.patch.Install.Restores
-		if before == "" {
-			continue
+		if old.patch.ID != "" {
+			d.restores[id] = deploy.PatchRef{ID: old.patch.ID, Digest: old.digest}
 		}
-		old, _, err := a.find(before)
-		if err != nil {
-			return fault.Wrap(err, fault.Unsupported, "%s can't be rolled back: the catalog has no %s any more, which came before it", id, before).
-				WithHint("the publisher keeps a version as long as a newer one restores it; 'fettle sync' takes in its newest catalog")
-		}
-		d.restores[id] = deploy.PatchRef{ID: before, Digest: old.digest}
 	}
 	return deploy.OneVersion(all)
+}
+
+// before finds what a rollback of the patch brings back, nothing where it only
+// uninstalls. It refuses a patch that can't be taken back.
+func (a *API) before(p patch.Patch) (found, error) {
+	if err := deploy.Reversible(p); err != nil {
+		return found{}, err
+	}
+	id := p.Install.Restores
+	if id == "" {
+		return found{}, nil
+	}
+	old, _, err := a.find(id)
+	if err != nil {
+		return found{}, fault.Wrap(err, fault.Unsupported, "%s can't be rolled back: the catalog has no %s any more, which came before it", p.ID, id).
+			WithHint("the publisher keeps a version as long as a newer one restores it; 'fettle sync' takes in its newest catalog")
+	}
+	return old, nil
 }
 
 // needers lists for each patch those that require it and that are not taken

@@ -82,6 +82,7 @@ func routes() []route {
 		{"patches.list", get, intoT + "/patches", tenant(estate.Read), 200, "List patches", on((*API).patches)},
 		{"patches.get", get, intoT + "/patches/{id}", tenant(estate.Read), 200, "One patch with all that is known of it", on((*API).patch)},
 		{"patches.hosts", get, intoT + "/patches/{id}/hosts", tenant(estate.Read), 200, "Who lacks a patch", on((*API).patchHosts)},
+		{"patches.holders", get, intoT + "/patches/{id}/holders", tenant(estate.Read), 200, "Who has a patch and could take it back", on((*API).holders)},
 		{"approvals.list", get, intoT + "/approvals", tenant(estate.Read), 200, "List decisions, newest first", on((*API).approvals)},
 		{"approvals.create", post, intoT + "/approvals", tenant(estate.ApprovePatch), 200, "Approve or decline patches", on((*API).decide)},
 		{"approvals.withdraw", remove, intoT + "/approvals/{id}", tenant(estate.ApprovePatch), 204, "Withdraw a decision", on((*API).withdraw)},

@@ -135,8 +135,11 @@ func newWorld(t testing.TB, more ...patch.Patch) *world {
 		Data: func(s estate.Scope) Data { return w.db.In(s) }, Index: indexed{w.index}, Catalog: w, Deployments: w, Agents: agents{w},
 		Auth: w.auth, Audit: w.audit, Log: log, Now: time.Now, Poll: 5 * time.Millisecond, Heartbeat: 50 * time.Millisecond,
 		Reports: report.New(func(s estate.Scope) report.Data { return w.db.In(s) }, w.index, w.patch, time.Now),
-		EnrolCommand: func(secret string) (command, windows string) {
-			return "fettle-agent enroll --token " + secret, "msiexec /i fettle-agent.msi /qn TOKEN=" + secret
+		Enrolment: func(secret string) Enrolment {
+			return Enrolment{
+				Server: "https://fettle.example:8781", CA: "sha256:ca", Root: "sha256:root",
+				Command: "fettle-agent enroll --token " + secret, CommandWindows: "msiexec /i fettle-agent.msi /qn TOKEN=" + secret,
+			}
 		},
 		Console: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = rw.Write([]byte("console")) }),
 	})

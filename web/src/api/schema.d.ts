@@ -664,6 +664,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/tenants/{t}/patches/{id}/holders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who has a patch and could take it back
+         * @description Needs the permission read.
+         */
+        get: operations["patches.holders"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tenants/{t}/patches/{id}/hosts": {
         parameters: {
             query?: never;
@@ -1220,6 +1240,11 @@ export interface components {
             reason: string;
             security: boolean;
             severity: string;
+            /**
+             * @description What can be done about it
+             * @enum {string}
+             */
+            standing: "installable" | "held" | "broken" | "bulletin" | "user_only" | "pinned" | "unknown";
             state: string;
         };
         Gate: {
@@ -1227,6 +1252,15 @@ export interface components {
             soak?: string;
             /** Format: int64 */
             success_percent?: number;
+        };
+        Holder: {
+            /** @description False when the inventory does not tell; a rollback passes such machines over */
+            certain: boolean;
+            hostname: string;
+            id: string;
+            online: boolean;
+            /** @description Patches there that require it and must be taken back with it */
+            required_by?: string[] | null;
         };
         Host: {
             addresses?: string[] | null;
@@ -1557,6 +1591,11 @@ export interface components {
             /** @description Give it as 'after' for the next page; empty at the end */
             next: string;
         };
+        PageHolder: {
+            items: components["schemas"]["Holder"][];
+            /** @description Give it as 'after' for the next page; empty at the end */
+            next: string;
+        };
         PageHost: {
             items: components["schemas"]["Host"][];
             /** @description Give it as 'after' for the next page; empty at the end */
@@ -1657,6 +1696,7 @@ export interface components {
             /** @description At most 1,000; patches/{id}/hosts lists all */
             needed_by: components["schemas"]["HostRef"][];
             patch: components["schemas"]["Patch"];
+            rollback: components["schemas"]["WayBack"];
             vulnerabilities: components["schemas"]["PatchVulnerability"][];
         };
         PatchEvidence: {
@@ -1702,6 +1742,11 @@ export interface components {
             restores?: string;
             scope?: string;
             uninstall_argv?: string[] | null;
+        };
+        PatchName: {
+            id: string;
+            product: string;
+            version: string;
         };
         PatchPayload: {
             digest?: string;
@@ -1898,6 +1943,8 @@ export interface components {
         };
         Token: {
             by?: string;
+            /** @description Fingerprint of the CA that proves the server */
+            ca: string;
             command: string;
             command_windows: string;
             /** Format: date-time */
@@ -1909,7 +1956,11 @@ export interface components {
             note?: string;
             /** Format: date-time */
             revoked?: string;
+            /** @description Fingerprint of the catalog's root keys */
+            root: string;
             secret: string;
+            /** @description The address for agents */
+            server: string;
             site: string;
             tenant: string;
             /** Format: int64 */
@@ -1960,6 +2011,15 @@ export interface components {
         };
         Verb: {
             reason?: string;
+        };
+        WayBack: {
+            /** @description What to do instead */
+            hint?: string;
+            possible: boolean;
+            /** @description Why it can't be taken back */
+            reason?: string;
+            /** @description What is installed in its place; absent: nothing */
+            restores?: components["schemas"]["PatchName"];
         };
         Window: {
             duration: string;
@@ -2830,6 +2890,8 @@ export interface operations {
                 after?: string;
                 /** @description Tasks in these states alone */
                 state?: string[] | null;
+                /** @description Only tasks whose machine left patches out */
+                left_out?: boolean;
             };
             header?: never;
             path: {
@@ -3045,6 +3107,8 @@ export interface operations {
                 group?: string;
                 site?: string;
                 state?: "active" | "revoked";
+                /** @description Only machines that have some of these */
+                with?: "bulletins" | "user_only" | "broken" | "reboot_due";
             };
             header?: never;
             path: {
@@ -3264,6 +3328,10 @@ export interface operations {
                 exploited?: boolean;
                 /** @description Part of a package's name, a CVE or an advisory */
                 q?: string;
+                /** @description One patch alone, by id */
+                patch?: string;
+                /** @description What can be done about it */
+                standing?: "installable" | "held" | "broken" | "bulletin" | "user_only" | "pinned" | "unknown";
             };
             header?: never;
             path: {
@@ -3308,6 +3376,8 @@ export interface operations {
                 security?: boolean;
                 /** @description Only what some machine lacks */
                 needed?: boolean;
+                /** @description Only those that nothing can be installed from */
+                bulletin?: boolean;
                 approval?: "awaiting_approval" | "approved" | "declined";
             };
             header?: never;
@@ -3359,6 +3429,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PatchDetail"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "patches.holders": {
+        parameters: {
+            query?: {
+                /** @description Rows in a page */
+                limit?: number;
+                /** @description The cursor that the page before gave */
+                after?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Tenant */
+                t: string;
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageHolder"];
                 };
             };
             /** @description Error */
