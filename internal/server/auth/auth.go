@@ -23,6 +23,8 @@ import (
 // Users keeps people of one scope.
 type Users interface {
 	PutUser(ctx context.Context, u estate.User) (estate.User, error)
+	// ReplaceUser gives Conflict when the password hash is not was any more.
+	ReplaceUser(ctx context.Context, u estate.User, was string) error
 	User(ctx context.Context, id estate.UserID) (estate.User, error)
 	UserByName(ctx context.Context, name string) (estate.User, error)
 	Users(ctx context.Context) ([]estate.User, error)
@@ -166,7 +168,7 @@ func userActor(u estate.User) estate.Actor {
 // text answers for unknown names and wrong passwords, after the same time.
 // Errors: Unauthenticated, Exhausted when guessing is being slowed down.
 func (s *Service) SignIn(ctx context.Context, address, name, password string) (estate.Actor, error) {
-	name = fold(name)
+	name, address = fold(name), network(address)
 	if err := s.throttle.begin(address, name); err != nil {
 		return estate.Actor{}, err
 	}
@@ -178,23 +180,34 @@ func (s *Service) SignIn(ctx context.Context, address, name, password string) (e
 	if err != nil {
 		return estate.Actor{}, err
 	}
+	wrong := fault.New(fault.Unauthenticated, "the name or the password is wrong")
 	if !ok || u.Disabled {
-		return estate.Actor{}, fault.New(fault.Unauthenticated, "the name or the password is wrong")
+		return estate.Actor{}, wrong
+	}
+	err = s.begin(ctx, u)
+	if fault.Is(err, fault.Conflict) { // replaced or removed while it was being checked
+		return estate.Actor{}, wrong
+	}
+	if err != nil {
+		return estate.Actor{}, err
 	}
 	s.throttle.right(address, name)
-	return userActor(u), s.begin(ctx, u)
+	return userActor(u), nil
 }
 
-// begin gives the person a session with a token of its own.
+// begin gives the person a session with a token of its own. Conflict when the
+// password counts no more, or the account is gone.
 func (s *Service) begin(ctx context.Context, u estate.User) error {
+	u.LastSignIn = s.Now().UTC()
+	if err := s.all().ReplaceUser(ctx, u, u.PasswordHash); err != nil {
+		return err
+	}
 	if err := s.sessions.RenewToken(ctx); err != nil {
 		return fault.Wrap(err, fault.Unavailable, "auth: the session can't be kept")
 	}
 	s.sessions.Put(ctx, sessionUser, string(u.ID))
 	s.sessions.Put(ctx, sessionPassword, passwordMark(u))
-	u.LastSignIn = s.Now().UTC()
-	_, err := s.all().PutUser(ctx, u)
-	return err
+	return nil
 }
 
 // SignOut ends the session of the request's context.

@@ -240,6 +240,21 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
+// TestThrottleNetwork: whoever has one address of IPv6 has very many.
+func TestThrottleNetwork(t *testing.T) {
+	s, _, _ := open(t)
+	for i := range freeAddress {
+		_, err := s.SignIn(session(t, s), fmt.Sprintf("2001:db8:0:1::%x", i+1), fmt.Sprint("name", i), "wrong")
+		wantCode(t, err, fault.Unauthenticated)
+	}
+	for address, code := range map[string]fault.Code{
+		"2001:db8:0:1:ffff::1": fault.Exhausted, "2001:db8:0:2::1": fault.Unauthenticated, "::ffff:192.0.2.1": fault.Unauthenticated,
+	} {
+		_, err := s.SignIn(session(t, s), address, "somebody", "wrong")
+		wantCode(t, err, code)
+	}
+}
+
 func TestThrottleForgets(t *testing.T) {
 	c := &clock{at: time.Now()}
 	th := newThrottle(c.now)
@@ -318,6 +333,8 @@ func TestOperator(t *testing.T) {
 	if actor.Kind != "local" || !actor.Can(estate.ManageServer, estate.Everything()) {
 		t.Errorf("actor: %+v", actor)
 	}
+	_, _, err = s.CreateKey(t.Context(), estate.Everything(), estate.Key{Name: "Local Operator ", By: operatorBy}) // nobody passes for the operator
+	wantCode(t, err, fault.Invalid)
 	must(t, s.WriteOperator(t.Context(), dir, "http://127.0.0.1:9999"))
 	if again := read(); again.Key != first.Key || again.Server != "http://127.0.0.1:9999" {
 		t.Error("a key that works was not kept")
@@ -370,6 +387,7 @@ func TestPasswordReset(t *testing.T) {
 	wantCode(t, err, fault.NotFound)
 	_, err = s.SetPassword(t.Context(), estate.InTenant("main"), boss.ID, "another good password")
 	wantCode(t, err, fault.Denied)
+	wantCode(t, s.DeleteUser(t.Context(), estate.InTenant("main"), boss.ID), fault.Denied)
 	_, err = s.SetPassword(t.Context(), all, u.ID, "short")
 	wantCode(t, err, fault.Invalid)
 	must(t, asks())

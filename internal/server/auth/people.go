@@ -39,7 +39,8 @@ func (s *Service) CreateUser(ctx context.Context, scope estate.Scope, u estate.U
 
 // SetPassword replaces the password of a person of the scope; their sessions
 // end with the next request. Errors: NotFound, Invalid for a bad password,
-// Denied for a person whose roles reach beyond the scope.
+// Denied for a person whose roles reach beyond the scope, Conflict when the
+// account was changed or removed meanwhile.
 func (s *Service) SetPassword(ctx context.Context, scope estate.Scope, id estate.UserID, password string) (estate.User, error) {
 	u, err := s.People(scope).User(ctx, id)
 	if err != nil {
@@ -49,19 +50,26 @@ func (s *Service) SetPassword(ctx context.Context, scope estate.Scope, id estate
 	if err := checkPassword(secret, u.Name); err != nil {
 		return u, err
 	}
+	was := u.PasswordHash
 	if u.PasswordHash, err = s.hasher.hash(ctx, secret); err != nil {
 		return u, err
 	}
 	u.PasswordSet = s.Now().UTC()
-	return s.People(scope).PutUser(ctx, u)
+	return u, s.People(scope).ReplaceUser(ctx, u, was)
 }
 
 // DeleteUser removes a person of the scope; their sessions end with the next
-// request. The last administrator of the whole server stays (Conflict).
+// request. The last administrator of the whole server stays (Conflict), and so
+// does a person whose roles reach beyond the scope (Denied).
 func (s *Service) DeleteUser(ctx context.Context, scope estate.Scope, id estate.UserID) error {
 	u, err := s.People(scope).User(ctx, id)
 	if err != nil {
 		return err
+	}
+	for _, g := range u.Grants {
+		if !scope.Covers(g.Scope) {
+			return fault.New(fault.Denied, "%s has a role in %s, which lies outside of %s", u.Name, g.Scope, scope)
+		}
 	}
 	if rules(u) {
 		all, err := s.all().Users(ctx)
@@ -95,7 +103,16 @@ func (s *Service) Keys(ctx context.Context, scope estate.Scope) ([]estate.Key, e
 }
 
 // CreateKey makes an API key and returns its secret, which is kept nowhere.
+// Invalid for the name of the local operator's key: the audit log is to say who
+// it was.
 func (s *Service) CreateKey(ctx context.Context, scope estate.Scope, k estate.Key) (estate.Key, string, error) {
+	if fold(k.Name) == operatorName {
+		return k, "", fault.New(fault.Invalid, "%q is the name of the server's own key", operatorName).WithHint("name the key after the program that is to use it")
+	}
+	return s.createKey(ctx, scope, k)
+}
+
+func (s *Service) createKey(ctx context.Context, scope estate.Scope, k estate.Key) (estate.Key, string, error) {
 	secret := generate(keyPrefix)
 	k.ID, k.Hash = "", secret.hash()
 	k, err := s.People(scope).PutKey(ctx, k)

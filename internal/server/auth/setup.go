@@ -54,6 +54,7 @@ func errDone() error {
 // token is wrong, used or expired; Conflict once somebody has an account.
 func (s *Service) Setup(ctx context.Context, address, token, name, password string) (estate.Actor, error) {
 	// By address alone: nobody may keep the owner from the one link.
+	address = network(address)
 	guess := "setup from " + address
 	if err := s.throttle.begin(address, guess); err != nil {
 		return estate.Actor{}, err
@@ -157,7 +158,7 @@ func (s *Service) newOperatorKey(ctx context.Context) (string, error) {
 			}
 		}
 	}
-	_, secret, err := s.CreateKey(ctx, estate.Everything(), estate.Key{
+	_, secret, err := s.createKey(ctx, estate.Everything(), estate.Key{
 		Name: operatorName, By: operatorBy, Created: s.Now().UTC(),
 		Grants: []estate.Grant{{Role: estate.Admin, Scope: estate.Everything()}},
 	})

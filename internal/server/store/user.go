@@ -35,6 +35,25 @@ func (s Scoped) PutUser(ctx context.Context, u estate.User) (estate.User, error)
 	return u, err
 }
 
+// ReplaceUser replaces a person whose password hash still is the one that was
+// read before. Conflict when the password was replaced meanwhile, or the person
+// removed: a slow reader must bring back neither.
+func (s Scoped) ReplaceUser(ctx context.Context, u estate.User, was string) error {
+	if err := s.coversPerson(u.Tenant, u.Grants); err != nil {
+		return err
+	}
+	doc, err := encode(u)
+	if err != nil {
+		return err
+	}
+	n, err := s.db.exec(ctx, "replace user "+u.Name, "update users set password = $1, doc = $2 where id = $3 and tenant = $4 and name = $5 and password = $6",
+		u.PasswordHash, doc, string(u.ID), string(u.Tenant), u.Name, was)
+	if err == nil && n == 0 {
+		err = fault.New(fault.Conflict, "%s was changed or removed meanwhile", u.Name).WithHint("look at the account and try again")
+	}
+	return err
+}
+
 func (s Scoped) coversPerson(home estate.TenantID, grants []estate.Grant) error {
 	if err := s.covers(estate.InTenant(home)); err != nil {
 		return err

@@ -32,6 +32,12 @@ func testPeople(t *testing.T, db *store.DB) {
 	u.Disabled = true
 	_, err = in.PutUser(t.Context(), u)
 	must(t, err)
+	changed := u
+	changed.PasswordHash = "$argon2id$2"
+	must(t, in.ReplaceUser(t.Context(), changed, u.PasswordHash))
+	wantCode(t, in.ReplaceUser(t.Context(), u, u.PasswordHash), fault.Conflict)
+	must(t, in.ReplaceUser(t.Context(), u, changed.PasswordHash))
+	wantCode(t, db.In(estate.InTenant("elsewhere")).ReplaceUser(t.Context(), u, u.PasswordHash), fault.Denied)
 	stolen := u
 	stolen.Tenant = ""
 	_, err = db.In(estate.Everything()).PutUser(t.Context(), stolen)
@@ -45,6 +51,7 @@ func testPeople(t *testing.T, db *store.DB) {
 	}
 	must(t, in.DeleteUser(t.Context(), u.ID))
 	wantCode(t, in.DeleteUser(t.Context(), u.ID), fault.NotFound)
+	wantCode(t, in.ReplaceUser(t.Context(), u, u.PasswordHash), fault.Conflict)
 }
 
 func testKeys(t *testing.T, db *store.DB) {

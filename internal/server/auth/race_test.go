@@ -1,0 +1,104 @@
+package auth
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+// meanwhile does something once between the reading of a person and what
+// follows: checking a password takes long enough for much to happen.
+type meanwhile struct {
+	People
+	do func()
+}
+
+func (m *meanwhile) happen() {
+	if do := m.do; do != nil {
+		m.do = nil
+		do()
+	}
+}
+
+func (m *meanwhile) UserByName(ctx context.Context, name string) (estate.User, error) {
+	u, err := m.People.UserByName(ctx, name)
+	m.happen()
+	return u, err
+}
+
+func (m *meanwhile) User(ctx context.Context, id estate.UserID) (estate.User, error) {
+	u, err := m.People.User(ctx, id)
+	m.happen()
+	return u, err
+}
+
+// TestTrustRow12SignInUndoesNothing: who signs in with the old password while
+// it is being replaced, or while the account is being removed, neither gets in
+// nor brings back what was.
+func TestTrustRow12SignInUndoesNothing(t *testing.T) {
+	const better = "another good password"
+	all := estate.Everything()
+	for name, tc := range map[string]struct {
+		change func(*Service, estate.UserID) error
+		after  func(t *testing.T, s *Service)
+	}{
+		"password replaced": {
+			func(s *Service, id estate.UserID) error {
+				_, err := s.SetPassword(context.Background(), all, id, better)
+				return err
+			},
+			func(t *testing.T, s *Service) {
+				_, err := s.SignIn(session(t, s), "10.0.0.2", "ada", better)
+				must(t, err)
+			},
+		},
+		"account removed": {
+			func(s *Service, id estate.UserID) error { return s.DeleteUser(context.Background(), all, id) },
+			func(t *testing.T, s *Service) {
+				if list, err := s.Users(t.Context(), all); err != nil || len(list) != 0 {
+					t.Errorf("%v are there again: %v", list, err)
+				}
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, c, _ := open(t)
+			u, err := s.CreateUser(t.Context(), all, estate.User{Tenant: "main", Name: "ada", Grants: []estate.Grant{{Role: estate.Viewer, Scope: estate.InTenant("main")}}}, good)
+			must(t, err)
+			c.pass(time.Second)
+			plain := s.People
+			between := &meanwhile{People: plain(all), do: func() {
+				other := *s
+				other.People = plain
+				must(t, tc.change(&other, u.ID))
+			}}
+			s.People = func(estate.Scope) People { return between }
+			_, err = s.SignIn(session(t, s), "10.0.0.1", "ada", good)
+			wantCode(t, err, fault.Unauthenticated)
+			s.People = plain
+			_, err = s.SignIn(session(t, s), "10.0.0.3", "ada", good)
+			wantCode(t, err, fault.Unauthenticated)
+			tc.after(t, s)
+		})
+	}
+}
+
+// TestPasswordResetBringsNobodyBack: an account that is removed while its
+// password is being replaced stays removed.
+func TestPasswordResetBringsNobodyBack(t *testing.T) {
+	s, _, _ := open(t)
+	all := estate.Everything()
+	u, err := s.CreateUser(t.Context(), all, estate.User{Tenant: "main", Name: "ada"}, good)
+	must(t, err)
+	plain := s.People
+	between := &meanwhile{People: plain(all), do: func() { must(t, plain(all).DeleteUser(context.Background(), u.ID)) }}
+	s.People = func(estate.Scope) People { return between }
+	_, err = s.SetPassword(t.Context(), all, u.ID, "another good password")
+	wantCode(t, err, fault.Conflict)
+	if list, err := plain(all).Users(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("%v are there again: %v", list, err)
+	}
+}
