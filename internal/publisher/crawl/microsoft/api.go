@@ -97,9 +97,9 @@ func (f *fetching) fromURL(ctx context.Context, address string, u Update) error 
 // fromFolder reads the documents in a folder and one level below that are new
 // or have changed, by name, size and time.
 func (f *fetching) fromFolder(ctx context.Context) error {
-	root, err := os.OpenRoot(f.s.folder)
+	root, err := os.OpenRoot(f.s.at.Path)
 	if err != nil {
-		return fault.Wrap(err, fault.NotFound, "microsoft: the folder %s can't be opened", f.s.folder)
+		return fault.Wrap(err, fault.NotFound, "microsoft: the folder %s can't be opened", f.s.at.Path)
 	}
 	defer root.Close()
 	names, err := documentsIn(root.FS())

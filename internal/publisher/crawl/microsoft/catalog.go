@@ -2,9 +2,7 @@ package microsoft
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -40,9 +38,6 @@ func (f *fetching) catalog(ctx context.Context) error {
 		f.st.Pages = nil
 		return nil
 	}
-	if cfg.Address == "default" {
-		cfg.Address = updatecatalog.DefaultURL
-	}
 	wanted, err := f.wanted(ctx)
 	if err != nil {
 		return err
@@ -65,7 +60,7 @@ func (f *fetching) catalog(ctx context.Context) error {
 			delete(f.st.Pages, kb)
 		}
 	}
-	return f.learn(ctx)
+	return nil
 }
 
 // wanted are the KBs to ask for, each with the platforms that it is asked for;
@@ -112,7 +107,7 @@ func newestCumulative(all []patch.Patch, platform string, n int) []patch.Patch {
 }
 
 func (f *fetching) ask(ctx context.Context, address, kb, platforms string) error {
-	updates, err := updatecatalog.Ask(ctx, f.s.client, address, kb, func(title string) bool {
+	updates, err := updatecatalog.Ask(ctx, f.s.Client, address, kb, func(title string) bool {
 		platform := PlatformOf(title)
 		return platforms == "*" && platform != "" || slices.Contains(strings.Fields(platforms), platform)
 	})
@@ -123,32 +118,24 @@ func (f *fetching) ask(ctx context.Context, address, kb, platforms string) error
 	if err != nil {
 		return err
 	}
-	if f.st.Pages == nil {
-		f.st.Pages = map[string]document{}
-	}
 	f.st.Pages[kb] = document{Seen: platforms, SHA256: sum}
 	return nil
 }
 
-// learn fetches the files of the KBs that are to be proven.
-func (f *fetching) learn(ctx context.Context) error {
-	updates, err := pages(f.dir, *f.st)
-	if err != nil {
-		return err
-	}
-	var wanted []patch.Payload
-	for _, u := range updates {
-		if !slices.ContainsFunc(f.s.cfg.Catalog.Prove, func(w string) bool { return w == "*" || strings.EqualFold(w, "KB"+u.KB) }) {
-			continue
-		}
-		if _, items := payload(u); len(items) > 0 {
-			wanted = append(wanted, items[0].Payload)
+// choice are the files of the KBs that are to be proven.
+func (s *Source) choice(dir string, st state) crawl.Choice {
+	choice := crawl.Choice{Patches: func() ([]patch.Patch, error) {
+		updates, err := pages(dir, st)
+		var out crawl.Output
+		apply(&out, updates, nil)
+		return out.Patches, err
+	}}
+	if prove := s.cfg.Catalog.Prove; len(prove) > 0 {
+		choice.Named = func(p patch.Patch) bool {
+			return slices.ContainsFunc(prove, func(w string) bool { return w == "*" || strings.EqualFold(w, p.Product) })
 		}
 	}
-	if f.st.Learned == nil {
-		f.st.Learned = crawl.Learned{}
-	}
-	return f.st.Learned.Learn(ctx, f.s.client, f.dir, wanted)
+	return choice
 }
 
 // pages are the updates of all pages that are kept.
@@ -273,24 +260,4 @@ func payload(u updatecatalog.Update) (kind string, items []patch.Item) {
 		return "", nil
 	}
 	return kind, []patch.Item{{Kind: "file", Name: f.Name, Payload: pay}}
-}
-
-// Holds names no archive: payloads stand in none.
-func (s *Source) Holds(crawl.Fingerprint) []string { return nil }
-
-// Offers says whether a payload was fetched.
-func (s *Source) Offers(at crawl.Fingerprint, sha256 string) bool {
-	var st state
-	return at != nil && json.Unmarshal(at, &st) == nil && st.Learned.Offers(sha256)
-}
-
-// Payloads fetches payloads again.
-func (s *Source) Payloads(ctx context.Context, _ crawl.Fingerprint, items []crawl.Wanted, dir string) (map[string]string, error) {
-	return crawl.Again(ctx, s.client, items, dir)
-}
-
-// there reports whether a blob is in the folder.
-func there(dir, sum string) bool {
-	_, err := os.Stat(crawl.BlobPath(dir, sum))
-	return err == nil
 }

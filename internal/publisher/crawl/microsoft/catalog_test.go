@@ -12,8 +12,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/fetch"
 	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc/msrctest"
 )
 
@@ -152,7 +155,7 @@ func TestCatalogByKB(t *testing.T) {
 		t.Fatalf("%v", got.Notes)
 	}
 	s.cfg.Catalog.KBs, s.cfg.Catalog.Follow = nil, nil
-	run := &fetching{s: s, dir: dir, st: &state{}}
+	run := &fetching{s: s, dir: dir, st: &state{Pages: map[string]document{}}}
 	if err := run.ask(t.Context(), srv.URL, "9000003", "windows-server-2019-amd64"); err != nil {
 		t.Fatal(err)
 	}
@@ -168,5 +171,35 @@ func TestCatalogByKB(t *testing.T) {
 	p := out.Patches[len(out.Patches)-1]
 	if p.ID != "windows-server-2019:amd64:KB9000003" || p.Installed != nil || len(p.Items) != 1 || p.Classification != patch.Security || !slices.Equal(p.Supersedes, []patch.ID{"windows-server-2019:amd64:KB9000002"}) {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestTrustRow2NoLocalFiles: the Update Catalog's pages do not name a file of this
+// machine as an update's payload, wherever the documents lie.
+func TestTrustRow2NoLocalFiles(t *testing.T) {
+	c := &catalogPages{}
+	srv := httptest.NewServer(c)
+	defer srv.Close()
+	c.address = feedtest.Secret(t, "windows10.0-kb9000003-x64_0a.msu", c.file())
+	from := t.TempDir()
+	for name, f := range map[string]msrctest.Document{"2031-Feb": msrctest.February(), "2031-Mar": msrctest.March()} {
+		if err := os.WriteFile(filepath.Join(from, name+".xml"), []byte(f.XML()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, dir := newSource(t, Config{MSRC: from, Catalog: Catalog{Address: srv.URL, Follow: []string{"windows-server-2019-amd64"}, Prove: []string{"*"}}}), folder(t)
+	got, _ := refresh(t, s, dir, nil)
+	if len(s.Recall(got.Fingerprint).Learned) > 0 || !strings.Contains(fmt.Sprint(got.Notes), "names no file to download") {
+		t.Errorf("%s, %v", got.Fingerprint, got.Notes)
+	}
+	file := c.address + "/windows10.0-kb9000003-x64_0a.msu" // were the page believed, its client would refuse
+	if _, err := s.Client.Get(t.Context(), fetch.Request{URL: file}); !fault.Is(err, fault.Untrusted) {
+		t.Error(err)
+	}
+	if _, err := newSource(t, Config{MSRC: srv.URL}).client.Get(t.Context(), fetch.Request{URL: file}); !fault.Is(err, fault.Untrusted) {
+		t.Error(err)
+	}
+	if _, err := New(Config{MSRC: from, Catalog: Catalog{Address: "file://" + from}}, nil); !fault.Is(err, fault.Invalid) {
+		t.Errorf("pages of this machine: %v", err)
 	}
 }

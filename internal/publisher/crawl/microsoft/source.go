@@ -2,10 +2,8 @@ package microsoft
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +12,7 @@ import (
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/updatecatalog"
 )
 
 // DefaultURL is Microsoft's own address of the Security Update Guide's API.
@@ -40,11 +39,13 @@ type Config struct {
 	Progress func(doing string)
 }
 
-// Source is Microsoft as a source of patches.
+// Source is Microsoft as a source of patches. Payloads are those that the
+// Update Catalog names.
 type Source struct {
+	crawl.Learning[state, *state]
 	cfg    Config
-	client crawl.Client
-	folder string // of documents; empty means the API
+	at     crawl.Location // of the documents
+	client crawl.Client   // fetches them
 }
 
 // New makes a source. It returns fault.Invalid for an address that is neither
@@ -53,21 +54,21 @@ func New(cfg Config, client crawl.Client) (*Source, error) {
 	if cfg.MSRC == "default" {
 		cfg.MSRC = DefaultURL
 	}
-	s := &Source{cfg: cfg, client: client}
-	if filepath.IsAbs(cfg.MSRC) {
-		s.folder = cfg.MSRC
-		return s, nil
+	if cfg.Catalog.Address == "default" {
+		cfg.Catalog.Address = updatecatalog.DefaultURL
 	}
-	u, err := url.Parse(cfg.MSRC)
-	switch {
-	case err != nil || u.Scheme == "":
-		return nil, fault.New(fault.Invalid, "microsoft: %q is no address and no absolute path", cfg.MSRC).
+	at, err := crawl.ParseLocation(cfg.MSRC)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "microsoft: the place of the documents").
 			WithHint("Give %s, or the absolute path of a folder with documents.", DefaultURL)
-	case u.Scheme == "file":
-		s.folder = filepath.FromSlash(u.Path)
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fault.New(fault.Invalid, "microsoft: the address %q is not http, https or file", cfg.MSRC)
 	}
+	if cfg.Catalog.Address != "" {
+		if pages, err := crawl.ParseLocation(cfg.Catalog.Address); err != nil || pages.Path != "" {
+			return nil, fault.New(fault.Invalid, "microsoft: the address of the Update Catalog %q is not http or https", cfg.Catalog.Address)
+		}
+	}
+	s := &Source{cfg: cfg, at: at, client: at.Client(client)}
+	s.Learning = crawl.NewLearning[state](crawl.Remote(client), form, cfg.MSRC+" "+cfg.Since)
 	return s, nil
 }
 
@@ -76,14 +77,23 @@ func (s *Source) Name() string { return "microsoft" }
 
 // state is the fingerprint of a Source.
 type state struct {
-	Form int    `json:"form"`
-	From string `json:"from"`
+	crawl.Memory
 	// Documents by where they come from: a month's id, or a file name.
 	Documents map[string]document `json:"documents,omitempty"`
 	Lists     map[string]document `json:"lists,omitempty"`
-	// Pages are the Update Catalog's, by KB; Learned are the files fetched.
-	Pages   map[string]document `json:"pages,omitempty"`
-	Learned crawl.Learned       `json:"learned,omitempty"`
+	// Pages are the Update Catalog's, by KB.
+	Pages map[string]document `json:"pages,omitempty"`
+}
+
+// Kept names the folded documents.
+func (st *state) Kept() []string {
+	var out []string
+	for _, of := range []map[string]document{st.Documents, st.Lists, st.Pages} {
+		for _, d := range of {
+			out = append(out, d.SHA256)
+		}
+	}
+	return out
 }
 
 // document is a file that was folded.
@@ -94,47 +104,21 @@ type document struct {
 	SHA256 string `json:"sha256"` // of the folded form, packed
 }
 
-func (s *Source) recall(prev crawl.Fingerprint) state {
-	fresh := state{Form: form, From: s.cfg.MSRC + " " + s.cfg.Since, Documents: map[string]document{}, Lists: map[string]document{}}
-	var st state
-	if prev == nil || json.Unmarshal(prev, &st) != nil || st.Form != form || st.From != fresh.From {
-		return fresh
-	}
-	if st.Documents == nil {
-		st.Documents = fresh.Documents
-	}
-	if st.Lists == nil {
-		st.Lists = fresh.Lists
-	}
-	return st
-}
-
-// Blobs names the folded documents.
-func (s *Source) Blobs(at crawl.Fingerprint) []string {
-	st := s.recall(at)
-	out := st.Learned.Blobs()
-	for _, of := range []map[string]document{st.Documents, st.Lists, st.Pages} {
-		for _, d := range of {
-			out = append(out, d.SHA256)
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
 // Fetch brings the documents that have changed. One that can't be had or read
 // leaves what it said before in force and is named in the notes; the error is
 // not nil when there is nothing at all.
 func (s *Source) Fetch(ctx context.Context, dir string, prev crawl.Fingerprint) (crawl.Fetched, error) {
-	st := s.recall(prev)
-	for _, of := range []map[string]document{st.Documents, st.Lists, st.Pages} {
-		for key, d := range of {
-			if !there(dir, d.SHA256) {
-				delete(of, key)
+	st := s.Recall(prev)
+	for _, of := range []*map[string]document{&st.Documents, &st.Lists, &st.Pages} {
+		if *of == nil {
+			*of = map[string]document{}
+		}
+		for key, d := range *of {
+			if !crawl.There(dir, d.SHA256) {
+				delete(*of, key)
 			}
 		}
 	}
-	before := fmt.Sprint(st.Documents, st.Lists, st.Pages, st.Learned)
 	run := &fetching{s: s, dir: dir, st: &st}
 	err := run.documents(ctx)
 	if err == nil {
@@ -149,11 +133,7 @@ func (s *Source) Fetch(ctx context.Context, dir string, prev crawl.Fingerprint) 
 	if len(st.Documents) == 0 {
 		return crawl.Fetched{}, fault.New(fault.Unavailable, "microsoft: no document could be had%s", run.firstNote())
 	}
-	fp, err := json.Marshal(st)
-	if err != nil {
-		return crawl.Fetched{}, fault.Wrap(err, fault.Internal, "microsoft: the state can't be encoded")
-	}
-	return crawl.Fetched{Changed: before != fmt.Sprint(st.Documents, st.Lists, st.Pages, st.Learned), Fingerprint: fp, Notes: run.notes}, nil
+	return s.Conclude(ctx, dir, prev, &st, s.choice(dir, st), run.notes)
 }
 
 // fetching is one run of Fetch.
@@ -178,7 +158,7 @@ func (f *fetching) say(doing string) {
 }
 
 func (f *fetching) documents(ctx context.Context) error {
-	if f.s.folder != "" {
+	if f.s.at.Path != "" {
 		return f.fromFolder(ctx)
 	}
 	return f.fromAPI(ctx)
@@ -257,7 +237,7 @@ func (f *fetching) list(path string) (string, error) {
 // Parse puts the folded documents together. Of several states of one month the
 // newest counts.
 func (s *Source) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (crawl.Output, error) {
-	st := s.recall(at)
+	st := s.Recall(at)
 	if len(st.Documents) == 0 {
 		return crawl.Output{}, fault.New(fault.NotFound, "microsoft: there is no document yet")
 	}

@@ -63,7 +63,7 @@ func TestReal(t *testing.T) {
 	if len(got.Notes) > 0 {
 		t.Error(got.Notes)
 	}
-	channels, err := load(dir, s.recall(got.Fingerprint))
+	channels, err := load(dir, s.Recall(got.Fingerprint))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func TestFromTheNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.client = c
+	s.Client = c
 	first, out := refresh(t, s, dir, nil)
 	if !first.Changed || len(out.Patches) != 2 || len(first.Notes) > 0 {
 		t.Fatalf("%v, %v", out.Patches, first.Notes)
@@ -235,6 +235,21 @@ func TestFromTheNetwork(t *testing.T) {
 	newest := out.Patches[2].Items[0].Payload
 	if !next.Changed || len(newest.SHA256) != 64 || newest.Size != int64(len(installer())) || !s.Offers(next.Fingerprint, newest.SHA256) {
 		t.Errorf("%+v", newest)
+	}
+}
+
+// TestTrustRow2NoLocalFiles: an index of the network names a file of this machine
+// as a channel, and a channel one as an installer.
+func TestTrustRow2NoLocalFiles(t *testing.T) {
+	text := channelText("https://vendor.example", "31.0.9")
+	at := feedtest.Secret(t, "31.json", []byte(text))
+	index := `{"releases-index":[{"channel-version":"31.0","latest-release":"31.0.9","releases.json":"` + at + `/31.json"}]}`
+	s, dir := newSource(t, Config{Location: feedtest.Serve(t, []byte(index))})
+	if got, err := s.Fetch(t.Context(), dir, nil); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "no http or https address") {
+		t.Errorf("%s, %v", got.Fingerprint, err)
+	}
+	if c, err := ParseChannel(strings.NewReader(strings.ReplaceAll(text, "https://vendor.example", at))); err != nil || len(c.Releases[0].Products) > 0 {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
 

@@ -6,11 +6,7 @@ package dotnet
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"net/url"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -42,9 +38,9 @@ type Config struct {
 
 // Source is .NET as a source of patches.
 type Source struct {
-	cfg    Config
-	client crawl.Client
-	folder string
+	crawl.Learning[state, *state]
+	cfg Config
+	at  crawl.Location
 }
 
 // New makes a source. It returns fault.Invalid for a location that can't be.
@@ -52,19 +48,12 @@ func New(cfg Config, client crawl.Client) (*Source, error) {
 	if cfg.Location == "default" {
 		cfg.Location = DefaultURL
 	}
-	s := &Source{cfg: cfg, client: client}
-	u, err := url.Parse(cfg.Location)
-	switch {
-	case filepath.IsAbs(cfg.Location):
-		s.folder = cfg.Location
-	case err == nil && u.Scheme == "file":
-		s.folder = filepath.FromSlash(u.Path)
-	case err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
-		s.client = crawl.Remote(client)
-	default:
-		return nil, fault.New(fault.Invalid, "dotnet: %q is no address and no absolute path", cfg.Location).WithHint("Give default, or the absolute path of a folder.")
+	at, err := crawl.ParseLocation(cfg.Location)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "dotnet: the place of the releases").WithHint("Give default, or the absolute path of a folder.")
 	}
-	return s, nil
+	from := cfg.Location + " " + strings.Join(cfg.Channels, " ")
+	return &Source{Learning: crawl.NewLearning[state](at.Client(client), form, from), cfg: cfg, at: at}, nil
 }
 
 // Name is "dotnet".
@@ -72,10 +61,8 @@ func (s *Source) Name() string { return "dotnet" }
 
 // state is the fingerprint of a Source.
 type state struct {
-	Form     int             `json:"form"`
-	From     string          `json:"from"`
+	crawl.Memory
 	Channels map[string]kept `json:"channels,omitempty"`
-	Learned  crawl.Learned   `json:"learned,omitempty"`
 }
 
 // kept is a channel that was folded.
@@ -84,57 +71,30 @@ type kept struct {
 	SHA256 string `json:"sha256"`
 }
 
-func (s *Source) recall(prev crawl.Fingerprint) state {
-	from := s.cfg.Location + " " + strings.Join(s.cfg.Channels, " ")
-	var st state
-	if prev == nil || json.Unmarshal(prev, &st) != nil || st.Form != form || st.From != from {
-		st = state{Form: form, From: from}
-	}
-	if st.Channels == nil {
-		st.Channels = map[string]kept{}
-	}
-	if st.Learned == nil {
-		st.Learned = crawl.Learned{}
-	}
-	return st
-}
-
-// Blobs names the folded channels and the installers.
-func (s *Source) Blobs(at crawl.Fingerprint) []string {
-	st := s.recall(at)
-	out := st.Learned.Blobs()
+// Kept names the folded channels.
+func (st *state) Kept() []string {
+	var out []string
 	for _, k := range st.Channels {
 		out = append(out, k.SHA256)
 	}
 	return out
 }
 
-// Holds names no archive: installers stand in none.
-func (s *Source) Holds(crawl.Fingerprint) []string { return nil }
-
-// Offers says whether an installer was fetched.
-func (s *Source) Offers(at crawl.Fingerprint, sha256 string) bool {
-	return s.recall(at).Learned.Offers(sha256)
-}
-
-// Payloads fetches installers again.
-func (s *Source) Payloads(ctx context.Context, _ crawl.Fingerprint, items []crawl.Wanted, dir string) (map[string]string, error) {
-	return crawl.Again(ctx, s.client, items, dir)
-}
-
 // Fetch brings the channels that have a new release. One that can't be had
 // leaves what it said before in force and is named in the notes.
 func (s *Source) Fetch(ctx context.Context, dir string, prev crawl.Fingerprint) (crawl.Fetched, error) {
-	st := s.recall(prev)
+	st := s.Recall(prev)
+	if st.Channels == nil {
+		st.Channels = map[string]kept{}
+	}
 	for c, k := range st.Channels {
-		if _, err := os.Stat(crawl.BlobPath(dir, k.SHA256)); err != nil {
+		if !crawl.There(dir, k.SHA256) {
 			delete(st.Channels, c)
 		}
 	}
-	before := fmt.Sprint(st.Channels, st.Learned)
 	var notes []string
 	var err error
-	if s.folder != "" {
+	if s.at.Path != "" {
 		notes, err = s.fromFolder(dir, &st)
 	} else {
 		notes, err = s.fromIndex(ctx, dir, &st)
@@ -145,18 +105,31 @@ func (s *Source) Fetch(ctx context.Context, dir string, prev crawl.Fingerprint) 
 	if len(st.Channels) == 0 {
 		return crawl.Fetched{}, fault.New(fault.Unavailable, "dotnet: no channel could be had: %s", strings.Join(notes, "; "))
 	}
-	wanted, err := s.selected(dir, st)
-	if err == nil {
-		err = st.Learned.Learn(ctx, s.client, dir, wanted)
+	return s.Conclude(ctx, dir, prev, &st, s.choice(dir, st), notes)
+}
+
+// choice are the installers that the configuration wants proven.
+func (s *Source) choice(dir string, st state) crawl.Choice {
+	replaced := map[patch.ID]bool{}
+	choice := crawl.Choice{Patches: func() ([]patch.Patch, error) {
+		channels, err := load(dir, st)
+		if err != nil {
+			return nil, err
+		}
+		all := output(channels).Patches
+		for _, p := range all {
+			for _, old := range p.Supersedes {
+				replaced[old] = true
+			}
+		}
+		return all, nil
+	}}
+	if len(s.cfg.Prove) > 0 {
+		choice.Named = func(p patch.Patch) bool {
+			return slices.Contains(s.cfg.Prove, p.Version) || slices.Contains(s.cfg.Prove, "latest") && !replaced[p.ID]
+		}
 	}
-	if err != nil {
-		return crawl.Fetched{}, err
-	}
-	fp, err := json.Marshal(st)
-	if err != nil {
-		return crawl.Fetched{}, fault.Wrap(err, fault.Internal, "dotnet: the state can't be encoded")
-	}
-	return crawl.Fetched{Changed: before != fmt.Sprint(st.Channels, st.Learned), Fingerprint: fp, Notes: notes}, nil
+	return choice
 }
 
 func (s *Source) takes(channel string) bool {
@@ -164,7 +137,7 @@ func (s *Source) takes(channel string) bool {
 }
 
 func (s *Source) fromIndex(ctx context.Context, dir string, st *state) (notes []string, err error) {
-	got, err := s.client.Get(ctx, fetch.Request{URL: s.cfg.Location, Expect: fetch.JSON, MaxSize: 1 << 20})
+	got, err := s.Client.Get(ctx, fetch.Request{URL: s.cfg.Location, Expect: fetch.JSON, MaxSize: 1 << 20})
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +149,7 @@ func (s *Source) fromIndex(ctx context.Context, dir string, st *state) (notes []
 		if !s.takes(e.Version) || st.Channels[e.Version].Seen == e.Latest {
 			continue
 		}
-		got, err := s.client.Get(ctx, fetch.Request{URL: e.URL, Expect: fetch.JSON, MaxSize: maxChannel})
+		got, err := s.Client.Get(ctx, fetch.Request{URL: e.URL, Expect: fetch.JSON, MaxSize: maxChannel})
 		if err == nil {
 			err = keep(dir, st, strings.NewReader(string(got.Body)), e.Version, e.Latest)
 		}
@@ -193,12 +166,12 @@ func (s *Source) fromIndex(ctx context.Context, dir string, st *state) (notes []
 var inFolder = regexp.MustCompile(`^(\d{1,3}\.\d{1,3})-releases\.json(?:\.zst)?$`)
 
 func (s *Source) fromFolder(dir string, st *state) (notes []string, err error) {
-	root, err := os.OpenRoot(s.folder)
+	root, err := os.OpenRoot(s.at.Path)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.NotFound, "dotnet: the folder %s can't be opened", s.folder)
+		return nil, fault.Wrap(err, fault.NotFound, "dotnet: the folder %s can't be opened", s.at.Path)
 	}
 	defer root.Close()
-	entries, err := os.ReadDir(s.folder)
+	entries, err := os.ReadDir(s.at.Path)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "dotnet: the folder can't be listed")
 	}
@@ -238,7 +211,7 @@ func fromFile(root *os.Root, name, version, dir string, st *state) error {
 
 // Parse makes the patches.
 func (s *Source) Parse(_ context.Context, dir string, at crawl.Fingerprint) (crawl.Output, error) {
-	st := s.recall(at)
+	st := s.Recall(at)
 	if len(st.Channels) == 0 {
 		return crawl.Output{}, fault.New(fault.NotFound, "dotnet: there is no channel yet")
 	}
@@ -249,31 +222,6 @@ func (s *Source) Parse(_ context.Context, dir string, at crawl.Fingerprint) (cra
 	out := output(channels)
 	for i := range out.Patches {
 		st.Learned.Tell(&out.Patches[i], "name "+out.Patches[i].Version+" in dotnet.prove to have it proven")
-	}
-	return out, nil
-}
-
-// selected are the installers that the configuration wants proven.
-func (s *Source) selected(dir string, st state) ([]patch.Payload, error) {
-	if len(s.cfg.Prove) == 0 {
-		return nil, nil
-	}
-	channels, err := load(dir, st)
-	if err != nil {
-		return nil, err
-	}
-	all := output(channels).Patches
-	replaced := map[patch.ID]bool{}
-	for _, p := range all {
-		for _, old := range p.Supersedes {
-			replaced[old] = true
-		}
-	}
-	var out []patch.Payload
-	for _, p := range all {
-		if slices.Contains(s.cfg.Prove, p.Version) || slices.Contains(s.cfg.Prove, "latest") && !replaced[p.ID] {
-			out = append(out, p.Items[0].Payload)
-		}
 	}
 	return out, nil
 }

@@ -380,3 +380,18 @@ func FuzzIndex(f *testing.F) {
 }
 
 var _ crawl.Shelf = (*Source)(nil)
+
+// TestTrustRow2NoLocalFiles: an offline scan file of the network does not name a
+// file of this machine as an update's payload.
+func TestTrustRow2NoLocalFiles(t *testing.T) {
+	raw, err := os.ReadFile(fixture(feedtest.Secret(t, "kb.cab", payload())).pack(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, dir := newSource(t, Config{Location: feedtest.Serve(t, raw) + "/wsusscn2.cab", Prove: []string{"KB9000003"}})
+	got, err := s.Fetch(t.Context(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	feedtest.NotRead(t, s.Recall(got.Fingerprint).Learned)
+}

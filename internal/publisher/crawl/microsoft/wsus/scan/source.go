@@ -13,9 +13,6 @@ package scan
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,11 +48,14 @@ type Config struct {
 
 // Source is the offline scan file as a source of patches.
 type Source struct {
-	cfg    Config
-	client crawl.Client
-	path   string
-	since  time.Time
+	crawl.Learning[state, *state]
+	cfg   Config
+	at    crawl.Location
+	since time.Time
 }
+
+// state is the fingerprint of a Source.
+type state = crawl.Folded
 
 // New makes a source. It returns fault.Invalid for a location or year that
 // can't be.
@@ -63,18 +63,12 @@ func New(cfg Config, client crawl.Client) (*Source, error) {
 	if cfg.Location == "default" {
 		cfg.Location = DefaultURL
 	}
-	s := &Source{cfg: cfg, client: client}
-	u, err := url.Parse(cfg.Location)
-	switch {
-	case filepath.IsAbs(cfg.Location):
-		s.path = cfg.Location
-	case err == nil && u.Scheme == "file":
-		s.path = filepath.FromSlash(u.Path)
-	case err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
-	default:
-		return nil, fault.New(fault.Invalid, "scan: %q is no address and no absolute path", clip(cfg.Location)).
+	at, err := crawl.ParseLocation(cfg.Location)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "scan: the place of the offline scan file").
 			WithHint("Give default, or the absolute path of wsusscn2.cab.")
 	}
+	s := &Source{Learning: crawl.NewLearning[state](at.Client(client), form, cfg.Location+" "+cfg.Since), cfg: cfg, at: at}
 	if cfg.Since != "" {
 		if s.since, err = time.Parse("2006", cfg.Since); err != nil {
 			return nil, fault.New(fault.Invalid, "scan: %q is no year", clip(cfg.Since))
@@ -86,58 +80,11 @@ func New(cfg Config, client crawl.Client) (*Source, error) {
 // Name is "wsusscn2".
 func (s *Source) Name() string { return "wsusscn2" }
 
-// state is the fingerprint of a Source.
-type state struct {
-	Form    int           `json:"form"`
-	From    string        `json:"from"`
-	Seen    string        `json:"seen,omitempty"`
-	SHA256  string        `json:"sha256,omitempty"` // of the folded file
-	Learned crawl.Learned `json:"learned,omitempty"`
-}
-
-func (s *Source) recall(prev crawl.Fingerprint) state {
-	from := s.cfg.Location + " " + s.cfg.Since
-	var st state
-	if prev == nil || json.Unmarshal(prev, &st) != nil || st.Form != form || st.From != from {
-		st = state{Form: form, From: from}
-	}
-	if st.Learned == nil {
-		st.Learned = crawl.Learned{}
-	}
-	return st
-}
-
-// Blobs names the folded file and the payloads that were fetched.
-func (s *Source) Blobs(at crawl.Fingerprint) []string {
-	st := s.recall(at)
-	out := st.Learned.Blobs()
-	if st.SHA256 != "" {
-		out = append(out, st.SHA256)
-	}
-	return out
-}
-
-// Holds names no archive: payloads stand in none.
-func (s *Source) Holds(crawl.Fingerprint) []string { return nil }
-
-// Offers says whether a payload was fetched.
-func (s *Source) Offers(at crawl.Fingerprint, sha256 string) bool {
-	return s.recall(at).Learned.Offers(sha256)
-}
-
-// Payloads fetches payloads again.
-func (s *Source) Payloads(ctx context.Context, _ crawl.Fingerprint, items []crawl.Wanted, dir string) (map[string]string, error) {
-	return crawl.Again(ctx, s.client, items, dir)
-}
-
 // Fetch reads the file when it has changed. One that can't be read leaves the
 // one before in force.
 func (s *Source) Fetch(ctx context.Context, dir string, prev crawl.Fingerprint) (crawl.Fetched, error) {
-	st := s.recall(prev)
-	if _, err := os.Stat(crawl.BlobPath(dir, st.SHA256)); st.SHA256 == "" || err != nil {
-		st.Seen, st.SHA256 = "", ""
-	}
-	before := fmt.Sprint(st.SHA256, st.Learned)
+	st := s.Recall(prev)
+	st.Check(dir)
 	folded, err := s.read(ctx, dir, &st)
 	if err != nil {
 		return crawl.Fetched{}, err
@@ -147,27 +94,26 @@ func (s *Source) Fetch(ctx context.Context, dir string, prev crawl.Fingerprint) 
 			return crawl.Fetched{}, err
 		}
 	}
-	if len(s.cfg.Prove) > 0 || len(st.Learned) > 0 {
+	choice := crawl.Choice{Patches: func() ([]patch.Patch, error) {
 		if folded == nil {
 			folded = &Scan{}
 			if err := crawl.Load(dir, st.SHA256, folded); err != nil {
-				return crawl.Fetched{}, err
+				return nil, err
 			}
 		}
-		if err := st.Learned.Learn(ctx, s.client, dir, s.selected(*folded)); err != nil {
-			return crawl.Fetched{}, err
+		return output(*folded).Patches, nil
+	}}
+	if len(s.cfg.Prove) > 0 {
+		choice.Named = func(p patch.Patch) bool {
+			return slices.ContainsFunc(s.cfg.Prove, func(kb string) bool { return strings.EqualFold(kb, p.Product) })
 		}
 	}
-	fp, err := json.Marshal(st)
-	if err != nil {
-		return crawl.Fetched{}, fault.Wrap(err, fault.Internal, "scan: the state can't be encoded")
-	}
-	return crawl.Fetched{Changed: before != fmt.Sprint(st.SHA256, st.Learned), Fingerprint: fp}, nil
+	return s.Conclude(ctx, dir, prev, &st, choice, nil)
 }
 
 // read folds the file, unless it is still the one seen.
 func (s *Source) read(ctx context.Context, dir string, st *state) (*Scan, error) {
-	path := s.path
+	path := s.at.Path
 	if path == "" {
 		tmp, err := os.MkdirTemp(dir, "download-")
 		if err != nil {
@@ -175,7 +121,7 @@ func (s *Source) read(ctx context.Context, dir string, st *state) (*Scan, error)
 		}
 		defer os.RemoveAll(tmp)
 		path = filepath.Join(tmp, "wsusscn2.cab")
-		got, err := s.client.Get(ctx, fetch.Request{URL: s.cfg.Location, Fingerprint: st.Seen, File: path, Expect: fetch.NotHTML, MaxSize: maxDownload})
+		got, err := s.Client.Get(ctx, fetch.Request{URL: s.cfg.Location, Fingerprint: st.Seen, File: path, Expect: fetch.NotHTML, MaxSize: maxDownload})
 		if err != nil || got.NotModified {
 			return nil, err
 		}
@@ -203,23 +149,9 @@ func (s *Source) read(ctx context.Context, dir string, st *state) (*Scan, error)
 	return &folded, err
 }
 
-// selected are the payloads of the KBs that the configuration wants proven.
-func (s *Source) selected(folded Scan) []patch.Payload {
-	var out []patch.Payload
-	for _, p := range output(folded).Patches {
-		if !slices.ContainsFunc(s.cfg.Prove, func(kb string) bool { return strings.EqualFold(kb, p.Product) }) {
-			continue
-		}
-		for _, it := range p.Items {
-			out = append(out, it.Payload)
-		}
-	}
-	return out
-}
-
 // Parse makes the patches.
 func (s *Source) Parse(_ context.Context, dir string, at crawl.Fingerprint) (crawl.Output, error) {
-	st := s.recall(at)
+	st := s.Recall(at)
 	if st.SHA256 == "" {
 		return crawl.Output{}, fault.New(fault.NotFound, "scan: there is no offline scan file yet")
 	}

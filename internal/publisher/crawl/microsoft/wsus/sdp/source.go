@@ -11,11 +11,8 @@ package sdp
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io/fs"
-	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -52,10 +49,13 @@ type Config struct {
 
 // Source is one vendor's catalog as a source of patches.
 type Source struct {
-	cfg    Config
-	client crawl.Client
-	path   string // of a local file or folder; empty means the network
+	crawl.Learning[state, *state]
+	cfg Config
+	at  crawl.Location
 }
+
+// state is the fingerprint of a Source.
+type state = crawl.Folded
 
 var goodName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
 
@@ -66,84 +66,25 @@ func New(cfg Config, client crawl.Client) (*Source, error) {
 		return nil, fault.New(fault.Invalid, "sdp: %q is no name for a catalog", clip(cfg.Name)).
 			WithHint("Use lower-case letters and digits, such as hp.")
 	}
-	s := &Source{cfg: cfg, client: client}
-	u, err := url.Parse(cfg.Location)
+	at, err := crawl.ParseLocation(cfg.Location)
 	switch {
-	case filepath.IsAbs(cfg.Location):
-		s.path = cfg.Location
-	case err == nil && u.Scheme == "file":
-		s.path = filepath.FromSlash(u.Path)
-	case err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
-		s.client = crawl.Remote(client)
-		if len(cfg.Prove) > 0 && u.Scheme == "http" && !loopback(u.Hostname()) {
-			return nil, fault.New(fault.Invalid, "sdp: the catalog of %s says how installers are run, and comes over plain http, where anybody on the way can change it", cfg.Name).
-				WithHint("Give its https address, or fetch it yourself and give the path; without sdp.prove it is only looked at.")
-		}
-	default:
-		return nil, fault.New(fault.Invalid, "sdp: the location %q of %s is no address and no absolute path", clip(cfg.Location), cfg.Name)
+	case err != nil:
+		return nil, fault.Wrap(err, fault.Invalid, "sdp: the location of %s", cfg.Name)
+	case len(cfg.Prove) > 0 && at.Open():
+		return nil, fault.New(fault.Invalid, "sdp: the catalog of %s says how installers are run, and comes over plain http, where anybody on the way can change it", cfg.Name).
+			WithHint("Give its https address, or fetch it yourself and give the path; without sdp.prove it is only looked at.")
 	}
-	return s, nil
-}
-
-func loopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
+	return &Source{Learning: crawl.NewLearning[state](at.Client(client), form, cfg.Location), cfg: cfg, at: at}, nil
 }
 
 // Name is "sdp-" and the catalog's name.
 func (s *Source) Name() string { return "sdp-" + s.cfg.Name }
 
-// state is the fingerprint of a Source.
-type state struct {
-	Form   int    `json:"form"`
-	From   string `json:"from"`
-	Seen   string `json:"seen,omitempty"`
-	SHA256 string `json:"sha256,omitempty"` // of the folded catalog
-	// Learned are the installers that were fetched.
-	Learned crawl.Learned `json:"learned,omitempty"`
-}
-
-func (s *Source) recall(prev crawl.Fingerprint) state {
-	var st state
-	if prev == nil || json.Unmarshal(prev, &st) != nil || st.Form != form || st.From != s.cfg.Location {
-		st = state{Form: form, From: s.cfg.Location}
-	}
-	if st.Learned == nil {
-		st.Learned = crawl.Learned{}
-	}
-	return st
-}
-
-// Blobs names the folded catalog and the installers.
-func (s *Source) Blobs(at crawl.Fingerprint) []string {
-	st := s.recall(at)
-	out := st.Learned.Blobs()
-	if st.SHA256 != "" {
-		out = append(out, st.SHA256)
-	}
-	return out
-}
-
-// Holds names no archive: installers stand in none.
-func (s *Source) Holds(crawl.Fingerprint) []string { return nil }
-
-// Offers says whether an installer was fetched.
-func (s *Source) Offers(at crawl.Fingerprint, sha256 string) bool {
-	return s.recall(at).Learned.Offers(sha256)
-}
-
-// Payloads fetches installers again.
-func (s *Source) Payloads(ctx context.Context, _ crawl.Fingerprint, items []crawl.Wanted, dir string) (map[string]string, error) {
-	return crawl.Again(ctx, s.client, items, dir)
-}
-
 // Fetch reads the catalog when it has changed. One that can't be read leaves
 // the one before in force.
 func (s *Source) Fetch(ctx context.Context, dir string, prev crawl.Fingerprint) (crawl.Fetched, error) {
-	st := s.recall(prev)
-	if _, err := os.Stat(crawl.BlobPath(dir, st.SHA256)); st.SHA256 == "" || err != nil {
-		st.Seen, st.SHA256 = "", ""
-	}
-	before := fmt.Sprint(st.SHA256, st.Learned)
+	st := s.Recall(prev)
+	st.Check(dir)
 	c, seen, err := s.read(ctx, dir, st.Seen)
 	if err != nil {
 		return crawl.Fetched{}, err
@@ -153,46 +94,39 @@ func (s *Source) Fetch(ctx context.Context, dir string, prev crawl.Fingerprint) 
 			return crawl.Fetched{}, err
 		}
 		st.Seen = seen
-	} else {
-		c = &Catalog{}
-		if err := crawl.Load(dir, st.SHA256, c); err != nil {
-			return crawl.Fetched{}, err
+	}
+	choice := crawl.Choice{Patches: func() ([]patch.Patch, error) {
+		if c == nil {
+			c = &Catalog{}
+			if err := crawl.Load(dir, st.SHA256, c); err != nil {
+				return nil, err
+			}
 		}
+		return output(*c, s.cfg.Name, s.cfg.Signer).Patches, nil
+	}}
+	if len(s.cfg.Prove) > 0 {
+		choice.Named = s.named
 	}
-	if err := st.Learned.Learn(ctx, s.client, dir, s.selected(*c)); err != nil {
-		return crawl.Fetched{}, err
-	}
-	fp, err := json.Marshal(st)
-	if err != nil {
-		return crawl.Fetched{}, fault.Wrap(err, fault.Internal, "sdp: the state can't be encoded")
-	}
-	return crawl.Fetched{Changed: before != fmt.Sprint(st.SHA256, st.Learned), Fingerprint: fp}, nil
+	return s.Conclude(ctx, dir, prev, &st, choice, nil)
 }
 
-// selected are the installers that the configuration wants proven.
-func (s *Source) selected(c Catalog) []patch.Payload {
-	var out []patch.Payload
-	for _, p := range c.Packages {
-		if !slices.ContainsFunc(s.cfg.Prove, func(w string) bool {
-			return w == "*" || strings.EqualFold(w, p.KB) || strings.EqualFold(w, p.ID)
-		}) {
-			continue
-		}
-		for _, i := range p.Items {
-			out = append(out, i.item("", "").Payload)
-		}
-	}
-	return out
+// named reports whether the configuration wants a package proven: by its KB, or
+// by its id.
+func (s *Source) named(p patch.Patch) bool {
+	return slices.ContainsFunc(s.cfg.Prove, func(w string) bool {
+		id := "sdp:" + s.cfg.Name + ":" + w + ":"
+		return w == "*" || strings.EqualFold(w, p.Product) || len(p.ID) > len(id) && strings.EqualFold(id, string(p.ID[:len(id)]))
+	})
 }
 
 // read gives the catalog, or nil when it is still the one seen.
 func (s *Source) read(ctx context.Context, dir, seen string) (*Catalog, string, error) {
-	if s.path == "" {
+	if s.at.Path == "" {
 		return s.download(ctx, dir, seen)
 	}
-	info, err := os.Stat(s.path)
+	info, err := os.Stat(s.at.Path)
 	if err != nil {
-		return nil, "", fault.Wrap(err, fault.NotFound, "sdp: there is nothing at %s", s.path)
+		return nil, "", fault.Wrap(err, fault.NotFound, "sdp: there is nothing at %s", s.at.Path)
 	}
 	if info.IsDir() {
 		return s.folder(seen)
@@ -201,7 +135,7 @@ func (s *Source) read(ctx context.Context, dir, seen string) (*Catalog, string, 
 	if now == seen {
 		return nil, seen, nil
 	}
-	c, err := fromFile(s.path)
+	c, err := fromFile(s.at.Path)
 	return c, now, err
 }
 
@@ -212,7 +146,7 @@ func (s *Source) download(ctx context.Context, dir, seen string) (*Catalog, stri
 	}
 	defer os.RemoveAll(tmp)
 	file := filepath.Join(tmp, "catalog")
-	got, err := s.client.Get(ctx, fetch.Request{URL: s.cfg.Location, Fingerprint: seen, File: file, Expect: fetch.NotHTML, MaxSize: maxDownload})
+	got, err := s.Client.Get(ctx, fetch.Request{URL: s.cfg.Location, Fingerprint: seen, File: file, Expect: fetch.NotHTML, MaxSize: maxDownload})
 	if err != nil || got.NotModified {
 		return nil, seen, err
 	}
@@ -231,9 +165,9 @@ func fromFile(path string) (*Catalog, error) {
 }
 
 func (s *Source) folder(seen string) (*Catalog, string, error) {
-	root, err := os.OpenRoot(s.path)
+	root, err := os.OpenRoot(s.at.Path)
 	if err != nil {
-		return nil, "", fault.Wrap(err, fault.NotFound, "sdp: the folder %s can't be opened", s.path)
+		return nil, "", fault.Wrap(err, fault.NotFound, "sdp: the folder %s can't be opened", s.at.Path)
 	}
 	defer root.Close()
 	var now strings.Builder
@@ -248,7 +182,7 @@ func (s *Source) folder(seen string) (*Catalog, string, error) {
 		return err
 	})
 	if err != nil {
-		return nil, "", fault.Wrap(err, fault.Unavailable, "sdp: the folder %s can't be listed", s.path)
+		return nil, "", fault.Wrap(err, fault.Unavailable, "sdp: the folder %s can't be listed", s.at.Path)
 	}
 	digest := crawl.TextVersion(now.String())
 	if digest == seen {
@@ -260,7 +194,7 @@ func (s *Source) folder(seen string) (*Catalog, string, error) {
 
 // Parse makes the patches.
 func (s *Source) Parse(_ context.Context, dir string, at crawl.Fingerprint) (crawl.Output, error) {
-	st := s.recall(at)
+	st := s.Recall(at)
 	if st.SHA256 == "" {
 		return crawl.Output{}, fault.New(fault.NotFound, "sdp: there is no catalog of %s yet", s.cfg.Name)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
 )
 
 // TestTrustRow2PlainCatalog: what runs is not taken from a catalog that anybody
@@ -56,4 +57,17 @@ func TestTrustRow2EndlessPackage(t *testing.T) {
 			t.Errorf("%s: %d MiB, %v", name, mib, err)
 		}
 	}
+}
+
+// TestTrustRow2NoLocalFiles: a catalog of the network does not name a file of
+// this machine as an installer.
+func TestTrustRow2NoLocalFiles(t *testing.T) {
+	at := feedtest.Secret(t, "a.exe", []byte("MZ 1234"))
+	text := strings.Replace(packageText, "https://vendor.example", at, 1)
+	s, dir := newSource(t, Config{Name: "maker", Location: feedtest.Serve(t, []byte(text)) + "/c.cab", Prove: []string{"*"}})
+	got, err := s.Fetch(t.Context(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	feedtest.NotRead(t, s.Recall(got.Fingerprint).Learned)
 }
