@@ -13,14 +13,16 @@ import (
 // published and others have described ("Windows registry file format specification", M. Suhanov; libhivex).
 //
 // Its owner can write what he likes into it, so nothing in it is believed: each offset is checked, lists have bounds, and
-// only what is asked for is read. The logs beside it (.LOG1, .LOG2) are not applied.
+// only what is asked for is read.
 type Hive struct {
 	r     io.ReaderAt
 	size  int64
 	root  uint32
 	dirty bool
-	calls int   // cells that may still be read
-	left  int64 // bytes that may still be read
+	logs  []Log
+	pages map[uint32]page // the sectors of which a log has newer bytes
+	calls int             // cells that may still be read
+	left  int64           // bytes that may still be read
 }
 
 const (
@@ -34,17 +36,23 @@ const (
 	valueShort  = 1          // the same of a value's
 )
 
-// OpenHive reads the head of a hive file of size bytes. A file that is none is fault.Invalid; one that can't be read is
-// fault.Unavailable.
-func OpenHive(r io.ReaderAt, size int64) (*Hive, error) {
+// OpenHive reads the head of a hive file of size bytes. When the hive was not written to its end, what its logs hold is
+// read in place of what the file holds; neither is changed. A file that is none is fault.Invalid; one that can't be read
+// is fault.Unavailable.
+func OpenHive(r io.ReaderAt, size int64, logs ...Log) (*Hive, error) {
 	h := &Hive{r: r, size: size, calls: maxCells, left: maxRead}
 	none := fault.New(fault.Invalid, "winreg: the file is no registry hive")
 	if size < baseBlock {
 		return nil, none
 	}
-	head, err := h.read(0, 512)
+	head, err := h.read(0, sector)
 	if err != nil {
 		return nil, err
+	}
+	if h.dirty = !sound(head) || le32(head, 4) != le32(head, 8); h.dirty {
+		var whole bool
+		head, whole = h.recover(head, logs)
+		h.dirty = !whole
 	}
 	if string(head[:4]) != "regf" {
 		return nil, none
@@ -52,15 +60,15 @@ func OpenHive(r io.ReaderAt, size int64) (*Hive, error) {
 	if major := le32(head, 20); major != 1 {
 		return nil, fault.New(fault.Invalid, "winreg: the hive has version %d, which is not known", major)
 	}
-	h.root, h.dirty = le32(head, 36), le32(head, 4) != le32(head, 8)
+	h.root = le32(head, 36)
 	if _, err := h.key(h.root); err != nil {
 		return nil, err
 	}
 	return h, nil
 }
 
-// Dirty reports whether changes were under way when the file was written last: the newest ones may stand in its logs
-// alone.
+// Dirty reports whether the hive was not written to its end and its logs do not have the rest: its newest changes are
+// not seen.
 func (h *Hive) Dirty() bool { return h.dirty }
 
 // Root is the hive's first key: for NTUSER.DAT what the user sees as HKEY_CURRENT_USER.
@@ -75,8 +83,8 @@ func (h *Hive) read(offset, n int64) ([]byte, error) {
 		return nil, fault.New(fault.Exhausted, "winreg: more of the hive would have to be read than is read")
 	}
 	buf := make([]byte, n)
-	if got, err := h.r.ReadAt(buf, offset); got < len(buf) {
-		return nil, fault.Wrap(err, fault.Unavailable, "winreg: can't read the hive")
+	if !h.at(buf, offset) {
+		return nil, fault.New(fault.Unavailable, "winreg: the hive or its log can't be read")
 	}
 	return buf, nil
 }

@@ -117,29 +117,7 @@ func (g *gatherer) signedIn(sid string) error {
 // away reads the hive file of a user who is not signed in. It is read as it
 // lies there: loading it would keep its owner from signing in meanwhile.
 func (g *gatherer) away(t *collect.Tree, sid, folder string) error {
-	f, err := t.OpenWithin(folder, hiveFile)
-	if fault.Is(err, fault.NotFound) { // a profile without a hive has no products
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }() // read only
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return fault.New(fault.Invalid, "winapps: %s is no regular file", hiveFile)
-	}
-	h, err := winreg.OpenHive(f, info.Size())
-	if err != nil {
-		return err
-	}
-	if err := g.hive(h.Root(), sid); err != nil {
-		return err
-	}
-	if h.Dirty() {
-		return fault.New(fault.Unavailable, "winapps: the last changes of %s are not written yet", hiveFile)
-	}
-	return nil
+	return within(t, folder, hiveFile, func(k winreg.Key) error { return g.hive(k, sid) })
 }
 
 // hive adds the products of a user's hive.
