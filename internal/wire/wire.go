@@ -42,6 +42,9 @@ const (
 	MaxEvents   = 4 << 20  // a plan of 8,000 packages fits
 )
 
+// MaxBatch bounds the events of one message.
+const MaxBatch = 256
+
 // EnrollRequest asks for an identity.
 type EnrollRequest struct {
 	Protocol     int    `json:"protocol"`

@@ -119,7 +119,7 @@ func (g *Gateway) reportSkew(p peer, m *wire.CheckIn, now time.Time) {
 // changed asks for what the server lacks of a new inventory, or accepts it at
 // once when the tenant's dictionary has all of it.
 func (g *Gateway) changed(ctx context.Context, p peer, m wire.CheckIn, now time.Time, out *wire.CheckInReply) error {
-	if len(m.Sections) != len(inventory.Sections()) {
+	if !inventory.Complete(m.Sections) {
 		out.WantHashes = true
 		return nil
 	}

@@ -47,8 +47,11 @@ func (g *Gateway) events(w http.ResponseWriter, r *http.Request, p peer) error {
 	return reply(w, wire.EventsReply{Seq: ack})
 }
 
-// checkEvents wants rising numbers and task ids of sane length.
+// checkEvents wants rising numbers and task ids of sane length, not too many.
 func checkEvents(all []wire.Event) error {
+	if len(all) > wire.MaxBatch {
+		return fault.New(fault.Invalid, "the message has %d events, at most %d are taken at once", len(all), wire.MaxBatch)
+	}
 	last := int64(0)
 	for _, e := range all {
 		if e.Seq <= last {

@@ -130,11 +130,10 @@ type Config struct {
 
 // Gateway serves agents. Make it with New.
 type Gateway struct {
-	cfg    Config
-	wakes  wakes
-	enrols enrolLimiter
-	// inflating bounds how many inventories are decompressed at once.
-	inflating chan struct{}
+	cfg       Config
+	wakes     wakes
+	enrols    enrolLimiter
+	intake    intake
 	announced announcements
 	bodies    budget
 	noted     onceInAWhile
@@ -158,8 +157,9 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 			*p.have = p.want
 		}
 	}
-	g := &Gateway{cfg: cfg, inflating: make(chan struct{}, 4), revoked: map[estate.EndpointID]bool{}}
+	g := &Gateway{cfg: cfg, revoked: map[estate.EndpointID]bool{}}
 	g.wakes.init()
+	g.intake.init()
 	g.enrols.init()
 	g.announced.init()
 	return g, g.readTombstones(ctx)

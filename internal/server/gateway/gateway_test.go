@@ -41,7 +41,7 @@ func TestInventoryTravelsOnce(t *testing.T) {
 		t.Fatalf("reply to a new root %+v", r)
 	}
 	want := a.checkIn(wire.CheckIn{Root: root, Sections: bare}).Want
-	if !slices.Equal(want, inventory.Sections()) {
+	if !slices.Equal(want, inventory.Sections()[:len(bare)]) { // all but the answers, which this machine gave none of
 		t.Fatalf("wanted %v", want)
 	}
 	a.mustSend("PUT", wire.PathSection, pack(t, encode(t, wire.Sections{Root: root, Sections: all})), nil)

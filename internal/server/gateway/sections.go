@@ -2,14 +2,11 @@ package gateway
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
@@ -27,13 +24,13 @@ func (g *Gateway) sections(w http.ResponseWriter, r *http.Request, p peer) error
 	if err != nil {
 		return err
 	}
-	select {
-	case g.inflating <- struct{}{}:
-		defer func() { <-g.inflating }()
-	case <-r.Context().Done():
-		return fault.New(fault.Cancelled, "the agent left")
+	leave, err := g.intake.alone(p.endpoint)
+	if err != nil {
+		return err
 	}
-	body, err := inflate(r.Body)
+	defer leave()
+	body, done, err := g.intake.body(r.Context(), r.Body)
+	defer done()
 	if err != nil {
 		return err
 	}
@@ -61,24 +58,6 @@ func (g *Gateway) sections(w http.ResponseWriter, r *http.Request, p peer) error
 	g.announced.drop(p.endpoint)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-// inflate decompresses at most maxInflated bytes: a small body that expands
-// without end costs its bound and no more.
-func inflate(r io.Reader) ([]byte, error) {
-	dec, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20))
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "gateway: no decompressor")
-	}
-	defer dec.Close()
-	body, err := io.ReadAll(io.LimitReader(dec, maxInflated+1))
-	if err != nil {
-		return nil, badBody(err)
-	}
-	if len(body) > maxInflated {
-		return nil, fault.New(fault.Exhausted, "the inventory is larger than %d bytes", maxInflated)
-	}
-	return body, nil
 }
 
 // whole puts the sections of a message together with those that it leaves out
@@ -116,6 +95,9 @@ func (g *Gateway) whole(ctx context.Context, p peer, m wire.Sections) ([]invento
 		return nil, fault.New(fault.Conflict, "the sections do not make up the announced inventory").
 			WithHint("check in again with the hashes of all sections")
 	}
+	if !inventory.Complete(all) {
+		return nil, fault.New(fault.Invalid, "the inventory lacks sections that every machine has")
+	}
 	return all, nil
 }
 
@@ -143,7 +125,7 @@ func (g *Gateway) facts(ctx context.Context, p peer, all []inventory.Section) (f
 	if err != nil {
 		return nil, err
 	}
-	for i, s := range all {
+	for _, s := range all {
 		small := s.Name == inventory.SectionOS || s.Name == inventory.SectionNetwork || s.Name == inventory.SectionState
 		if len(s.Body) == 0 && small {
 			if s.Body, err = g.cfg.Store.Section(ctx, p.tenant, s.Hash); err != nil {
@@ -151,7 +133,7 @@ func (g *Gateway) facts(ctx context.Context, p peer, all []inventory.Section) (f
 			}
 		}
 		if len(s.Body) > 0 {
-			blank[i] = s
+			blank = append(slices.DeleteFunc(blank, func(b inventory.Section) bool { return b.Name == s.Name }), s)
 		}
 	}
 	snap, err := inventory.Join(blank)

@@ -230,6 +230,13 @@ func TestTrustRow6Malformed(t *testing.T) {
 			t.Errorf("%s: %d %+v, want %d", name, code, no, c.want)
 		}
 	}
+	var flood wire.Events
+	for i := range wire.MaxBatch + 1 {
+		flood.Events = append(flood.Events, wire.Event{Seq: int64(i + 1), Task: "t"})
+	}
+	if code, no := a.send("POST", wire.PathEvents, flood, nil); code != 400 {
+		t.Errorf("too many events: %d %+v", code, no)
+	}
 	// A wrong root and a body that is not what its hash says.
 	all, bare := split(t, snapshot(1, "k"))
 	if code, _ := a.send("POST", wire.PathCheckIn, wire.CheckIn{Protocol: 1, Root: strings.Repeat("0", 64), Sections: bare}, nil); code != 400 {
