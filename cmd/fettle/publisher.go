@@ -76,7 +76,7 @@ sources offer, below the data folder.`,
 	}
 	cmd.PersistentFlags().StringVar(&f.config, "config", "", "YAML file; see docs/publisher.md")
 	cmd.PersistentFlags().BoolVarP(&f.verbose, "verbose", "v", false, "log details")
-	cmd.AddCommand(publishOnceCmd(f), publishRunCmd(f), publishStageCmd(f), publishProveCmd(f), publishFingerprintCmd(f), publishKeysCmd(f))
+	cmd.AddCommand(publishOnceCmd(f), publishRunCmd(f), publishStageCmd(f), publishProveCmd(f), publishFingerprintCmd(f), publishKeysCmd(f), publishSignersCmd(f))
 	return cmd
 }
 

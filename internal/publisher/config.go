@@ -160,6 +160,12 @@ type Winget struct {
 // Authenticode says whose signatures on programs for Windows count.
 type Authenticode struct {
 	// Roots and TimestampRoots are PEM files of certificates.
+	// Products names the package that a product belongs to, where several claim
+	// it: by the words of the report, such as "app tool|maker" or "arp Tool".
+	Products map[string]string `koanf:"products"`
+	// OtherVersions are packages whose installers say another version of
+	// themselves than the product has; what they say is not compared.
+	OtherVersions []string `koanf:"other_versions"`
 	Roots          []string `koanf:"roots"`
 	TimestampRoots []string `koanf:"timestamp_roots"`
 	// Publishers names who must sign a product's installers, by package

@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"runtime/debug"
 	"slices"
@@ -210,12 +211,32 @@ func check(apply enrich.Feed) func(io.Reader) (crawl.Output, error) {
 	}
 }
 
+// told puts what the lab has refused into notes, which go with the catalog to
+// whoever looks at what machines lack; of many the first ones.
+func told(rejected []lab.Rejection) []string {
+	const shown = 20
+	var out []string
+	for _, r := range rejected[:min(len(rejected), shown)] {
+		out = append(out, "refused: "+string(r.Patch)+": "+r.Reason)
+	}
+	if n := len(rejected) - shown; n > 0 {
+		out = append(out, fmt.Sprintf("refused: %d more; 'fettle publisher once --json' names them", n))
+	}
+	return out
+}
+
 // judge asks the lab for a verdict on every patch.
 func (p *Publisher) judge(ctx context.Context, b *batch) error {
 	if err := p.lab.Examine(ctx, b.all.Patches, p.openFetched, b.now); err != nil {
 		return err
 	}
 	kept, rejected := p.lab.Judge(b.all.Patches, b.all.Archives)
+	kept, conflicts, err := p.lab.Settle(kept)
+	if err != nil {
+		return err
+	}
+	rejected = append(rejected, conflicts...)
+	b.all.Notes = append(b.all.Notes, told(rejected)...)
 	kept, circles := catalog.BreakCircles(kept)
 	for _, c := range circles {
 		rejected = append(rejected, lab.Rejection{Patch: c.Patch, Reason: c.Error()})

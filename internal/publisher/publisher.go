@@ -125,6 +125,7 @@ func (p *Publisher) open(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
+	code.Products = p.cfg.Winget.Products
 	p.lab.Believe(code)
 	if err := p.makeSources(ctx, opt); err != nil {
 		return err
@@ -161,7 +162,7 @@ func (p *Publisher) makeSources(ctx context.Context, opt Options) error {
 	if w := p.cfg.Winget; w.Manifests != "" {
 		wanted.Winget = &winget.Config{
 			Manifests: w.Manifests, Index: w.Index, Packages: w.Packages, Keep: w.Keep, MaxInstaller: w.MaxInstaller << 20,
-			CVEs: cmp.Or(w.CVEs, p.cfg.Feeds.CVSS), Mozilla: w.Mozilla,
+			CVEs: cmp.Or(w.CVEs, p.cfg.Feeds.CVSS), Mozilla: w.Mozilla, OtherVersions: w.OtherVersions,
 		}
 	}
 	if w := p.cfg.Wsusscn2; w.Location != "" {

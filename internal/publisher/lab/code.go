@@ -16,7 +16,6 @@ import (
 	"github.com/fettlehq/fettle/internal/authentic/authenticode"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/patch"
-	"github.com/fettlehq/fettle/internal/vercmp"
 )
 
 // Code says whose signatures count for programs of Windows.
@@ -28,6 +27,9 @@ type Code struct {
 	// common name or organization of the certificate, by product. What is not
 	// named is pinned to whom its first proven installer is from.
 	Publishers map[string]string
+	// Products names the package that a product of Windows belongs to, where
+	// several claim it: by identity ("app tool|maker", "arp Tool").
+	Products map[string]string
 }
 
 // File is a fetched payload.
@@ -96,7 +98,7 @@ func (l *Lab) Examine(ctx context.Context, patches []patch.Patch, open func(sha2
 	if err := l.record(proofs); err != nil {
 		return err
 	}
-	return l.pin(patches)
+	return l.pin(patches, now)
 }
 
 func (l *Lab) examined(sum string) bool {
@@ -162,32 +164,6 @@ func stamp(sig authenticode.Signature) string {
 	return "no time stamp that counts: the signature is good only as long as the certificate"
 }
 
-// pin remembers who signs each product, from its oldest proven version.
-func (l *Lab) pin(patches []patch.Patch) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	order := slices.Clone(patches)
-	slices.SortStableFunc(order, func(a, b patch.Patch) int {
-		return cmp.Or(strings.Compare(a.Product, b.Product), vercmp.WindowsQuad(a.Version, b.Version))
-	})
-	changed := false
-	for _, p := range order {
-		if !isCode(p) || l.signers[product(p)] != "" {
-			continue
-		}
-		if proof := l.proofs[p.Items[0].Payload.SHA256]; proof.OK && proof.Trust == l.trust {
-			l.signers[product(p)], changed = proof.Signer, true
-		}
-	}
-	if !changed {
-		return nil
-	}
-	return save(l.signerPath, l.signers)
-}
-
-// product is what a signer is pinned to.
-func product(p patch.Patch) string { return p.Vendor + " " + strings.ToLower(p.Product) }
-
 // judgeCode gives the verdict on a patch whose payload runs on Windows. What is
 // not proven stays as a bulletin from which nothing is installed; a signer that
 // has changed is a rejection.
@@ -212,16 +188,25 @@ func (l *Lab) judgeCode(p *patch.Patch) (patch.Evidence, string) {
 	if why := p.Install.Stray(); why != "" {
 		return l.bulletin(p, "nothing is installed from it: its manifest "+why), ""
 	}
-	want := cmp.Or(l.named(p.Product), payload.Signer, l.signers[product(*p)])
-	if want != proof.Signer && want != proof.Organization {
+	want, ok := l.allowed(*p, proof)
+	if !ok {
 		return patch.Evidence{}, "it is signed by " + signer(proof.Signer, proof.Organization) + ", but " + p.Product + " must be signed by " + want +
-			"; if its maker has a new name, set authenticode.publishers to that"
+			"; if its maker has a new name, " + l.remedy(*p, proof)
 	}
+	checks := slices.Concat(proof.Checks, []string{agreement(*p, proof), l.confidence(*p, proof)}, p.Evidence.Checks, []string{command(p.Install)})
 	p.Items = slices.Clone(p.Items)
 	for i := range p.Items {
 		p.Items[i].Payload.Signer = want
 	}
-	return patch.Evidence{Verdict: patch.Proven, Checks: append(slices.Clone(proof.Checks), command(p.Install))}, ""
+	return patch.Evidence{Verdict: patch.Proven, Checks: checks}, ""
+}
+
+// remedy says how a person lets a new signer in.
+func (l *Lab) remedy(p patch.Patch, proof Proof) string {
+	if l.named(p.Product) != "" || p.Items[0].Payload.Signer != "" {
+		return "set authenticode.publishers to that"
+	}
+	return "run 'fettle publisher signers accept " + p.Product + " \"" + proof.Signer + "\"'"
 }
 
 // command tells who approves the patch what runs with the file.
@@ -230,17 +215,6 @@ func command(m patch.Manifest) string {
 		return "runs " + strings.Join(m.Argv, " ")
 	}
 	return "runs the installer of Windows for " + m.Kind + " files with " + cmp.Or(strings.Join(m.Argv, " "), "no further words")
-}
-
-// named is who must sign a product by the operator's word. Package identifiers
-// have no case.
-func (l *Lab) named(product string) string {
-	for id, who := range l.code.Publishers {
-		if strings.EqualFold(id, product) {
-			return who
-		}
-	}
-	return ""
 }
 
 // bulletin takes away all that something could be installed from.

@@ -58,8 +58,9 @@ type Lab struct {
 
 	code       Code
 	trust      string // stands for the roots of code
-	signers    map[string]string
+	signers    map[string]Pin
 	signerPath string
+	ownerPath  string
 }
 
 // Open loads the proofs that are kept in dir. fault.Invalid means that their
@@ -67,16 +68,17 @@ type Lab struct {
 func Open(dir string) (*Lab, error) {
 	l := &Lab{
 		path: filepath.Join(dir, "proofs.json"), proofs: map[string]Proof{},
-		signerPath: filepath.Join(dir, "signers.json"), signers: map[string]string{},
+		signerPath: filepath.Join(dir, signerFile), ownerPath: filepath.Join(dir, ownerFile),
 	}
 	if err := load(l.path, &l.proofs); err != nil {
 		return nil, fault.Wrap(err, fault.CodeOf(err), "lab: the file of proofs").
 			WithHint("Delete %s; payloads are then proven again.", l.path)
 	}
-	if err := load(l.signerPath, &l.signers); err != nil {
-		return nil, fault.Wrap(err, fault.CodeOf(err), "lab: the file of signers").
-			WithHint("Restore %s from a backup. Without it every product is pinned anew to whoever signs it now.", l.signerPath)
+	pins, err := loadPins(l.signerPath)
+	if err != nil {
+		return nil, err
 	}
+	l.signers = pins
 	return l, nil
 }
 

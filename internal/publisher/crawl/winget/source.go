@@ -55,6 +55,9 @@ type Config struct {
 	// file of them; plain, gzip or zstd. They count before CVE records. Empty
 	// leaves them out.
 	Mozilla string
+	// OtherVersions are packages, as in Packages, whose installers say another
+	// version of themselves than the product has.
+	OtherVersions []string
 	// Progress is told what goes on; it may be nil.
 	Progress func(doing string)
 }
