@@ -21,15 +21,7 @@ import (
 // comes first. The findings are sorted by package, architecture, version and
 // state. Snapshots must be sorted, as Split and collectors leave them.
 func Assess(shards []*Shard, snap *inventory.Snapshot, facts detect.Facts) ([]Finding, error) {
-	stored := snap.Facts()
-	if facts == nil {
-		facts = stored
-	}
-	m := &matcher{
-		shards: shards, snap: snap, facts: facts, stored: stored,
-		policy: newPolicy(snap.Policy, snap.OS.Arch), known: map[string]*outstanding{},
-		patches: map[*Shard]map[uint32]*brief{},
-	}
+	m := newMatcher(shards, snap, facts)
 	for i, p := range snap.Packages {
 		if p.Kind == inventory.KindProduct {
 			if err := m.assessProduct(p); err != nil {
@@ -56,12 +48,26 @@ func Assess(shards []*Shard, snap *inventory.Snapshot, facts detect.Facts) ([]Fi
 	return m.out, nil
 }
 
+// newMatcher returns a matcher that judges rules over the facts, nil for the
+// snapshot's.
+func newMatcher(shards []*Shard, snap *inventory.Snapshot, facts detect.Facts) *matcher {
+	stored := snap.Facts()
+	if facts == nil {
+		facts = stored
+	}
+	return &matcher{
+		shards: shards, snap: snap, stored: stored, judge: func(r detect.Rule) detect.Verdict { return detect.Eval(r, facts) },
+		policy: newPolicy(snap.Policy, snap.OS.Arch), known: map[string]*outstanding{},
+		patches: map[*Shard]map[uint32]*brief{},
+	}
+}
+
 // matcher is one run of Assess.
 type matcher struct {
 	shards  []*Shard
 	snap    *inventory.Snapshot
-	facts   detect.Facts
-	stored  detect.Facts // the snapshot's own
+	judge   func(detect.Rule) detect.Verdict // evaluates rules that patches bring
+	stored  detect.Facts                     // the snapshot's own
 	policy  *policy
 	refs    []ref // scratch
 	known   map[string]*outstanding

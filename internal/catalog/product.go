@@ -118,7 +118,7 @@ func (m *matcher) sameInstaller(all []named, p inventory.Package) []ref {
 // condition can't be judged stays, and is judged when it becomes a finding.
 func (m *matcher) runs(r ref) bool {
 	b, err := m.brief(r)
-	return err == nil && (b.Applicable == nil || detect.Eval(*b.Applicable, m.facts).Value != detect.False)
+	return err == nil && (b.Applicable == nil || m.judge(*b.Applicable).Value != detect.False)
 }
 
 // lacks adds the finding that the product lacks offer newest, or the one before
@@ -147,7 +147,7 @@ func (m *matcher) lacks(p inventory.Package, offers []offer, newest int) error {
 		f.Reason += ", but " + b.Evidence.Checks[0]
 	}
 	if rule := todo.patch.Applicable; rule != nil {
-		if v := detect.Eval(*rule, m.facts); v.Value == detect.Undetermined {
+		if v := m.judge(*rule); v.Value == detect.Undetermined {
 			f.State, f.Reason = Unsure, f.Reason+"; whether it runs on this system is not known: "+v.Reason()
 		}
 	}

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"cmp"
-	"encoding/json"
 	"strings"
 
 	"github.com/fettlehq/fettle/internal/detect"
@@ -50,17 +49,13 @@ func (m *matcher) assessRules(s *Shard) error {
 	r := ruling{shard: s, edges: map[patch.ID][]patch.ID{}}
 	var apply []patch.ID
 	for _, i := range s.ruled() {
-		body, err := s.record(patches, i)
+		p, err := s.ruledPatch(i)
 		if err != nil {
 			return err
 		}
-		j := judged{}
-		if err := json.Unmarshal(body, &j.patch); err != nil {
-			return damaged("patch %d is not well-formed", i)
-		}
-		applicable, installed := j.patch.Rules()
-		j.applicable = detect.Eval(applicable, m.facts)
-		j.installed = detect.Eval(installed, m.facts)
+		j := judged{patch: p}
+		applicable, installed := p.Rules()
+		j.applicable, j.installed = m.judge(applicable), m.judge(installed)
 		if len(j.patch.Supersedes) > 0 {
 			r.edges[j.patch.ID] = j.patch.Supersedes
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fettlehq/fettle/internal/vercmp"
 )
@@ -31,6 +32,11 @@ type Evidence struct {
 	Want  string `json:"want"`  // "lt 3.0.17-1~deb12u3"
 	Found string `json:"found"` // "3.0.15-1~deb12u1", "not installed", or why it is unknown
 	Value Value  `json:"value"`
+	// By is ByMachine for the machine's own answer to a test that its
+	// inventory does not hold, given when it was scanned; At is when, where
+	// that is known. Both are empty for what follows from the facts.
+	By string    `json:"by,omitempty"`
+	At time.Time `json:"at,omitzero"`
 }
 
 // Reason joins the evidence that decided the verdict into one sentence part.
@@ -97,7 +103,17 @@ func of(b bool) Value {
 }
 
 func leaf(r Rule, f Facts) Verdict {
-	var e Evidence
+	if t, can := f.(Teller); can {
+		if a, given := t.Told(r); given {
+			return Verdict{Value: a.Value, Evidence: []Evidence{told(r, a)}}
+		}
+	}
+	e := look(r, f)
+	return Verdict{Value: e.Value, Evidence: []Evidence{e}}
+}
+
+// look evaluates one test.
+func look(r Rule, f Facts) (e Evidence) {
 	switch {
 	case r.File != nil:
 		e = evalFile(*r.File, f)
@@ -120,7 +136,7 @@ func leaf(r Rule, f Facts) Verdict {
 	default:
 		e = Evidence{Test: "empty rule", Want: "one test", Found: "none", Value: Undetermined}
 	}
-	return Verdict{Value: e.Value, Evidence: []Evidence{e}}
+	return e
 }
 
 func (e Evidence) unknown(err error) Evidence {
@@ -274,11 +290,14 @@ func evalArch(t Architecture, f Facts) Evidence {
 	return e.found(fact.Arch, slices.Contains(t.Any, fact.Arch))
 }
 
+// noWMI is said where nobody can ask.
+const noWMI = "not part of the inventory; an agent on Windows answers it"
+
 func evalWMI(t WMI, f Facts) Evidence {
 	e := Evidence{Test: "WMI " + t.Namespace, Want: t.Query}
 	q, can := f.(Querier)
 	if !can {
-		return e.unknown(Unknown("not part of the inventory; an agent on Windows answers it"))
+		return e.unknown(Unknown(noWMI))
 	}
 	some, err := q.Query(t.Namespace, t.Query)
 	switch {

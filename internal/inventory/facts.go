@@ -10,9 +10,9 @@ import (
 	"github.com/fettlehq/fettle/internal/detect"
 )
 
-// Facts answers detection rules from a stored snapshot, on the server. What a
-// snapshot does not hold (files, registry) is unknown there: the agent's probe
-// answers those on the machine.
+// Facts answers detection rules from a stored snapshot, on the server. What an
+// inventory does not hold (files, registry, WMI) it takes from the answers that
+// the machine gave; without one it is unknown, and the reason says why.
 //
 // Products of Windows are found under any of their identities; those that one
 // user alone has are left out, because rules speak of the machine.
@@ -22,16 +22,39 @@ type snapshotFacts struct {
 	s        *Snapshot
 	once     sync.Once
 	products map[Identity][]detect.PackageFact
+	tell     sync.Once
+	given    map[string]detect.Answer // by the key of the test
 }
 
-const notInInventory = "not part of the inventory; the agent answers it on the machine"
+var (
+	_ detect.Querier = (*snapshotFacts)(nil)
+	_ detect.Teller  = (*snapshotFacts)(nil)
+)
+
+// Told implements detect.Teller.
+func (f *snapshotFacts) Told(test detect.Rule) (detect.Answer, bool) {
+	if len(f.s.Answers.Given) == 0 || !MayAnswer(test) {
+		return detect.Answer{}, false
+	}
+	f.tell.Do(func() {
+		f.given = make(map[string]detect.Answer, len(f.s.Answers.Given))
+		for _, a := range f.s.Answers.Given {
+			f.given[a.Test.Key()] = a.Answer
+		}
+	})
+	a, given := f.given[test.Key()]
+	return a, given
+}
+
+// Query implements detect.Querier: only a machine can answer it.
+func (f *snapshotFacts) Query(string, string) (bool, error) { return false, f.s.Answers.silence() }
 
 func (f *snapshotFacts) File(string) (detect.FileFact, error) {
-	return detect.FileFact{}, detect.Unknown(notInInventory)
+	return detect.FileFact{}, f.s.Answers.silence()
 }
 
 func (f *snapshotFacts) Checksum(string) (string, bool, error) {
-	return "", false, detect.Unknown(notInInventory)
+	return "", false, f.s.Answers.silence()
 }
 
 // Registry answers the values that say what system the machine has, as far as
@@ -42,7 +65,7 @@ func (f *snapshotFacts) Registry(key, _, name string) (detect.RegistryFact, erro
 			return fact, nil
 		}
 	}
-	return detect.RegistryFact{}, detect.Unknown(notInInventory)
+	return detect.RegistryFact{}, f.s.Answers.silence()
 }
 
 func (f *snapshotFacts) Packages(kind, name string) ([]detect.PackageFact, error) {
@@ -54,8 +77,8 @@ func (f *snapshotFacts) Packages(kind, name string) ([]detect.PackageFact, error
 	for _, p := range f.s.Find(kind, name) {
 		out = append(out, detect.PackageFact{Version: p.Version, Arch: f.s.OS.EffectiveArch(p.Arch)})
 	}
-	if kind == "cbs" && !strings.HasPrefix(name, "Package_for_") { // see Package.Kind
-		return nil, detect.Unknown(notInInventory)
+	if kind == kindComponent && !strings.HasPrefix(name, "Package_for_") { // see Package.Kind
+		return nil, f.s.Answers.silence()
 	}
 	return out, nil
 }

@@ -1,5 +1,6 @@
 // Package inventory holds what an endpoint has: its operating system,
-// packages, package policy, hardware, network and running state.
+// packages, package policy, hardware, network, running state, and its own
+// answers to tests of the catalog.
 //
 // A Snapshot travels and is stored as content-hashed sections, so that a
 // machine that has not changed sends hashes alone, and machines that resemble
@@ -26,6 +27,7 @@ type Snapshot struct {
 	Hardware Hardware  `json:"hardware"`
 	Network  Network   `json:"network"`
 	State    State     `json:"state"`
+	Answers  Answers   `json:"answers,omitzero"`
 }
 
 // OS is the operating system.
@@ -239,11 +241,25 @@ const (
 	SectionHardware SectionName = "hardware"
 	SectionNetwork  SectionName = "network"
 	SectionState    SectionName = "state"
+	// SectionAnswers is there alone of machines that have answered something.
+	SectionAnswers SectionName = "answers"
 )
 
-// Sections lists every section name in wire order.
+// Sections lists every section name in wire order. All but SectionAnswers are
+// part of every inventory.
 func Sections() []SectionName {
-	return []SectionName{SectionOS, SectionPackages, SectionPolicy, SectionHardware, SectionNetwork, SectionState}
+	return []SectionName{SectionOS, SectionPackages, SectionPolicy, SectionHardware, SectionNetwork, SectionState, SectionAnswers}
+}
+
+// Complete reports whether the sections have every one that each inventory
+// has.
+func Complete(sections []Section) bool {
+	for _, name := range Sections() {
+		if name != SectionAnswers && !slices.ContainsFunc(sections, func(s Section) bool { return s.Name == name }) {
+			return false
+		}
+	}
+	return true
 }
 
 // Section is one part with the SHA-256 (hex) of its body.
@@ -265,6 +281,9 @@ func Split(s Snapshot) ([]Section, error) {
 	parts := s.parts()
 	out := make([]Section, 0, len(parts))
 	for _, name := range Sections() {
+		if name == SectionAnswers && s.Answers.empty() {
+			continue
+		}
 		body, err := json.Marshal(parts[name])
 		if err != nil {
 			return nil, fault.Wrap(err, fault.Internal, "inventory: encode section %s", name)
@@ -293,12 +312,18 @@ func Join(sections []Section) (Snapshot, error) {
 			return Snapshot{}, err
 		}
 		seen[sec.Name] = true
-		if err := json.Unmarshal(sec.Body, into); err != nil {
+		var err error
+		if sec.Name == SectionAnswers {
+			s.Answers, err = ParseAnswers(sec.Body)
+		} else {
+			err = json.Unmarshal(sec.Body, into)
+		}
+		if err != nil {
 			return Snapshot{}, fault.Wrap(err, fault.Invalid, "inventory: section %s is not well-formed", sec.Name)
 		}
 	}
 	for _, name := range Sections() {
-		if !seen[name] {
+		if !seen[name] && name != SectionAnswers {
 			return Snapshot{}, fault.New(fault.Invalid, "inventory: section %s is missing", name)
 		}
 	}
@@ -312,7 +337,7 @@ func Join(sections []Section) (Snapshot, error) {
 func (s *Snapshot) parts() map[SectionName]any {
 	return map[SectionName]any{
 		SectionOS: &s.OS, SectionPackages: &s.Packages, SectionPolicy: &s.Policy,
-		SectionHardware: &s.Hardware, SectionNetwork: &s.Network, SectionState: &s.State,
+		SectionHardware: &s.Hardware, SectionNetwork: &s.Network, SectionState: &s.State, SectionAnswers: &s.Answers,
 	}
 }
 

@@ -36,6 +36,10 @@ func sample() Snapshot {
 			BootID: "b", BootTime: time.Date(2026, 11, 20, 6, 0, 0, 0, time.UTC), RunningKernel: "6.1.0-40-amd64", NewestKernel: "6.1.0-41-amd64",
 			RebootDue: true, RebootReasons: []string{"linux-image-6.1.0-41-amd64"}, RestartsDue: []string{"ssh.service"}, ManagerBroken: true,
 		},
+		Answers: Answers{LeftOut: 2, Given: []Answer{
+			{Test: detect.Rule{File: &detect.File{Path: "/opt/app/app"}}, Answer: detect.Answer{Value: detect.True}},
+			{Test: detect.Rule{FileVersion: &detect.FileVersion{Path: "/opt/app/lib", Op: detect.LT, Version: "2"}}, Answer: detect.Answer{Value: detect.Undetermined, Found: "the file carries no version"}},
+		}},
 	}
 }
 
@@ -205,6 +209,7 @@ func TestFind(t *testing.T) {
 
 func TestFacts(t *testing.T) {
 	s := sample()
+	s.Answers = Answers{} // of a machine that was asked nothing
 	f := s.Facts()
 	got, err := f.Packages("dpkg", "tzdata")
 	if diff := cmp.Diff([]detect.PackageFact{{Version: "2025b-0+deb12u1", Arch: "amd64"}}, got); diff != "" || err != nil {
@@ -217,8 +222,9 @@ func TestFacts(t *testing.T) {
 		"file":     {File: &detect.File{Path: "/etc/motd"}},
 		"checksum": {FileChecksum: &detect.FileChecksum{Path: "/etc/motd"}},
 		"registry": {RegistryKey: &detect.RegistryKey{Key: "HKLM"}},
+		"WMI":      {WMI: &detect.WMI{Namespace: `root\cimv2`, Query: "SELECT * FROM Win32_BIOS"}},
 	} {
-		if v := detect.Eval(r, f); v.Value != detect.Undetermined || v.Evidence[0].Found != notInInventory {
+		if v := detect.Eval(r, f); v.Value != detect.Undetermined || v.Evidence[0].Found != notAsked {
 			t.Errorf("%s: %+v, want unknown", name, v)
 		}
 	}

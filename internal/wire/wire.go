@@ -7,6 +7,7 @@
 // Protocol history:
 //
 //	1  2026-11-21  first version
+//	2  2026-11-22  inventories may have the section "answers"
 package wire
 
 import (
@@ -20,7 +21,7 @@ import (
 
 // Protocol is the version that this build speaks. A server answers older
 // agents as long as it can and refuses unknown ones with a clear fault.
-const Protocol = 1
+const Protocol = 2
 
 // Routes of the gateway. {path} and {sha256} are path parameters.
 const (

@@ -1,0 +1,67 @@
+package catalog
+
+import (
+	"encoding/json"
+
+	"github.com/fettlehq/fettle/internal/detect"
+	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/patch"
+)
+
+// Ask has a machine answer what the shards' rules ask of it and its inventory
+// does not hold, so that Assess over the snapshot with these answers finds what
+// Assess over the live facts finds. It asks no more than it takes to decide each
+// rule, and of the patches that the machine lacks everything, for people to see.
+// Shards, snapshot and live are those of Assess; the snapshot has no answers
+// yet.
+func Ask(shards []*Shard, snap *inventory.Snapshot, live detect.Facts) (inventory.Answers, error) {
+	m := newMatcher(shards, snap, live)
+	q := asking{book: snap.NewBook(live), settled: snap.Settled()}
+	m.judge = q.judge
+	for _, p := range snap.Packages {
+		if p.Kind == inventory.KindProduct {
+			if err := m.assessProduct(p); err != nil {
+				return inventory.Answers{}, err
+			}
+		}
+	}
+	var open []detect.Rule
+	for _, s := range shards {
+		for _, i := range s.ruled() {
+			p, err := s.ruledPatch(i)
+			if err != nil {
+				return inventory.Answers{}, err
+			}
+			applicable, installed := p.Rules()
+			if q.judge(applicable).Value != detect.False && q.judge(installed).Value != detect.True {
+				open = append(open, applicable, installed)
+			}
+		}
+	}
+	for _, r := range open { // last, so that what must be left out is not what decides
+		r.Tests(q.book.Show)
+	}
+	return q.book.Answers(), nil
+}
+
+// asking judges rules by asking the machine.
+type asking struct {
+	book    *inventory.Book
+	settled detect.Facts
+}
+
+func (q asking) judge(r detect.Rule) detect.Verdict {
+	return detect.Verdict{Value: detect.Decide(r, q.settled, q.book.Ask)}
+}
+
+// ruledPatch decodes patch i, which has rules of its own, without its archives.
+func (s *Shard) ruledPatch(i int) (p patch.Patch, err error) {
+	body, err := s.record(patches, i)
+	if err != nil {
+		return p, err
+	}
+	if err := json.Unmarshal(body, &p); err != nil {
+		return p, damaged("patch %d is not well-formed", i)
+	}
+	return p, nil
+}
