@@ -8,40 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"pgregory.net/rapid"
-
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/patch"
 )
-
-func TestDeltaRoundTrip(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var a, b, delta, got bytes.Buffer
-		if err := Encode(&a, genContents(t)); err != nil {
-			t.Fatal(err)
-		}
-		if err := Encode(&b, genContents(t)); err != nil {
-			t.Fatal(err)
-		}
-		older, err := Open(bytes.NewReader(a.Bytes()), int64(a.Len()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		newer, err := Open(bytes.NewReader(b.Bytes()), int64(b.Len()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := MakeDelta(&delta, older, newer); err != nil {
-			t.Fatal(err)
-		}
-		if err := ApplyDelta(&got, older, &delta); err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(got.Bytes(), b.Bytes()) {
-			t.Fatal("the delta made another shard")
-		}
-	})
-}
 
 // twoDays are a shard, the one of the next day, and the delta between them.
 func twoDays(t testing.TB) (older *Shard, want, delta []byte) {
