@@ -37,6 +37,13 @@ func (a Authenticode) load() (lab.Code, error) {
 	return code, nil
 }
 
+// seal is what a catalog's own signature is held against: the roots that count
+// for programs.
+func (p *Publisher) seal(signer string) crawl.Seal {
+	code := p.lab.Believed()
+	return crawl.Seal{Signer: signer, Now: p.now, Trust: authenticode.Trust{Roots: code.Roots, TSARoots: code.TimestampRoots}}
+}
+
 // codeSigning is what agents must believe to run the patches' payloads: what
 // the lab believed when it proved them. Nil when none is signed so.
 func (p *Publisher) codeSigning(patches []patch.Patch) *catalog.CodeSigning {

@@ -115,6 +115,8 @@ type Wsusscn2 struct {
 	Since string `koanf:"since"`
 	// Prove names KBs whose files are fetched and proven.
 	Prove []string `koanf:"prove"`
+	// Signer is who must have signed the file itself; empty does not look.
+	Signer string `koanf:"signer"`
 }
 
 // Dotnet says where the release metadata of .NET comes from; see dotnet.Config.
@@ -139,6 +141,9 @@ type SDP struct {
 	Signer string `koanf:"signer"`
 	// Prove names the packages whose installers are fetched and proven.
 	Prove []string `koanf:"prove"`
+	// CatalogSigner is who must have signed the catalog itself; empty does not
+	// look.
+	CatalogSigner string `koanf:"catalog_signer"`
 }
 
 // Winget says where manifests of applications come from; see winget.Config.
@@ -155,17 +160,17 @@ type Winget struct {
 	CVEs string `koanf:"cves"`
 	// Mozilla are Mozilla's own advisories, a folder or a tar file.
 	Mozilla string `koanf:"mozilla"`
-}
-
-// Authenticode says whose signatures on programs for Windows count.
-type Authenticode struct {
-	// Roots and TimestampRoots are PEM files of certificates.
 	// Products names the package that a product belongs to, where several claim
 	// it: by the words of the report, such as "app tool|maker" or "arp Tool".
 	Products map[string]string `koanf:"products"`
 	// OtherVersions are packages whose installers say another version of
 	// themselves than the product has; what they say is not compared.
 	OtherVersions []string `koanf:"other_versions"`
+}
+
+// Authenticode says whose signatures on programs for Windows count.
+type Authenticode struct {
+	// Roots and TimestampRoots are PEM files of certificates.
 	Roots          []string `koanf:"roots"`
 	TimestampRoots []string `koanf:"timestamp_roots"`
 	// Publishers names who must sign a product's installers, by package

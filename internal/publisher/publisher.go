@@ -166,13 +166,13 @@ func (p *Publisher) makeSources(ctx context.Context, opt Options) error {
 		}
 	}
 	if w := p.cfg.Wsusscn2; w.Location != "" {
-		wanted.Scan = &scan.Config{Location: w.Location, Since: w.Since, Prove: w.Prove}
+		wanted.Scan = &scan.Config{Location: w.Location, Since: w.Since, Prove: w.Prove, Seal: p.seal(w.Signer)}
 	}
 	if d := p.cfg.Dotnet; d.Location != "" {
 		wanted.Dotnet = &dotnet.Config{Location: d.Location, Channels: d.Channels, Prove: d.Prove}
 	}
 	for _, c := range p.cfg.SDP {
-		wanted.SDP = append(wanted.SDP, sdp.Config(c))
+		wanted.SDP = append(wanted.SDP, sdp.Config{Name: c.Name, Location: c.Location, Signer: c.Signer, Prove: c.Prove, Seal: p.seal(c.CatalogSigner)})
 	}
 	for _, a := range p.cfg.Archives {
 		wanted.Archives = append(wanted.Archives, debian.Config(a))

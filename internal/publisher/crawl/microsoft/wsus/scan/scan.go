@@ -11,6 +11,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/cabinet"
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/publisher/crawl"
 )
 
 // Scan is what the offline scan file holds, folded. Its JSON form is what
@@ -18,6 +19,8 @@ import (
 type Scan struct {
 	Updates []*Update `json:"updates"`
 	Counts  Counts    `json:"counts"`
+	// Proof is what its own signature came to; nil when none was asked for.
+	Proof *crawl.Proof `json:"proof,omitempty"`
 }
 
 // Counts says what the file held and where it went.

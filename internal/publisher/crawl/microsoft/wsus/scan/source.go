@@ -42,6 +42,8 @@ type Config struct {
 	Since string
 	// Prove names KBs whose files are fetched, so that they can be installed.
 	Prove []string
+	// Seal says who must have signed the file.
+	Seal crawl.Seal
 	// Progress is told what goes on; it may be nil.
 	Progress func(doing string)
 }
@@ -68,7 +70,10 @@ func New(cfg Config, client crawl.Client) (*Source, error) {
 		return nil, fault.Wrap(err, fault.Invalid, "scan: the place of the offline scan file").
 			WithHint("Give default, or the absolute path of wsusscn2.cab.")
 	}
-	s := &Source{Learning: crawl.NewLearning[state](at.Client(client), form, cfg.Location+" "+cfg.Since), cfg: cfg, at: at}
+	if err := cfg.Seal.Validate(); err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "scan: wsusscn2.signer")
+	}
+	s := &Source{Learning: crawl.NewLearning[state](at.Client(client), form, cfg.Location+" "+cfg.Since+cfg.Seal.From()), cfg: cfg, at: at}
 	if cfg.Since != "" {
 		if s.since, err = time.Parse("2006", cfg.Since); err != nil {
 			return nil, fault.New(fault.Invalid, "scan: %q is no year", clip(cfg.Since))
@@ -140,12 +145,22 @@ func (s *Source) read(ctx context.Context, dir string, st *state) (*Scan, error)
 	if s.cfg.Progress != nil {
 		s.cfg.Progress("reading the offline scan file")
 	}
+	return s.fromFile(path)
+}
+
+// fromFile folds the file whose signature was looked at.
+func (s *Source) fromFile(path string) (*Scan, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.NotFound, "scan: the file can't be opened")
 	}
 	defer f.Close()
+	proof, err := s.cfg.Seal.Check(f)
+	if err != nil {
+		return nil, err
+	}
 	folded, err := Parse(f, s.since)
+	folded.Proof = proof
 	return &folded, err
 }
 
@@ -161,7 +176,11 @@ func (s *Source) Parse(_ context.Context, dir string, at crawl.Fingerprint) (cra
 	}
 	out := output(folded)
 	for i := range out.Patches {
-		st.Learned.Tell(&out.Patches[i], "name "+out.Patches[i].Product+" in wsusscn2.prove to have it proven")
+		p := &out.Patches[i]
+		st.Learned.Tell(p, "name "+p.Product+" in wsusscn2.prove to have it proven")
+		if folded.Proof != nil && len(p.Items) > 0 {
+			p.Evidence.Checks = append(p.Evidence.Checks, folded.Proof.Tell())
+		}
 	}
 	return out, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/cabinet"
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/publisher/crawl"
 )
 
 const (
@@ -29,6 +30,8 @@ const (
 // Catalog is what a vendor's catalog holds. Its JSON form is what Fetch keeps.
 type Catalog struct {
 	Packages []Package `json:"packages"`
+	// Proof is what its own signature came to; nil when none was asked for.
+	Proof *crawl.Proof `json:"proof,omitempty"`
 	// Refused are packages of which no patch can be made, with the reason.
 	Refused []Refusal `json:"refused,omitempty"`
 }

@@ -45,6 +45,9 @@ type Config struct {
 	// Prove names packages, by their KB or id, whose installers are fetched, so
 	// that their SHA-256 is learned and they can be installed. "*" is all.
 	Prove []string
+	// Seal says who must have signed the catalog itself; then it must be a
+	// cabinet.
+	Seal crawl.Seal
 }
 
 // Source is one vendor's catalog as a source of patches.
@@ -67,14 +70,17 @@ func New(cfg Config, client crawl.Client) (*Source, error) {
 			WithHint("Use lower-case letters and digits, such as hp.")
 	}
 	at, err := crawl.ParseLocation(cfg.Location)
+	if err == nil {
+		err = cfg.Seal.Validate()
+	}
 	switch {
 	case err != nil:
-		return nil, fault.Wrap(err, fault.Invalid, "sdp: the location of %s", cfg.Name)
+		return nil, fault.Wrap(err, fault.Invalid, "sdp: the catalog of %s", cfg.Name)
 	case len(cfg.Prove) > 0 && at.Open():
 		return nil, fault.New(fault.Invalid, "sdp: the catalog of %s says how installers are run, and comes over plain http, where anybody on the way can change it", cfg.Name).
 			WithHint("Give its https address, or fetch it yourself and give the path; without sdp.prove it is only looked at.")
 	}
-	return &Source{Learning: crawl.NewLearning[state](at.Client(client), form, cfg.Location), cfg: cfg, at: at}, nil
+	return &Source{Learning: crawl.NewLearning[state](at.Client(client), form, cfg.Location+cfg.Seal.From()), cfg: cfg, at: at}, nil
 }
 
 // Name is "sdp-" and the catalog's name.
@@ -133,9 +139,9 @@ func (s *Source) read(ctx context.Context, dir, seen string) (*Catalog, string, 
 	}
 	now := crawl.FileVersion(info)
 	if now == seen {
-		return nil, seen, nil
+		return nil, now, nil
 	}
-	c, err := fromFile(s.at.Path)
+	c, err := s.fromFile(s.at.Path)
 	return c, now, err
 }
 
@@ -150,21 +156,31 @@ func (s *Source) download(ctx context.Context, dir, seen string) (*Catalog, stri
 	if err != nil || got.NotModified {
 		return nil, seen, err
 	}
-	c, err := fromFile(file)
+	c, err := s.fromFile(file)
 	return c, got.Fingerprint, err
 }
 
-func fromFile(path string) (*Catalog, error) {
+// fromFile reads the catalog out of the file whose signature was looked at.
+func (s *Source) fromFile(path string) (*Catalog, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.NotFound, "sdp: the catalog can't be opened")
 	}
 	defer f.Close()
+	proof, err := s.cfg.Seal.Check(f)
+	if err != nil {
+		return nil, err
+	}
 	c, err := ParseCatalog(f)
+	c.Proof = proof
 	return &c, err
 }
 
 func (s *Source) folder(seen string) (*Catalog, string, error) {
+	if s.cfg.Seal.Signer != "" {
+		return nil, "", fault.New(fault.Untrusted, "sdp: a folder carries no signature, and the catalog of %s must be signed by %s", s.cfg.Name, s.cfg.Seal.Signer).
+			WithHint("Give the cabinet as its maker offers it, or leave out catalog_signer.")
+	}
 	root, err := os.OpenRoot(s.at.Path)
 	if err != nil {
 		return nil, "", fault.Wrap(err, fault.NotFound, "sdp: the folder %s can't be opened", s.at.Path)
@@ -204,7 +220,11 @@ func (s *Source) Parse(_ context.Context, dir string, at crawl.Fingerprint) (cra
 	}
 	out := output(c, s.cfg.Name, s.cfg.Signer)
 	for i := range out.Patches {
-		st.Learned.Tell(&out.Patches[i], "name "+out.Patches[i].Product+" in sdp.prove to have it proven")
+		p := &out.Patches[i]
+		st.Learned.Tell(p, "name "+p.Product+" in sdp.prove to have it proven")
+		if c.Proof != nil && (len(p.Evidence.Checks) > 0 || p.Items[0].Payload.SHA256 != "") {
+			p.Evidence.Checks = append(p.Evidence.Checks, c.Proof.Tell())
+		}
 	}
 	return out, nil
 }

@@ -94,7 +94,7 @@ func TestRealPackages(t *testing.T) {
 	if err != nil || len(dell) != 1 {
 		t.Fatal(dell, err)
 	}
-	packages, commands, noCommand := 0, 0, 0
+	packages, commands, noCommand, shells, runnable := 0, 0, 0, 0, 0
 	byPlatform := map[string]int{}
 	for name, location := range map[string]string{"hp": cab, "dell": dell[0]} {
 		s, to := newSource(t, Config{Name: name, Location: location})
@@ -115,10 +115,17 @@ func TestRealPackages(t *testing.T) {
 			byPlatform[p.Platform]++
 			check(t, p)
 			if p.Platform == "windows-apps-amd64" {
-				if len(p.Install.Argv) > 0 {
-					commands++
-				} else {
+				switch stray := p.Install.Stray(); {
+				case len(p.Install.Argv) == 0:
 					noCommand++
+				case strings.Contains(stray, `has another program run: "cmd.exe"`):
+					commands++
+					shells++
+				case stray == "":
+					commands++
+					runnable++
+				default:
+					t.Errorf("%s: its manifest %s", p.ID, stray)
 				}
 			}
 			c := contents[p.Platform]
@@ -134,7 +141,7 @@ func TestRealPackages(t *testing.T) {
 			}
 		}
 	}
-	t.Log(packages, byPlatform, commands, noCommand)
+	t.Log(packages, byPlatform, commands, noCommand, shells, runnable)
 	text, err := os.ReadFile("../../../../../../docs/microsoft.md")
 	if err != nil {
 		t.Fatal(err)
@@ -144,6 +151,8 @@ func TestRealPackages(t *testing.T) {
 		"of these, for 64-bit machines":                                  byPlatform["windows-apps-amd64"],
 		"of these, for 32-bit machines":                                  byPlatform["windows-apps-386"],
 		"of these, with a command to install them":                       commands,
+		"of these, whose command runs cmd.exe (never installed from)":    shells,
+		"of these, whose command is run if the installer is proven":      runnable,
 	} {
 		s := strconv.Itoa(n)
 		if n > 999 {
