@@ -179,7 +179,8 @@ func (r *Runner) Run(ctx context.Context) {
 	r.ensurePeriodic(ctx)
 	for ctx.Err() == nil {
 		slots <- struct{}{}
-		if c, ok := r.claim(ctx, kinds); ok {
+		c, ok, err := r.claim(ctx, kinds)
+		if ok {
 			wg.Go(func() {
 				defer r.nudge()
 				defer func() { <-slots }()
@@ -188,6 +189,10 @@ func (r *Runner) Run(ctx context.Context) {
 			continue
 		}
 		<-slots
+		if err != nil { // a full disk stays full for a while
+			rest(ctx, poll)
+			continue
+		}
 		r.wait(ctx, kinds)
 	}
 	wg.Wait()
@@ -224,6 +229,16 @@ func (r *Runner) wait(ctx context.Context, kinds []string) {
 	}
 }
 
+// rest waits for the time, whatever is enqueued meanwhile.
+func rest(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
 // claimed is a job in this process's hands.
 type claimed struct {
 	id, kind string
@@ -231,16 +246,16 @@ type claimed struct {
 	attempt  int
 }
 
-func (r *Runner) claim(ctx context.Context, kinds []string) (claimed, bool) {
+func (r *Runner) claim(ctx context.Context, kinds []string) (claimed, bool, error) {
 	now := time.Now()
 	id, kind, args, attempt, ok, err := r.store.ClaimJob(ctx, r.name, kinds, now, now.Add(lease))
 	if err != nil {
 		if ctx.Err() == nil {
 			r.log.Error("no job could be claimed", "error", err)
 		}
-		return claimed{}, false
+		return claimed{}, false, err
 	}
-	return claimed{id: id, kind: kind, args: args, attempt: attempt}, ok
+	return claimed{id: id, kind: kind, args: args, attempt: attempt}, ok, nil
 }
 
 // do runs a job and writes down how it ended.
