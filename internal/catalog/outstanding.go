@@ -32,6 +32,7 @@ type brief struct {
 	CVEs       []patch.CVEFix `json:"cves"`
 	Applicable *detect.Rule   `json:"applicable"`
 	Evidence   patch.Evidence `json:"evidence"`
+	Signer     signer         `json:"items"`
 }
 
 // outstanding collects the CVEs and advisories of offer at and of every offer

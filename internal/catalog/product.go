@@ -28,10 +28,24 @@ type named struct {
 // assessProduct adds the finding of one product of Windows. Every row counts by
 // itself, also older ones that an installer left beside newer ones.
 func (m *matcher) assessProduct(p inventory.Package) error {
-	refs := m.productRefs(p)
-	if len(refs) == 0 {
-		return nil
+	sides := m.sides(p)
+	for i, s := range sides {
+		others := ""
+		for j, o := range sides {
+			if j != i {
+				others += "; " + o.names() + " claims this product too, of another maker"
+			}
+		}
+		if err := m.assessSide(p, m.counting(s, p), others); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// assessSide adds the finding of what one maker offers for a product; others
+// says who else does.
+func (m *matcher) assessSide(p inventory.Package, refs []ref, others string) error {
 	if vercmp.Valid(vercmp.Windows, p.Version) != nil {
 		return m.incomparable(p, refs)
 	}
@@ -45,7 +59,7 @@ func (m *matcher) assessProduct(p inventory.Package) error {
 	if at < 0 || vercmp.WindowsQuad(offers[at].version, p.Version) <= 0 {
 		return nil
 	}
-	return m.lacks(p, offers, at)
+	return m.lacks(p, offers, at, others)
 }
 
 // installable is the newest offer from at on that something can be installed
@@ -60,32 +74,6 @@ func (m *matcher) installable(p inventory.Package, offers []offer, at int) int {
 	return at
 }
 
-// productRefs lists the rows that name the product and fit it, those of patches
-// that don't run on this system left out. Of rows that name it in several ways
-// the most exact ones count: a product code before a display name. It is empty
-// when none is newer, as with nearly every product.
-func (m *matcher) productRefs(p inventory.Package) []ref {
-	var all []named
-	news := false
-	for rank, id := range p.Identities() {
-		for _, s := range m.shards {
-			from, to := s.span(id.Kind, id.Name)
-			for i := from; i < to; i++ {
-				if r := s.rowAt(i); r.flags&flagOwnRules == 0 && m.fitsProduct(r, p) {
-					all = append(all, named{ref{s, r}, rank})
-					news = news || vercmp.WindowsQuad(r.version, p.Version) > 0
-				}
-			}
-		}
-	}
-	if !news {
-		return nil
-	}
-	best := slices.MinFunc(all, func(a, b named) int { return cmp.Compare(a.rank, b.rank) }).rank
-	all = slices.DeleteFunc(all, func(r named) bool { return r.rank > best || !m.runs(r.ref) })
-	return m.sameInstaller(all, p)
-}
-
 // fitsProduct reports whether a row serves the product: of its architecture,
 // and nothing that installs for one user where the machine has it.
 func (m *matcher) fitsProduct(r row, p inventory.Package) bool {
@@ -98,7 +86,7 @@ func (m *matcher) fitsProduct(r row, p inventory.Package) bool {
 // sameInstaller keeps, where both have the product, what the installer that it
 // came with installs: Windows Installer or another; and for a user's product
 // what installs for users.
-func (m *matcher) sameInstaller(all []named, p inventory.Package) []ref {
+func sameInstaller(all []named, p inventory.Package) []named {
 	want := func(flag uint8, on bool) {
 		fits := func(r named) bool { return (r.row.flags&flag != 0) == on }
 		if slices.ContainsFunc(all, fits) {
@@ -107,11 +95,7 @@ func (m *matcher) sameInstaller(all []named, p inventory.Package) []ref {
 	}
 	want(flagMSI, p.UpgradeCode != "")
 	want(flagUser, p.Scope != "")
-	out := make([]ref, 0, len(all))
-	for _, r := range all {
-		out = append(out, r.ref)
-	}
-	return out
+	return all
 }
 
 // runs reports whether the row's patch may run on this system. One whose
@@ -123,7 +107,7 @@ func (m *matcher) runs(r ref) bool {
 
 // lacks adds the finding that the product lacks offer newest, or the one before
 // it that can be installed.
-func (m *matcher) lacks(p inventory.Package, offers []offer, newest int) error {
+func (m *matcher) lacks(p inventory.Package, offers []offer, newest int, others string) error {
 	at := m.installable(p, offers, newest)
 	o := offers[at]
 	todo, err := m.outstanding(p, offers, at)
@@ -146,6 +130,7 @@ func (m *matcher) lacks(p inventory.Package, offers []offer, newest int) error {
 		}
 		f.Reason += ", but " + b.Evidence.Checks[0]
 	}
+	f.Reason += others
 	if rule := todo.patch.Applicable; rule != nil {
 		if v := m.judge(*rule); v.Value == detect.Undetermined {
 			f.State, f.Reason = Unsure, f.Reason+"; whether it runs on this system is not known: "+v.Reason()
