@@ -33,11 +33,10 @@ const (
 )
 
 const (
-	sessionManager = `HKLM\SYSTEM\CurrentControlSet\Control\Session Manager`
-	windowsUpdate  = `HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\WindowsUpdate\Auto Update`
-	servicing      = `HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Component Based Servicing`
-	names          = `HKLM\SYSTEM\CurrentControlSet\Control\ComputerName`
-	netlogon       = `HKLM\SYSTEM\CurrentControlSet\Services\Netlogon`
+	windowsUpdate = `HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\WindowsUpdate\Auto Update`
+	servicing     = `HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Component Based Servicing`
+	names         = `HKLM\SYSTEM\CurrentControlSet\Control\ComputerName`
+	netlogon      = `HKLM\SYSTEM\CurrentControlSet\Services\Netlogon`
 )
 
 func windows(_ context.Context, t *collect.Tree, s *inventory.Snapshot) error {
@@ -103,31 +102,17 @@ func counters(reg winreg.Registry) (reasons []string) {
 	return reasons
 }
 
-// pendingFiles reads what the session manager replaces or deletes at the next
-// start: pairs of a file and what it becomes, "" for nothing (MoveFileEx with
-// MOVEFILE_DELAY_UNTIL_REBOOT). What is only swept out of a temporary folder
-// needs no restart: every uninstaller made with NSIS leaves its own copy there.
+// pendingFiles tells what the session manager replaces or deletes at the next
+// start. What is only swept out of a temporary folder needs no restart: every
+// uninstaller made with NSIS leaves its own copy there.
 func pendingFiles(reg winreg.Registry) []string {
-	k, err := reg.Open(sessionManager, winreg.Native)
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = k.Close() }() // read only
 	first, count := "", 0
-	for _, name := range []string{"PendingFileRenameOperations", "PendingFileRenameOperations2"} {
-		v, err := k.Value(name)
-		if err != nil {
+	for _, p := range collect.PendingFiles(reg) {
+		if p.To == "" && strings.Contains(strings.ToLower(p.From), `\temp\`) {
 			continue
 		}
-		pairs := v.Texts()
-		for i := 0; i < len(pairs); i += 2 {
-			gone := i+1 == len(pairs) || pairs[i+1] == ""
-			if pairs[i] == "" || gone && strings.Contains(strings.ToLower(pairs[i]), `\temp\`) {
-				continue
-			}
-			if count++; count == 1 {
-				first = strings.TrimPrefix(strings.TrimLeft(pairs[i], "*0123456789!"), `\??\`)
-			}
+		if count++; count == 1 {
+			first = p.From
 		}
 	}
 	switch count {
