@@ -18,6 +18,12 @@ type Config struct {
 	// Database is a PostgreSQL DSN ("postgres://..."); empty means SQLite in
 	// the data folder.
 	Database string `koanf:"database"`
+	// DatabasePasswordFile holds the password for it in its first line.
+	DatabasePasswordFile string `koanf:"database_password_file"`
+	// DatabaseOwner is the DSN of the role that owns the tables and migrates
+	// them at the start, if that is not the one of Database.
+	DatabaseOwner             string `koanf:"database_owner"`
+	DatabaseOwnerPasswordFile string `koanf:"database_owner_password_file"`
 	// Admin is where people and programs talk to the server. Plain HTTP is
 	// served on loopback addresses alone; others need AdminTLS.
 	Admin string `koanf:"admin"`
@@ -71,6 +77,9 @@ func (c Config) Validate() error {
 			WithHint("copy metadata/1.root.json of the repository here by a way that you trust, and name it with --root")
 	case (c.AdminCert == "") != (c.AdminKey == ""):
 		return fault.New(fault.Invalid, "server: admin_cert and admin_key belong together")
+	case c.Database == "" && c.DatabaseOwner+c.DatabasePasswordFile != "":
+		return fault.New(fault.Invalid, "server: an owner or a password of a database is set, but no database").
+			WithHint("name one with database, or leave database_owner and database_password_file out for SQLite")
 	}
 	return nil
 }

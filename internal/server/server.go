@@ -99,7 +99,10 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	if s.cfg.Database == "" {
 		s.db, err = sqlite.Open(ctx, s.cfg.path("fettle.db"))
 	} else {
-		s.db, err = postgres.Open(ctx, s.cfg.Database)
+		s.db, err = postgres.Open(ctx, postgres.Config{
+			DSN: s.cfg.Database, PasswordFile: s.cfg.DatabasePasswordFile,
+			OwnerDSN: s.cfg.DatabaseOwner, OwnerPasswordFile: s.cfg.DatabaseOwnerPasswordFile,
+		})
 	}
 	if err != nil {
 		return err

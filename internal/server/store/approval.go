@@ -26,7 +26,7 @@ func (s Scoped) PutApproval(ctx context.Context, a approval.Approval) (approval.
 	if err != nil {
 		return a, err
 	}
-	_, err = s.db.exec(ctx, "keep the decision on "+string(a.Patch), `insert into approvals
+	_, err = s.view().exec(ctx, "keep the decision on "+string(a.Patch), `insert into approvals
 		(tenant, id, patch, group_id, decision, made, expires, withdrawn, doc) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		on conflict (tenant, id) do update set expires = excluded.expires, withdrawn = excluded.withdrawn, doc = excluded.doc`,
 		string(a.Tenant), a.ID, string(a.Patch), string(a.Group), string(a.Decision), millis(a.At), millis(a.Expires), millis(a.Withdrawn), doc)
@@ -38,7 +38,7 @@ func (s Scoped) Approval(ctx context.Context, id string) (approval.Approval, err
 	var a approval.Approval
 	var doc string
 	q := s.from("select doc from approvals", siteAll).add(" and id = ?", id)
-	if err := q.row(ctx, s.db.e.Read).Scan(&doc); err != nil {
+	if err := q.row(ctx, s.view()).Scan(&doc); err != nil {
 		return a, s.db.wrap(err, "decision "+id)
 	}
 	return a, decode(doc, &a)
@@ -49,7 +49,7 @@ func (s Scoped) ActiveApprovals(ctx context.Context, now time.Time) ([]approval.
 	var all []approval.Approval
 	q := s.from("select doc from approvals", siteAll).
 		add(" and (expires = 0 or expires > ?) and (withdrawn = 0 or withdrawn > ?) order by tenant, id", millis(now), millis(now))
-	return all, s.db.wrap(q.each(ctx, s.db.e.Read, scanDoc(&all)), "list decisions")
+	return all, s.db.wrap(q.each(ctx, s.view(), scanDoc(&all)), "list decisions")
 }
 
 // Approvals returns one page of all decisions ever made, newest first, and
@@ -72,7 +72,7 @@ func (s Scoped) Approvals(ctx context.Context, of patch.ID, after string, limit 
 	}
 	limit = pageSize(limit)
 	var all []approval.Approval
-	if err := q.add(" order by made desc, id desc limit ?", limit+1).each(ctx, s.db.e.Read, scanDoc(&all)); err != nil {
+	if err := q.add(" order by made desc, id desc limit ?", limit+1).each(ctx, s.view(), scanDoc(&all)); err != nil {
 		return nil, "", s.db.wrap(err, "list decisions")
 	}
 	all, next := page(all, limit, func(a approval.Approval) string { return cursor(itoa(millis(a.At)), a.ID) })

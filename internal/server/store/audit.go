@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/estate"
@@ -20,11 +19,11 @@ func (s Scoped) AppendAudit(ctx context.Context, tenant estate.TenantID, at time
 	if s.scope.Tenant != "" && s.scope.Tenant != tenant {
 		return s.covers(estate.InTenant(tenant))
 	}
-	return s.db.write(ctx, "append to the audit log", func(tx *sql.Tx) error {
+	return s.view().write(ctx, "append to the audit log", func(tx Tx) error {
 		var seq int64
 		var prev string
 		// The upsert takes the lock on the chain's end.
-		err := tx.QueryRowContext(ctx, `insert into audit_heads (tenant, seq, hash) values ($1, 1, '')
+		err := sqlRow(ctx, tx, `insert into audit_heads (tenant, seq, hash) values ($1, 1, '')
 			on conflict (tenant) do update set seq = audit_heads.seq + 1 returning seq, hash`, string(tenant)).Scan(&seq, &prev)
 		if err != nil {
 			return err
@@ -33,12 +32,12 @@ func (s Scoped) AppendAudit(ctx context.Context, tenant estate.TenantID, at time
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, "insert into audit (tenant, seq, at, actor, action, object, hash, doc) values ($1, $2, $3, $4, $5, $6, $7, $8)",
+		_, err = tx.Exec(ctx, "insert into audit (tenant, seq, at, actor, action, object, hash, doc) values ($1, $2, $3, $4, $5, $6, $7, $8)",
 			string(tenant), seq, millis(at), actor, action, object, hash, string(doc))
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, "update audit_heads set hash = $1 where tenant = $2", hash, string(tenant))
+		_, err = tx.Exec(ctx, "update audit_heads set hash = $1 where tenant = $2", hash, string(tenant))
 		return err
 	})
 }
@@ -49,7 +48,7 @@ func (s Scoped) AppendAudit(ctx context.Context, tenant estate.TenantID, at time
 func (s Scoped) AuditForward(ctx context.Context, tenant estate.TenantID, after int64, limit int, each func(seq int64, hash string, doc []byte) error) error {
 	q := s.from("select seq, hash, doc from audit", siteNobody).
 		add(" and tenant = ? and seq > ? order by seq limit ?", string(tenant), after, pageSize(limit))
-	return s.db.wrap(q.each(ctx, s.db.e.Read, auditRow(each)), "read the audit log")
+	return s.db.wrap(q.each(ctx, s.view(), auditRow(each)), "read the audit log")
 }
 
 // AuditBackward is AuditForward newest first: records before the number (0:
@@ -68,11 +67,11 @@ func (s Scoped) AuditBackward(ctx context.Context, tenant estate.TenantID, befor
 		q.add(" and action >= ? and action < ?", action, action+"\U0010FFFF")
 	}
 	q.add(" order by seq desc limit ?", pageSize(limit))
-	return s.db.wrap(q.each(ctx, s.db.e.Read, auditRow(each)), "read the audit log")
+	return s.db.wrap(q.each(ctx, s.view(), auditRow(each)), "read the audit log")
 }
 
-func auditRow(each func(int64, string, []byte) error) func(*sql.Rows) error {
-	return func(r *sql.Rows) error {
+func auditRow(each func(int64, string, []byte) error) func(Row) error {
+	return func(r Row) error {
 		var seq int64
 		var hash, doc string
 		if err := r.Scan(&seq, &hash, &doc); err != nil {
@@ -86,6 +85,6 @@ func auditRow(each func(int64, string, []byte) error) func(*sql.Rows) error {
 // "" when there is none.
 func (s Scoped) AuditHead(ctx context.Context, tenant estate.TenantID) (seq int64, hash string, err error) {
 	q := s.from("select coalesce(max(seq), 0), coalesce(max(hash), '') from audit_heads", siteNobody).add(" and tenant = ?", string(tenant))
-	err = q.row(ctx, s.db.e.Read).Scan(&seq, &hash)
+	err = q.row(ctx, s.view()).Scan(&seq, &hash)
 	return seq, hash, s.db.wrap(err, "read the end of the audit log")
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 	"strings"
 	"sync"
@@ -33,7 +32,7 @@ func (s Scoped) Contact(ctx context.Context, id estate.EndpointID) (Contact, err
 	var t string
 	var seen, skew int64
 	q := s.from("select tenant, seen, catalog, skew, agent, boot, problem from contacts", siteEndpoint).add(" and endpoint = ?", string(id))
-	err := q.row(ctx, s.db.e.Read).Scan(&t, &seen, &c.Catalog, &skew, &c.Agent, &c.Boot, &c.Problem)
+	err := q.row(ctx, s.view()).Scan(&t, &seen, &c.Catalog, &skew, &c.Agent, &c.Boot, &c.Problem)
 	c.Tenant, c.Seen, c.Skew = estate.TenantID(t), moment(seen), time.Duration(skew)*time.Millisecond
 	return c, s.db.wrap(err, "last contact of "+string(id))
 }
@@ -152,7 +151,7 @@ func (b *batcher) flush(batch []waiting) error {
 	ids := sortedKeys(latest)
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
-	return b.db.write(ctx, "keep check-ins", func(tx *sql.Tx) error {
+	return b.db.through(doorContacts).write(ctx, "keep check-ins", func(tx Tx) error {
 		for part := range slices.Chunk(ids, batchStatement) {
 			if err := upsertContacts(ctx, tx, part, latest); err != nil {
 				return err
@@ -162,7 +161,7 @@ func (b *batcher) flush(batch []waiting) error {
 	})
 }
 
-func upsertContacts(ctx context.Context, tx *sql.Tx, ids []estate.EndpointID, latest map[estate.EndpointID]Contact) error {
+func upsertContacts(ctx context.Context, tx Tx, ids []estate.EndpointID, latest map[estate.EndpointID]Contact) error {
 	q := (&query{}).add("insert into contacts (endpoint, tenant, seen, catalog, skew, agent, boot, problem) values ")
 	for i, id := range ids {
 		c := latest[id]
@@ -174,7 +173,7 @@ func upsertContacts(ctx context.Context, tx *sql.Tx, ids []estate.EndpointID, la
 			string(c.Endpoint), string(c.Tenant), millis(c.Seen), c.Catalog, c.Skew.Milliseconds(), c.Agent, c.Boot, c.Problem)
 	}
 	q.add(` on conflict (endpoint) do update set seen = excluded.seen, catalog = excluded.catalog, skew = excluded.skew,
-		agent = excluded.agent, boot = excluded.boot, problem = excluded.problem`)
-	_, err := tx.ExecContext(ctx, q.text.String(), q.args...)
+		agent = excluded.agent, boot = excluded.boot, problem = excluded.problem where contacts.tenant = excluded.tenant`)
+	_, err := tx.Exec(ctx, q.text.String(), q.args...)
 	return err
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 
 	"github.com/fettlehq/fettle/internal/deploy"
@@ -19,8 +18,8 @@ func (s Scoped) CreateDeployment(ctx context.Context, d deploy.Deployment, tasks
 	if err != nil {
 		return err
 	}
-	return s.db.write(ctx, "create deployment "+string(d.ID), func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "insert into deployments (id, tenant, status, created, doc) values ($1, $2, $3, $4, $5)",
+	return s.view().write(ctx, "create deployment "+string(d.ID), func(tx Tx) error {
+		_, err := tx.Exec(ctx, "insert into deployments (id, tenant, status, created, doc) values ($1, $2, $3, $4, $5)",
 			string(d.ID), string(d.Tenant), string(d.Status), millis(d.Created), doc)
 		if err != nil {
 			return err
@@ -40,13 +39,10 @@ func (s Scoped) SaveProgress(ctx context.Context, d deploy.Deployment, tasks []d
 	if err != nil {
 		return err
 	}
-	return s.db.write(ctx, "save deployment "+string(d.ID), func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, "update deployments set status = $1, doc = $2 where id = $3 and tenant = $4",
+	return s.view().write(ctx, "save deployment "+string(d.ID), func(tx Tx) error {
+		n, err := tx.Exec(ctx, "update deployments set status = $1, doc = $2 where id = $3 and tenant = $4",
 			string(d.Status), doc, string(d.ID), string(d.Tenant))
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 {
+		if err != nil || n == 0 {
 			return notFound(err)
 		}
 		return saveTasks(ctx, tx, tasks)
@@ -73,7 +69,7 @@ func (s Scoped) Deployment(ctx context.Context, id deploy.ID) (deploy.Deployment
 	var d deploy.Deployment
 	var doc string
 	q := s.from("select doc from deployments", siteDeployment).add(" and id = ?", string(id))
-	if err := q.row(ctx, s.db.e.Read).Scan(&doc); err != nil {
+	if err := q.row(ctx, s.view()).Scan(&doc); err != nil {
 		return d, s.db.wrap(err, "deployment "+string(id))
 	}
 	return d, decode(doc, &d)
@@ -86,7 +82,7 @@ func (s Scoped) OpenDeployments(ctx context.Context) ([]deploy.Deployment, error
 	q := s.from("select doc from deployments", siteDeployment).add(` and status <> ? and (status <> ? or exists
 		(select 1 from tasks t where t.deployment = deployments.id and t.ended = 0)) order by created, id`,
 		string(deploy.Finished), string(deploy.Cancelled))
-	return all, s.db.wrap(q.each(ctx, s.db.e.Read, scanDoc(&all)), "list open deployments")
+	return all, s.db.wrap(q.each(ctx, s.view(), scanDoc(&all)), "list open deployments")
 }
 
 // Deployments returns one page of deployments, newest first, and the cursor of
@@ -106,7 +102,7 @@ func (s Scoped) Deployments(ctx context.Context, after string, limit int) ([]dep
 	}
 	limit = pageSize(limit)
 	var all []deploy.Deployment
-	if err := q.add(" order by created desc, id desc limit ?", limit+1).each(ctx, s.db.e.Read, scanDoc(&all)); err != nil {
+	if err := q.add(" order by created desc, id desc limit ?", limit+1).each(ctx, s.view(), scanDoc(&all)); err != nil {
 		return nil, "", s.db.wrap(err, "list deployments")
 	}
 	all, next := page(all, limit, func(d deploy.Deployment) string { return cursor(itoa(millis(d.Created)), string(d.ID)) })
@@ -118,7 +114,7 @@ func (s Scoped) TaskCounts(ctx context.Context, ids []deploy.ID) (map[deploy.ID]
 	out := map[deploy.ID]map[deploy.State]int{}
 	for part := range chunks(slices.Clone(ids)) {
 		q := s.from("select deployment, state, count(*) from tasks", siteEndpoint).in("deployment", part).add(" group by deployment, state")
-		err := q.each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+		err := q.each(ctx, s.view(), func(r Row) error {
 			var id, state string
 			var n int
 			if err := r.Scan(&id, &state, &n); err != nil {

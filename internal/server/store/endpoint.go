@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"strings"
 	"time"
 
@@ -37,7 +36,7 @@ func scanEndpoint(scan func(...any) error) (estate.Endpoint, error) {
 // Endpoint returns one machine with its groups. Revoked ones are returned too.
 func (s Scoped) Endpoint(ctx context.Context, id estate.EndpointID) (estate.Endpoint, error) {
 	q := s.from(endpointColumns, siteColumn).add(" and id = ?", string(id))
-	e, err := scanEndpoint(q.row(ctx, s.db.e.Read).Scan)
+	e, err := scanEndpoint(q.row(ctx, s.view()).Scan)
 	if err == nil {
 		err = s.fillGroups(ctx, []*estate.Endpoint{&e})
 	}
@@ -59,7 +58,7 @@ func (s Scoped) Endpoints(ctx context.Context, f estate.EndpointFilter) ([]estat
 	limit := pageSize(f.Limit)
 	q.add(" order by tenant, id limit ?", limit+1)
 	var all []estate.Endpoint
-	err = q.each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+	err = q.each(ctx, s.view(), func(r Row) error {
 		e, err := scanEndpoint(r.Scan)
 		all = append(all, e)
 		return err
@@ -101,7 +100,7 @@ func narrow(q *query, f estate.EndpointFilter) {
 func (s Scoped) EndpointCount(ctx context.Context) (int, error) {
 	var n int
 	q := s.from("select count(*) from endpoints", siteColumn).add(" and state = ?", string(estate.Active))
-	return n, s.db.wrap(q.row(ctx, s.db.e.Read).Scan(&n), "count endpoints")
+	return n, s.db.wrap(q.row(ctx, s.view()).Scan(&n), "count endpoints")
 }
 
 // ActiveAmong returns those of the ids that are active machines of the scope.
@@ -109,7 +108,7 @@ func (s Scoped) ActiveAmong(ctx context.Context, ids []estate.EndpointID) (map[e
 	found := map[estate.EndpointID]bool{}
 	for part := range chunks(ids) {
 		q := s.from("select id from endpoints", siteColumn).add(" and state = ?", string(estate.Active)).in("id", part)
-		err := q.each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+		err := q.each(ctx, s.view(), func(r Row) error {
 			var id string
 			err := r.Scan(&id)
 			found[estate.EndpointID(id)] = true
@@ -131,7 +130,7 @@ func (s Scoped) Revoke(ctx context.Context, id estate.EndpointID, at time.Time) 
 	}
 	q := (&query{}).add("update endpoints set state = ?, revoked = ? where tenant = ? and id = ? and state <> ?",
 		string(estate.Revoked), millis(at), string(e.Tenant), string(id), string(estate.Revoked))
-	_, err = s.db.exec(ctx, "revoke endpoint "+string(id), q.text.String(), q.args...)
+	_, err = s.view().exec(ctx, "revoke endpoint "+string(id), q.text.String(), q.args...)
 	e.State = estate.Revoked
 	return e, err
 }
@@ -140,7 +139,7 @@ func (s Scoped) Revoke(ctx context.Context, id estate.EndpointID, at time.Time) 
 // after since, oldest first.
 func (s Scoped) Revoked(ctx context.Context, since time.Time, each func(id estate.EndpointID, at time.Time)) error {
 	q := s.from("select id, revoked from endpoints", siteColumn).add(" and revoked > 0 and revoked >= ? order by revoked", millis(since))
-	return s.db.wrap(q.each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+	return s.db.wrap(q.each(ctx, s.view(), func(r Row) error {
 		var id string
 		var at int64
 		if err := r.Scan(&id, &at); err != nil {
@@ -161,7 +160,7 @@ func (s Scoped) Move(ctx context.Context, id estate.EndpointID, to estate.SiteID
 	if err := s.covers(estate.Scope{Tenant: e.Tenant, Site: to}); err != nil {
 		return err
 	}
-	n, err := s.db.exec(ctx, "move endpoint "+string(id),
+	n, err := s.view().exec(ctx, "move endpoint "+string(id),
 		"update endpoints set site = $1 where tenant = $2 and id = $3 and site = $4", string(to), string(e.Tenant), string(id), string(e.Site))
 	if err == nil && n == 0 {
 		return fault.New(fault.Conflict, "store: endpoint %s has been moved meanwhile", id)
@@ -171,14 +170,14 @@ func (s Scoped) Move(ctx context.Context, id estate.EndpointID, to estate.SiteID
 
 // insertEndpoint is part of enrolment. An id that was ever given gives a
 // duplicate key, revoked or not.
-func insertEndpoint(ctx context.Context, tx *sql.Tx, e estate.Endpoint) error {
+func insertEndpoint(ctx context.Context, tx Tx, e estate.Endpoint) error {
 	bare := e
 	bare.Groups, bare.LastSeen, bare.Problem = nil, time.Time{}, ""
 	doc, err := encode(bare)
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `insert into endpoints (id, tenant, site, hostname, platform, state, enrolled, revoked, doc)
+	_, err = tx.Exec(ctx, `insert into endpoints (id, tenant, site, hostname, platform, state, enrolled, revoked, doc)
 		values ($1, $2, $3, $4, $5, $6, $7, 0, $8)`,
 		string(e.ID), string(e.Tenant), string(e.Site), strings.ToLower(e.Hostname), e.Platform, string(e.State), millis(e.Enrolled), doc)
 	return err

@@ -37,8 +37,8 @@ func (s Scoped) PutGroup(ctx context.Context, g estate.Group) error {
 	if err != nil {
 		return err
 	}
-	return s.db.write(ctx, "write group "+string(g.ID), func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `insert into endpoint_groups (tenant, id, doc) values ($1, $2, $3)
+	return s.view().write(ctx, "write group "+string(g.ID), func(tx Tx) error {
+		if _, err := tx.Exec(ctx, `insert into endpoint_groups (tenant, id, doc) values ($1, $2, $3)
 			on conflict (tenant, id) do update set doc = excluded.doc`, string(g.Tenant), string(g.ID), doc); err != nil {
 			return err
 		}
@@ -47,10 +47,10 @@ func (s Scoped) PutGroup(ctx context.Context, g estate.Group) error {
 }
 
 // setMembers writes only what differs from what is stored.
-func setMembers(ctx context.Context, tx *sql.Tx, t estate.TenantID, id estate.GroupID, members []estate.EndpointID) error {
+func setMembers(ctx context.Context, tx Tx, t estate.TenantID, id estate.GroupID, members []estate.EndpointID) error {
 	have := map[estate.EndpointID]bool{}
 	q := (&query{}).add("select endpoint from group_members where tenant = ? and group_id = ?", string(t), string(id))
-	err := q.each(ctx, tx, func(r *sql.Rows) error {
+	err := q.each(ctx, tx, func(r Row) error {
 		var e string
 		err := r.Scan(&e)
 		have[estate.EndpointID(e)] = true
@@ -69,7 +69,7 @@ func setMembers(ctx context.Context, tx *sql.Tx, t estate.TenantID, id estate.Gr
 		}
 	}
 	for _, gone := range sortedKeys(have) {
-		if _, err := tx.ExecContext(ctx, "delete from group_members where tenant = $1 and group_id = $2 and endpoint = $3",
+		if _, err := tx.Exec(ctx, "delete from group_members where tenant = $1 and group_id = $2 and endpoint = $3",
 			string(t), string(id), string(gone)); err != nil {
 			return err
 		}
@@ -77,8 +77,8 @@ func setMembers(ctx context.Context, tx *sql.Tx, t estate.TenantID, id estate.Gr
 	return nil
 }
 
-func addMember(ctx context.Context, tx *sql.Tx, t estate.TenantID, id estate.GroupID, e estate.EndpointID) error {
-	_, err := tx.ExecContext(ctx, `insert into group_members (tenant, group_id, endpoint) values ($1, $2, $3)
+func addMember(ctx context.Context, tx Tx, t estate.TenantID, id estate.GroupID, e estate.EndpointID) error {
+	_, err := tx.Exec(ctx, `insert into group_members (tenant, group_id, endpoint) values ($1, $2, $3)
 		on conflict (tenant, group_id, endpoint) do nothing`, string(t), string(id), string(e))
 	return err
 }
@@ -88,15 +88,12 @@ func (s Scoped) DeleteGroup(ctx context.Context, t estate.TenantID, id estate.Gr
 	if err := s.covers(estate.InTenant(t)); err != nil {
 		return err
 	}
-	return s.db.write(ctx, "delete group "+string(id), func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, "delete from group_members where tenant = $1 and group_id = $2", string(t), string(id)); err != nil {
+	return s.view().write(ctx, "delete group "+string(id), func(tx Tx) error {
+		if _, err := tx.Exec(ctx, "delete from group_members where tenant = $1 and group_id = $2", string(t), string(id)); err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, "delete from endpoint_groups where tenant = $1 and id = $2", string(t), string(id))
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 {
+		n, err := tx.Exec(ctx, "delete from endpoint_groups where tenant = $1 and id = $2", string(t), string(id))
+		if err != nil || n == 0 {
 			return notFound(err)
 		}
 		return nil
@@ -115,7 +112,7 @@ func notFound(err error) error {
 // that the scope covers.
 func (s Scoped) Groups(ctx context.Context) ([]estate.Group, error) {
 	var all []estate.Group
-	if err := s.from("select doc from endpoint_groups", siteAll).add(" order by tenant, id").each(ctx, s.db.e.Read, scanDoc(&all)); err != nil {
+	if err := s.from("select doc from endpoint_groups", siteAll).add(" order by tenant, id").each(ctx, s.view(), scanDoc(&all)); err != nil {
 		return nil, s.db.wrap(err, "list groups")
 	}
 	at := map[[2]string]*estate.Group{}
@@ -123,7 +120,7 @@ func (s Scoped) Groups(ctx context.Context) ([]estate.Group, error) {
 		at[[2]string{string(all[i].Tenant), string(all[i].ID)}] = &all[i]
 	}
 	q := s.from("select tenant, group_id, endpoint from group_members", siteEndpoint).add(" order by tenant, group_id, endpoint")
-	err := q.each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+	err := q.each(ctx, s.view(), func(r Row) error {
 		var t, g, e string
 		if err := r.Scan(&t, &g, &e); err != nil {
 			return err
@@ -145,7 +142,7 @@ func (s Scoped) fillGroups(ctx context.Context, list []*estate.Endpoint) error {
 	}
 	for part := range chunks(ids) {
 		q := s.from("select endpoint, group_id from group_members", siteAll).in("endpoint", part).add(" order by endpoint, group_id")
-		err := q.each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+		err := q.each(ctx, s.view(), func(r Row) error {
 			var e, g string
 			if err := r.Scan(&e, &g); err != nil {
 				return err

@@ -31,10 +31,8 @@ const identitySQL = `select e.tenant, e.site, e.state, coalesce(i.root, '')
 // each contact.
 func (s Scoped) Identity(ctx context.Context, id estate.EndpointID) (Identity, error) {
 	var who Identity
-	stmt, err := s.db.prepared(ctx, identitySQL) //nolint:sqlclosecheck // kept; DB.Close closes it
-	if err == nil {
-		err = stmt.QueryRowContext(ctx, string(id)).Scan((*string)(&who.Tenant), (*string)(&who.Site), (*string)(&who.State), &who.Root)
-	}
+	row := onlyRow{ctx, s.view(), Query{Text: identitySQL, Args: []any{string(id)}, Hot: true}}
+	err := row.Scan((*string)(&who.Tenant), (*string)(&who.Site), (*string)(&who.State), &who.Root)
 	if err == nil && !s.scope.Covers(estate.Scope{Tenant: who.Tenant, Site: who.Site}) {
 		err = sql.ErrNoRows
 	}
@@ -50,18 +48,18 @@ func (s Scoped) LackingSections(ctx context.Context, tenant estate.TenantID, has
 	if err := s.reads(tenant); err != nil {
 		return nil, err
 	}
-	lack, err := lacking(ctx, s.db.e.Read, tenant, hashes)
+	lack, err := lacking(ctx, s.view(), tenant, hashes)
 	return lack, s.db.wrap(err, "look sections up")
 }
 
-func lacking(ctx context.Context, on queryer, tenant estate.TenantID, hashes []string) ([]string, error) {
+func lacking(ctx context.Context, on asker, tenant estate.TenantID, hashes []string) ([]string, error) {
 	lack := map[string]bool{}
 	for _, h := range hashes {
 		lack[h] = true
 	}
 	for part := range chunks(sortedKeys(lack)) {
 		q := (&query{}).add("select hash from sections where tenant = ?", string(tenant)).in("hash", part)
-		err := q.each(ctx, on, func(r *sql.Rows) error {
+		err := q.each(ctx, on, func(r Row) error {
 			var h string
 			err := r.Scan(&h)
 			delete(lack, h)
@@ -87,7 +85,7 @@ func (s Scoped) reads(tenant estate.TenantID) error {
 func (s Scoped) SectionHashes(ctx context.Context, id estate.EndpointID) ([]inventory.Section, error) {
 	var all []inventory.Section
 	q := s.from("select name, hash from endpoint_sections", siteEndpoint).add(" and endpoint = ?", string(id))
-	err := q.each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+	err := q.each(ctx, s.view(), func(r Row) error {
 		var sec inventory.Section
 		err := r.Scan((*string)(&sec.Name), &sec.Hash)
 		all = append(all, sec)
@@ -102,7 +100,7 @@ func (s Scoped) SectionHashes(ctx context.Context, id estate.EndpointID) ([]inve
 func (s Scoped) Inventory(ctx context.Context, id estate.EndpointID) ([]inventory.Section, time.Time, error) {
 	var scanned int64
 	q := s.from("select scanned from inventories", siteEndpoint).add(" and endpoint = ?", string(id))
-	if err := q.row(ctx, s.db.e.Read).Scan(&scanned); err != nil {
+	if err := q.row(ctx, s.view()).Scan(&scanned); err != nil {
 		return nil, time.Time{}, s.db.wrap(err, "inventory of "+string(id))
 	}
 	all, err := s.SectionHashes(ctx, id)
@@ -119,7 +117,7 @@ func (s Scoped) Inventory(ctx context.Context, id estate.EndpointID) ([]inventor
 
 func (s Scoped) sectionBody(ctx context.Context, id estate.EndpointID, name inventory.SectionName) ([]byte, error) {
 	var packed []byte
-	row := s.db.e.Read.QueryRowContext(ctx, `select s.body from endpoint_sections e join sections s on s.tenant = e.tenant and s.hash = e.hash
+	row := sqlRow(ctx, s.view(), `select s.body from endpoint_sections e join sections s on s.tenant = e.tenant and s.hash = e.hash
 		where e.endpoint = $1 and e.name = $2`, string(id), string(name))
 	if err := row.Scan(&packed); err != nil {
 		return nil, s.db.wrap(err, "section "+string(name)+" of "+string(id))
@@ -136,7 +134,7 @@ func (s Scoped) Section(ctx context.Context, tenant estate.TenantID, hash string
 		return nil, fault.New(fault.Denied, "store: sections are shared by a tenant's sites; a site's scope reads an endpoint's")
 	}
 	var packed []byte
-	row := s.db.e.Read.QueryRowContext(ctx, "select body from sections where tenant = $1 and hash = $2", string(tenant), hash)
+	row := sqlRow(ctx, s.view(), "select body from sections where tenant = $1 and hash = $2", string(tenant), hash)
 	if err := row.Scan(&packed); err != nil {
 		return nil, s.db.wrap(err, "section "+hash)
 	}
@@ -166,7 +164,7 @@ func (s Scoped) Inventories(ctx context.Context, since time.Time, each func(Chan
 		sortSections(now.Sections)
 		return each(now)
 	}
-	err := q.each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+	err := q.each(ctx, s.view(), func(r Row) error {
 		var row Changed
 		var accepted int64
 		var sec inventory.Section
@@ -219,7 +217,7 @@ func (s Scoped) PutInventory(ctx context.Context, r Report) error {
 			bodies[sec.Hash] = sec.Body
 		}
 	}
-	return s.db.write(ctx, "keep the inventory of "+string(r.Endpoint), func(tx *sql.Tx) error {
+	return s.view().write(ctx, "keep the inventory of "+string(r.Endpoint), func(tx Tx) error {
 		lack, err := lacking(ctx, tx, r.Tenant, hashes)
 		if err != nil {
 			return err
@@ -229,7 +227,7 @@ func (s Scoped) PutInventory(ctx context.Context, r Report) error {
 			if body == nil {
 				return fault.New(fault.Conflict, "store: section %s is not known here", h)
 			}
-			if _, err := tx.ExecContext(ctx, `insert into sections (tenant, hash, created, size, body) values ($1, $2, $3, $4, $5)
+			if _, err := tx.Exec(ctx, `insert into sections (tenant, hash, created, size, body) values ($1, $2, $3, $4, $5)
 				on conflict (tenant, hash) do nothing`, string(r.Tenant), h, millis(r.Now), len(body), s.db.packer.EncodeAll(body, nil)); err != nil {
 				return err
 			}
@@ -238,7 +236,7 @@ func (s Scoped) PutInventory(ctx context.Context, r Report) error {
 	})
 }
 
-func (s Scoped) putRows(ctx context.Context, tx *sql.Tx, r Report) error {
+func (s Scoped) putRows(ctx context.Context, tx Tx, r Report) error {
 	q := s.from("update endpoints set hostname = hostname", siteColumn).add(" and tenant = ? and id = ? and state = ? returning doc",
 		string(r.Tenant), string(r.Endpoint), string(estate.Active))
 	var doc string // the update is also the lock that concurrent reports of one machine queue on
@@ -251,13 +249,13 @@ func (s Scoped) putRows(ctx context.Context, tx *sql.Tx, r Report) error {
 	if err := diffSections(ctx, tx, r); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `insert into inventories (endpoint, tenant, root, scanned, accepted) values ($1, $2, $3, $4, $5)
+	_, err := tx.Exec(ctx, `insert into inventories (endpoint, tenant, root, scanned, accepted) values ($1, $2, $3, $4, $5)
 		on conflict (endpoint) do update set root = excluded.root, scanned = excluded.scanned, accepted = excluded.accepted`,
 		string(r.Endpoint), string(r.Tenant), inventory.Root(r.Sections), millis(r.Scanned), millis(r.Now))
 	return err
 }
 
-func updateFacts(ctx context.Context, tx *sql.Tx, r Report, doc string) error {
+func updateFacts(ctx context.Context, tx Tx, r Report, doc string) error {
 	if r.Facts == nil {
 		return nil
 	}
@@ -271,15 +269,15 @@ func updateFacts(ctx context.Context, tx *sql.Tx, r Report, doc string) error {
 	if err != nil || next == doc {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "update endpoints set hostname = $1, platform = $2, doc = $3 where id = $4",
+	_, err = tx.Exec(ctx, "update endpoints set hostname = $1, platform = $2, doc = $3 where id = $4",
 		strings.ToLower(e.Hostname), e.Platform, next, string(r.Endpoint))
 	return err
 }
 
-func diffSections(ctx context.Context, tx *sql.Tx, r Report) error {
+func diffSections(ctx context.Context, tx Tx, r Report) error {
 	have := map[inventory.SectionName]string{}
 	q := (&query{}).add("select name, hash from endpoint_sections where endpoint = ?", string(r.Endpoint))
-	err := q.each(ctx, tx, func(rows *sql.Rows) error {
+	err := q.each(ctx, tx, func(rows Row) error {
 		var name, hash string
 		err := rows.Scan(&name, &hash)
 		have[inventory.SectionName(name)] = hash
@@ -294,13 +292,13 @@ func diffSections(ctx context.Context, tx *sql.Tx, r Report) error {
 		if known && was == sec.Hash {
 			continue
 		}
-		if _, err := tx.ExecContext(ctx, `insert into endpoint_sections (endpoint, name, tenant, hash) values ($1, $2, $3, $4)
+		if _, err := tx.Exec(ctx, `insert into endpoint_sections (endpoint, name, tenant, hash) values ($1, $2, $3, $4)
 			on conflict (endpoint, name) do update set hash = excluded.hash`, string(r.Endpoint), string(sec.Name), string(r.Tenant), sec.Hash); err != nil {
 			return err
 		}
 	}
 	for _, gone := range sortedKeys(have) {
-		if _, err := tx.ExecContext(ctx, "delete from endpoint_sections where endpoint = $1 and name = $2", string(r.Endpoint), string(gone)); err != nil {
+		if _, err := tx.Exec(ctx, "delete from endpoint_sections where endpoint = $1 and name = $2", string(r.Endpoint), string(gone)); err != nil {
 			return err
 		}
 	}
@@ -311,7 +309,7 @@ func diffSections(ctx context.Context, tx *sql.Tx, r Report) error {
 // that were made before the given time; it returns how many. A report that
 // meets the deletion is answered with Conflict and sent again.
 func (db *DB) PruneSections(ctx context.Context, before time.Time) (int64, error) {
-	return db.exec(ctx, "prune sections", `delete from sections where created < $1 and not exists
+	return db.through(doorPrune).exec(ctx, "prune sections", `delete from sections where created < $1 and not exists
 		(select 1 from endpoint_sections e where e.tenant = sections.tenant and e.hash = sections.hash)`, millis(before))
 }
 

@@ -15,7 +15,7 @@ func (db *DB) EnqueueJob(ctx context.Context, kind, key string, args []byte, due
 	if key != "" {
 		slot = kind + "\n" + key
 	}
-	n, err := db.exec(ctx, "enqueue a job", `insert into jobs
+	n, err := db.nobody().exec(ctx, "enqueue a job", `insert into jobs
 		(id, kind, key, state, slot, args, due, attempt, worker, lease, created, ended, problem)
 		values ($1, $2, $3, 'queued', $4, $5, $6, 0, '', 0, $7, 0, '') on conflict (slot) do nothing`,
 		id, kind, key, slot, string(args), millis(due), millis(now))
@@ -33,7 +33,7 @@ func (db *DB) ClaimJob(ctx context.Context, worker string, kinds []string, now, 
 	q.add(` order by due, id limit 1) and ((state = 'queued' and due <= ?) or (state = 'running' and lease < ?))
 		returning id, kind, args, attempt`, millis(now), millis(now))
 	var text string
-	err = db.write(ctx, "claim a job", func(tx *sql.Tx) error {
+	err = db.nobody().write(ctx, "claim a job", func(tx Tx) error {
 		err := q.row(ctx, tx).Scan(&id, &kind, &text, &attempt)
 		ok = err == nil
 		if errors.Is(err, sql.ErrNoRows) {
@@ -47,7 +47,7 @@ func (db *DB) ClaimJob(ctx context.Context, worker string, kinds []string, now, 
 // RenewJob extends the worker's lease and reports whether the job is still
 // the worker's.
 func (db *DB) RenewJob(ctx context.Context, id, worker string, lease time.Time) (bool, error) {
-	n, err := db.exec(ctx, "renew a job", "update jobs set lease = $1 where id = $2 and worker = $3 and state = 'running'", millis(lease), id, worker)
+	n, err := db.nobody().exec(ctx, "renew a job", "update jobs set lease = $1 where id = $2 and worker = $3 and state = 'running'", millis(lease), id, worker)
 	return n == 1, err
 }
 
@@ -57,14 +57,14 @@ func (db *DB) EndJob(ctx context.Context, id, worker, problem string, now time.T
 	if problem != "" {
 		state = "failed"
 	}
-	_, err := db.exec(ctx, "end a job", "update jobs set state = $1, slot = id, ended = $2, problem = $3 where id = $4 and worker = $5 and state = 'running'",
+	_, err := db.nobody().exec(ctx, "end a job", "update jobs set state = $1, slot = id, ended = $2, problem = $3 where id = $4 and worker = $5 and state = 'running'",
 		state, millis(now), problem, id, worker)
 	return err
 }
 
 // RetryJob puts the worker's job back into the queue until due.
 func (db *DB) RetryJob(ctx context.Context, id, worker, problem string, due time.Time) error {
-	_, err := db.exec(ctx, "retry a job", "update jobs set state = 'queued', due = $1, problem = $2, worker = '', lease = 0 where id = $3 and worker = $4 and state = 'running'",
+	_, err := db.nobody().exec(ctx, "retry a job", "update jobs set state = 'queued', due = $1, problem = $2, worker = '', lease = 0 where id = $3 and worker = $4 and state = 'running'",
 		millis(due), problem, id, worker)
 	return err
 }
@@ -74,7 +74,7 @@ func (db *DB) RetryJob(ctx context.Context, id, worker, problem string, due time
 func (db *DB) NextJob(ctx context.Context, kinds []string) (at time.Time, ok bool, err error) {
 	q := (&query{}).add("select coalesce(min(case when state = 'queued' then due else lease end), -1) from jobs where state in ('queued', 'running')").in("kind", kinds)
 	var ms int64
-	err = q.row(ctx, db.e.Read).Scan(&ms)
+	err = q.row(ctx, db.nobody()).Scan(&ms)
 	return time.UnixMilli(ms), err == nil && ms >= 0, db.wrap(err, "look for the next job")
 }
 
@@ -85,16 +85,16 @@ func (db *DB) ReleaseJobs(ctx context.Context) (int64, error) {
 	if db.e.Name != "sqlite" {
 		return 0, nil
 	}
-	return db.exec(ctx, "release jobs of a killed process", "update jobs set state = 'queued', worker = '', lease = 0 where state = 'running'")
+	return db.nobody().exec(ctx, "release jobs of a killed process", "update jobs set state = 'queued', worker = '', lease = 0 where state = 'running'")
 }
 
 // PruneJobs deletes jobs that ended before the moment and returns how many.
 func (db *DB) PruneJobs(ctx context.Context, before time.Time) (int64, error) {
-	return db.exec(ctx, "prune jobs", "delete from jobs where ended > 0 and ended < $1", millis(before))
+	return db.nobody().exec(ctx, "prune jobs", "delete from jobs where ended > 0 and ended < $1", millis(before))
 }
 
 // HurryJobs makes the queued jobs of a kind due at once and returns how many
 // were not.
 func (db *DB) HurryJobs(ctx context.Context, kind string, now time.Time) (int64, error) {
-	return db.exec(ctx, "hurry jobs", "update jobs set due = $1 where kind = $2 and state = 'queued' and due > $1", millis(now), kind)
+	return db.nobody().exec(ctx, "hurry jobs", "update jobs set due = $1 where kind = $2 and state = 'queued' and due > $1", millis(now), kind)
 }

@@ -88,27 +88,45 @@ func (q *query) in(column string, values []string) *query {
 // chunk bounds the values of one in-list or multi-row insert.
 const chunk = 500
 
-// queryer is a pool or a transaction.
-type queryer interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+// asker is a view or a transaction.
+type asker interface {
+	Ask(ctx context.Context, q Query, each func(Row) error) error
 }
 
-func (q *query) row(ctx context.Context, on queryer) *sql.Row {
-	return on.QueryRowContext(ctx, q.text.String(), q.args...)
-}
+func (q *query) whole() Query { return Query{Text: q.text.String(), Args: q.args} }
+
+// row returns the only row; its Scan runs the query and gives sql.ErrNoRows
+// when there is none.
+func (q *query) row(ctx context.Context, on asker) Row { return onlyRow{ctx, on, q.whole()} }
 
 // each runs the query and calls scan for every row.
-func (q *query) each(ctx context.Context, on queryer, scan func(*sql.Rows) error) error {
-	rows, err := on.QueryContext(ctx, q.text.String(), q.args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return err
+func (q *query) each(ctx context.Context, on asker, scan func(Row) error) error {
+	return on.Ask(ctx, q.whole(), scan)
+}
+
+// sqlRow is query.row of a text that is complete.
+func sqlRow(ctx context.Context, on asker, text string, args ...any) Row {
+	return onlyRow{ctx, on, Query{Text: text, Args: args}}
+}
+
+type onlyRow struct {
+	ctx context.Context //nolint:containedctx // lives for one expression: row(ctx, on).Scan(...)
+	on  asker
+	q   Query
+}
+
+// Scan implements Row.
+func (o onlyRow) Scan(into ...any) error {
+	found := false
+	err := o.on.Ask(o.ctx, o.q, func(r Row) error {
+		if found {
+			return nil
 		}
+		found = true
+		return r.Scan(into...)
+	})
+	if err == nil && !found {
+		err = sql.ErrNoRows
 	}
-	return rows.Err()
+	return err
 }

@@ -13,7 +13,7 @@ import (
 
 // FindCtx returns the data of a session that has not expired.
 func (db *DB) FindCtx(ctx context.Context, token string) (data []byte, found bool, err error) {
-	row := db.e.Read.QueryRowContext(ctx, "select data from sessions where hash = $1 and expires > $2", hashText(token), millis(time.Now()))
+	row := sqlRow(ctx, db.nobody(), "select data from sessions where hash = $1 and expires > $2", hashText(token), millis(time.Now()))
 	err = row.Scan(&data)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, false, nil
@@ -23,14 +23,14 @@ func (db *DB) FindCtx(ctx context.Context, token string) (data []byte, found boo
 
 // CommitCtx adds or replaces a session.
 func (db *DB) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
-	_, err := db.exec(ctx, "keep a session", `insert into sessions (hash, expires, data) values ($1, $2, $3)
+	_, err := db.nobody().exec(ctx, "keep a session", `insert into sessions (hash, expires, data) values ($1, $2, $3)
 		on conflict (hash) do update set expires = excluded.expires, data = excluded.data`, hashText(token), millis(expiry), data)
 	return err
 }
 
 // DeleteCtx ends a session; one that does not exist is no error.
 func (db *DB) DeleteCtx(ctx context.Context, token string) error {
-	_, err := db.exec(ctx, "end a session", "delete from sessions where hash = $1", hashText(token))
+	_, err := db.nobody().exec(ctx, "end a session", "delete from sessions where hash = $1", hashText(token))
 	return err
 }
 
@@ -49,5 +49,5 @@ func (db *DB) Delete(token string) error { return db.DeleteCtx(context.Backgroun
 
 // PruneSessions deletes expired sessions and returns how many.
 func (db *DB) PruneSessions(ctx context.Context, now time.Time) (int64, error) {
-	return db.exec(ctx, "prune sessions", "delete from sessions where expires <= $1", millis(now))
+	return db.nobody().exec(ctx, "prune sessions", "delete from sessions where expires <= $1", millis(now))
 }

@@ -24,7 +24,7 @@ func (s Scoped) PutSetting(ctx context.Context, tenant estate.TenantID, name str
 	if err != nil {
 		return err
 	}
-	_, err = s.db.exec(ctx, "keep setting "+name, `insert into settings (tenant, name, doc) values ($1, $2, $3)
+	_, err = s.view().exec(ctx, "keep setting "+name, `insert into settings (tenant, name, doc) values ($1, $2, $3)
 		on conflict (tenant, name) do update set doc = excluded.doc`, string(tenant), name, doc)
 	return err
 }
@@ -36,7 +36,7 @@ func (s Scoped) Setting(ctx context.Context, tenant estate.TenantID, name string
 	}
 	var doc string
 	q := s.from("select doc from settings", siteAll).add(" and tenant = ? and name = ?", string(tenant), name)
-	if err := q.row(ctx, s.db.e.Read).Scan(&doc); err != nil {
+	if err := q.row(ctx, s.view()).Scan(&doc); err != nil {
 		return s.db.wrap(err, "setting "+name)
 	}
 	return decode(doc, into)
@@ -57,7 +57,7 @@ func (s Scoped) PutSchedule(ctx context.Context, c Schedule) error {
 	if err := s.covers(estate.InTenant(c.Tenant)); err != nil {
 		return err
 	}
-	_, err := s.db.exec(ctx, "keep schedule "+c.ID, `insert into schedules (tenant, id, kind, due, doc) values ($1, $2, $3, $4, $5)
+	_, err := s.view().exec(ctx, "keep schedule "+c.ID, `insert into schedules (tenant, id, kind, due, doc) values ($1, $2, $3, $4, $5)
 		on conflict (tenant, id) do update set kind = excluded.kind, due = excluded.due, doc = excluded.doc`,
 		string(c.Tenant), c.ID, c.Kind, millis(c.Due), string(c.Doc))
 	return err
@@ -71,7 +71,7 @@ func (s Scoped) Schedules(ctx context.Context, dueBy time.Time) ([]Schedule, err
 		q.add(" and due <= ?", millis(dueBy))
 	}
 	var all []Schedule
-	err := q.add(" order by due, tenant, id").each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+	err := q.add(" order by due, tenant, id").each(ctx, s.view(), func(r Row) error {
 		var c Schedule
 		var due int64
 		var doc string
@@ -89,7 +89,7 @@ func (s Scoped) AdvanceSchedule(ctx context.Context, tenant estate.TenantID, id 
 	if err := s.covers(estate.InTenant(tenant)); err != nil {
 		return false, err
 	}
-	n, err := s.db.exec(ctx, "advance schedule "+id, "update schedules set due = $1 where tenant = $2 and id = $3 and due = $4",
+	n, err := s.view().exec(ctx, "advance schedule "+id, "update schedules set due = $1 where tenant = $2 and id = $3 and due = $4",
 		millis(to), string(tenant), id, millis(from))
 	return n == 1, err
 }
@@ -99,7 +99,7 @@ func (s Scoped) DeleteSchedule(ctx context.Context, tenant estate.TenantID, id s
 	if err := s.covers(estate.InTenant(tenant)); err != nil {
 		return err
 	}
-	n, err := s.db.exec(ctx, "delete schedule "+id, "delete from schedules where tenant = $1 and id = $2", string(tenant), id)
+	n, err := s.view().exec(ctx, "delete schedule "+id, "delete from schedules where tenant = $1 and id = $2", string(tenant), id)
 	if err == nil && n == 0 {
 		err = s.db.wrap(sql.ErrNoRows, "schedule "+id)
 	}

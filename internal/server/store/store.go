@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -20,14 +19,18 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Engine is what a database brings along: its pools and how its errors read.
+// Engine is what a database brings along: its pool and how its errors read.
 type Engine struct {
 	// Name is "sqlite" or "postgres".
 	Name    string
 	Dialect goose.Dialect
-	// Write and Read are the pools; they may be the same. SQLite's write
-	// pool has one connection.
-	Write, Read *sql.DB
+	// Migrate is the connection that changes the schema; whoever opened the
+	// engine closes it. Pool serves.
+	Migrate *sql.DB
+	Pool    Pool
+	// Migrated, if not nil, runs between the migrations and the first query:
+	// it refuses a database that must not be served.
+	Migrated func(context.Context) error
 	// Transient reports that the same transaction may succeed when it is run
 	// again: busy, deadlock, serialization failure.
 	Transient func(error) bool
@@ -37,8 +40,13 @@ type Engine struct {
 	Dangling func(error) bool
 	// Full reports that disk or quota is used up.
 	Full func(error) bool
+	// Walled reports a write that the database refuses for its tenant. Nil
+	// where it does not know tenants.
+	Walled func(error) bool
+	// Down reports that the database can't be reached. Nil where it is a file.
+	Down func(error) bool
 	// Goose are options of the migrations: a lock where several processes
-	// may start at once.
+	// may start at once, and migrations of this engine alone.
 	Goose []goose.ProviderOption
 }
 
@@ -49,24 +57,24 @@ type DB struct {
 	contacts *batcher
 	packer   *zstd.Encoder
 	unpacker *zstd.Decoder
-
-	mu    sync.Mutex
-	stmts map[string]*sql.Stmt
 }
 
 // New migrates the engine's database to this build's schema and returns it.
-// It closes the pools when that fails.
+// It closes the pool when that fails.
 func New(ctx context.Context, e Engine) (*DB, error) {
-	db := &DB{e: e, stmts: map[string]*sql.Stmt{}}
+	db := &DB{e: e}
 	err := db.openZstd()
 	if err == nil {
 		err = db.migrate(ctx)
+	}
+	if err == nil && e.Migrated != nil {
+		err = db.wrap(e.Migrated(ctx), "look at the database")
 	}
 	if err == nil {
 		db.tokenKey, err = db.loadTokenKey(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, db.closePools())
+		return nil, errors.Join(err, db.closePool())
 	}
 	db.contacts = newBatcher(db)
 	return db, nil
@@ -76,21 +84,10 @@ func New(ctx context.Context, e Engine) (*DB, error) {
 func (db *DB) Close() error {
 	db.contacts.close()
 	db.unpacker.Close()
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	for _, s := range db.stmts {
-		_ = s.Close() // the pool closes next
-	}
-	return db.closePools()
+	return db.closePool()
 }
 
-func (db *DB) closePools() error {
-	err := db.e.Write.Close()
-	if db.e.Read != db.e.Write {
-		err = errors.Join(err, db.e.Read.Close())
-	}
-	return db.wrap(err, "close the database")
-}
+func (db *DB) closePool() error { return db.wrap(db.e.Pool.Close(), "close the database") }
 
 func (db *DB) migrate(ctx context.Context) error {
 	dir, err := fs.Sub(migrations, "migrations")
@@ -98,7 +95,7 @@ func (db *DB) migrate(ctx context.Context) error {
 		return fault.Wrap(err, fault.Internal, "store: no migrations in this build")
 	}
 	options := append([]goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithSlog(slog.New(slog.DiscardHandler))}, db.e.Goose...)
-	p, err := goose.NewProvider(db.e.Dialect, db.e.Write, dir, options...)
+	p, err := goose.NewProvider(db.e.Dialect, db.e.Migrate, dir, options...)
 	if err != nil {
 		return db.wrap(err, "read the migrations")
 	}
@@ -117,12 +114,12 @@ func (db *DB) migrate(ctx context.Context) error {
 // attempts bounds how often a transaction is run again after Transient.
 const attempts = 12
 
-// write runs fn in a transaction and commits. A transient failure runs it
-// again after a pause that doubles from 2 ms, so fn must start from scratch.
-func (db *DB) write(ctx context.Context, what string, fn func(tx *sql.Tx) error) error {
+// again runs a transaction, after a transient failure once more after a pause
+// that doubles from 2 ms.
+func (db *DB) again(ctx context.Context, what string, transaction func() error) error {
 	var err error
 	for n := range attempts {
-		if err = db.once(ctx, fn); err == nil || !db.e.Transient(err) {
+		if err = transaction(); err == nil || !db.e.Transient(err) {
 			break
 		}
 		pause := time.Duration(1+rand.IntN(2<<min(n, 8))) * time.Millisecond
@@ -133,47 +130,6 @@ func (db *DB) write(ctx context.Context, what string, fn func(tx *sql.Tx) error)
 		}
 	}
 	return db.wrap(err, what)
-}
-
-func (db *DB) once(ctx context.Context, fn func(tx *sql.Tx) error) error {
-	tx, err := db.e.Write.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if err := fn(tx); err != nil {
-		_ = tx.Rollback() // the first error is the one that counts
-		return err
-	}
-	return tx.Commit()
-}
-
-// exec runs one statement as its own transaction and returns the rows touched.
-func (db *DB) exec(ctx context.Context, what, query string, args ...any) (int64, error) {
-	var n int64
-	err := db.write(ctx, what, func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, query, args...)
-		if err != nil {
-			return err
-		}
-		n, err = res.RowsAffected()
-		return err
-	})
-	return n, err
-}
-
-// prepared returns a statement of the read pool that is parsed once.
-func (db *DB) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if s := db.stmts[query]; s != nil {
-		return s, nil
-	}
-	s, err := db.e.Read.PrepareContext(context.WithoutCancel(ctx), query) //nolint:sqlclosecheck // kept; Close closes it
-	if err != nil {
-		return nil, err
-	}
-	db.stmts[query] = s
-	return s, nil
 }
 
 // wrap turns a database error into a fault; faults pass as they are.
@@ -196,6 +152,11 @@ func (db *DB) wrap(err error, what string) error {
 	case db.e.Full(err):
 		return fault.Wrap(err, fault.Exhausted, "store: %s: no space left for the database", what).
 			WithHint("free space on the server's data disk; nothing was lost")
+	case db.e.Walled != nil && db.e.Walled(err):
+		return fault.Wrap(err, fault.Denied, "store: %s: the database refuses it for this tenant", what)
+	case db.e.Down != nil && db.e.Down(err):
+		return fault.Wrap(err, fault.Unavailable, "store: can't %s: the database does not answer", what).
+			WithHint("check that the database server runs and has connections left; Fettle goes on by itself once it answers")
 	case db.e.Transient(err):
 		return fault.Wrap(err, fault.Unavailable, "store: %s: the database stays busy", what)
 	}

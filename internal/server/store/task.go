@@ -19,7 +19,7 @@ func errForeignTask(t deploy.Task, d deploy.Deployment) error {
 
 // saveTasks inserts or replaces tasks in the order of their ids and appends
 // their new steps.
-func saveTasks(ctx context.Context, tx *sql.Tx, tasks []deploy.Task) error {
+func saveTasks(ctx context.Context, tx Tx, tasks []deploy.Task) error {
 	tasks = slices.Clone(tasks)
 	slices.SortFunc(tasks, func(a, b deploy.Task) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	for _, t := range tasks {
@@ -30,7 +30,7 @@ func saveTasks(ctx context.Context, tx *sql.Tx, tasks []deploy.Task) error {
 	return nil
 }
 
-func saveTask(ctx context.Context, tx *sql.Tx, t deploy.Task) error {
+func saveTask(ctx context.Context, tx Tx, t deploy.Task) error {
 	bare := t
 	bare.History = nil
 	doc, err := encode(bare)
@@ -39,15 +39,12 @@ func saveTask(ctx context.Context, tx *sql.Tx, t deploy.Task) error {
 	}
 	// Endpoint, deployment and tenant of a task never change: a conflicting
 	// id of another owner updates no row.
-	res, err := tx.ExecContext(ctx, `insert into tasks (id, tenant, deployment, endpoint, ring, state, ended, since, doc)
+	n, err := tx.Exec(ctx, `insert into tasks (id, tenant, deployment, endpoint, ring, state, ended, since, doc)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		on conflict (id) do update set state = excluded.state, ended = excluded.ended, since = excluded.since, doc = excluded.doc
 		where tasks.tenant = excluded.tenant and tasks.deployment = excluded.deployment and tasks.endpoint = excluded.endpoint`,
 		string(t.ID), string(t.Tenant), string(t.Deployment), string(t.Endpoint), t.Ring, string(t.State), flag(t.State.Ended()), millis(t.Since), doc)
-	if err != nil {
-		return err
-	}
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
+	if err != nil || n == 0 {
 		return errOr(err, fault.New(fault.Conflict, "store: task id %s is taken", t.ID))
 	}
 	return saveSteps(ctx, tx, t)
@@ -62,10 +59,10 @@ func errOr(err, other error) error {
 
 // saveSteps appends what the task's history has beyond the stored one. The
 // last stored step must be in its place: that notices a second writer.
-func saveSteps(ctx context.Context, tx *sql.Tx, t deploy.Task) error {
+func saveSteps(ctx context.Context, tx Tx, t deploy.Task) error {
 	var n, at int64
 	var state string
-	err := tx.QueryRowContext(ctx, "select n, at, state from task_steps where task = $1 order by n desc limit 1", string(t.ID)).Scan(&n, &at, &state)
+	err := sqlRow(ctx, tx, "select n, at, state from task_steps where task = $1 order by n desc limit 1", string(t.ID)).Scan(&n, &at, &state)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		n = -1
@@ -76,8 +73,8 @@ func saveSteps(ctx context.Context, tx *sql.Tx, t deploy.Task) error {
 	}
 	for i := int(n) + 1; i < len(t.History); i++ {
 		step := t.History[i]
-		if _, err := tx.ExecContext(ctx, "insert into task_steps (task, n, at, state, reason) values ($1, $2, $3, $4, $5)",
-			string(t.ID), i, millis(step.At), string(step.State), step.Reason); err != nil {
+		if _, err := tx.Exec(ctx, "insert into task_steps (task, n, tenant, at, state, reason) values ($1, $2, $3, $4, $5, $6)",
+			string(t.ID), i, string(t.Tenant), millis(step.At), string(step.State), step.Reason); err != nil {
 			return err
 		}
 	}
@@ -89,7 +86,7 @@ func (s Scoped) Task(ctx context.Context, id deploy.TaskID) (deploy.Task, error)
 	var t deploy.Task
 	var doc string
 	q := s.from("select doc from tasks", siteEndpoint).add(" and id = ?", string(id))
-	if err := q.row(ctx, s.db.e.Read).Scan(&doc); err != nil {
+	if err := q.row(ctx, s.view()).Scan(&doc); err != nil {
 		return t, s.db.wrap(err, "task "+string(id))
 	}
 	if err := decode(doc, &t); err != nil {
@@ -129,7 +126,7 @@ func (s Scoped) Tasks(ctx context.Context, f deploy.TaskFilter) ([]deploy.Task, 
 	}
 	limit := pageSize(f.Limit)
 	var all []deploy.Task
-	if err := q.add(" order by id limit ?", limit+1).each(ctx, s.db.e.Read, scanDoc(&all)); err != nil {
+	if err := q.add(" order by id limit ?", limit+1).each(ctx, s.view(), scanDoc(&all)); err != nil {
 		return nil, "", s.db.wrap(err, "list tasks")
 	}
 	all, next := page(all, limit, func(t deploy.Task) string { return cursor(string(t.ID)) })
@@ -160,7 +157,7 @@ func (s Scoped) EndpointTasks(ctx context.Context, id estate.EndpointID) ([]depl
 func (s Scoped) openTasks(ctx context.Context, id estate.EndpointID) ([]deploy.Task, error) {
 	var all []deploy.Task
 	q := s.from("select doc from tasks", siteEndpoint).add(" and endpoint = ? and ended = 0 order by id", string(id))
-	if err := q.each(ctx, s.db.e.Read, scanDoc(&all)); err != nil {
+	if err := q.each(ctx, s.view(), scanDoc(&all)); err != nil {
 		return nil, s.db.wrap(err, "open tasks of "+string(id))
 	}
 	slices.SortStableFunc(all, func(a, b deploy.Task) int { return a.Created.Compare(b.Created) })
@@ -170,7 +167,7 @@ func (s Scoped) openTasks(ctx context.Context, id estate.EndpointID) ([]deploy.T
 // PlannedPayloads calls each with the plan of every task that has not ended.
 func (s Scoped) PlannedPayloads(ctx context.Context, each func(*deploy.Plan)) error {
 	q := s.from("select doc from tasks", siteEndpoint).add(" and ended = 0")
-	return s.db.wrap(q.each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+	return s.db.wrap(q.each(ctx, s.view(), func(r Row) error {
 		var doc string
 		if err := r.Scan(&doc); err != nil {
 			return err
@@ -188,7 +185,7 @@ func (s Scoped) PlannedPayloads(ctx context.Context, each func(*deploy.Plan)) er
 
 func (s Scoped) wholeTasks(ctx context.Context, q *query) ([]deploy.Task, error) {
 	var all []deploy.Task
-	if err := q.each(ctx, s.db.e.Read, scanDoc(&all)); err != nil {
+	if err := q.each(ctx, s.view(), scanDoc(&all)); err != nil {
 		return nil, s.db.wrap(err, "list tasks")
 	}
 	return all, s.fillHistory(ctx, all)
@@ -202,7 +199,7 @@ func (s Scoped) fillHistory(ctx context.Context, tasks []deploy.Task) error {
 	}
 	for part := range chunks(ids) {
 		q := (&query{}).add("select task, at, state, reason from task_steps where 1 = 1").in("task", part).add(" order by task, n")
-		err := q.each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+		err := q.each(ctx, s.view(), func(r Row) error {
 			var id, state, reason string
 			var when int64
 			if err := r.Scan(&id, &when, &state, &reason); err != nil {
@@ -225,7 +222,7 @@ func (s Scoped) OwnTasks(ctx context.Context, id estate.EndpointID, tasks []depl
 	own := map[deploy.TaskID]bool{}
 	for part := range chunks(tasks) {
 		q := s.from("select id from tasks", siteEndpoint).add(" and endpoint = ?", string(id)).in("id", part)
-		err := q.each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+		err := q.each(ctx, s.view(), func(r Row) error {
 			var t string
 			err := r.Scan(&t)
 			own[deploy.TaskID(t)] = true
@@ -244,7 +241,7 @@ func (s Scoped) StartedSince(ctx context.Context, since time.Time) (int, error) 
 	var n int
 	q := s.from("select count(distinct endpoint) from tasks", siteEndpoint).
 		add(" and id in (select task from task_steps where state = ? and at >= ?)", string(deploy.Installing), millis(since))
-	return n, s.db.wrap(q.row(ctx, s.db.e.Read).Scan(&n), "count started endpoints")
+	return n, s.db.wrap(q.row(ctx, s.view()).Scan(&n), "count started endpoints")
 }
 
 // EventSeq returns the highest event number that the endpoint was
@@ -252,7 +249,7 @@ func (s Scoped) StartedSince(ctx context.Context, since time.Time) (int, error) 
 func (s Scoped) EventSeq(ctx context.Context, id estate.EndpointID) (int64, error) {
 	var n int64
 	q := s.from("select coalesce(max(seq), 0) from event_cursors", siteEndpoint).add(" and endpoint = ?", string(id))
-	return n, s.db.wrap(q.row(ctx, s.db.e.Read).Scan(&n), "event number of "+string(id))
+	return n, s.db.wrap(q.row(ctx, s.view()).Scan(&n), "event number of "+string(id))
 }
 
 // SetEventSeq keeps the number; it never goes back.
@@ -260,7 +257,7 @@ func (s Scoped) SetEventSeq(ctx context.Context, tenant estate.TenantID, id esta
 	if err := s.reads(tenant); err != nil {
 		return err
 	}
-	_, err := s.db.exec(ctx, "keep the event number of "+string(id), `insert into event_cursors (endpoint, tenant, seq) values ($1, $2, $3)
+	_, err := s.view().exec(ctx, "keep the event number of "+string(id), `insert into event_cursors (endpoint, tenant, seq) values ($1, $2, $3)
 		on conflict (endpoint) do update set seq = excluded.seq where event_cursors.tenant = excluded.tenant and event_cursors.seq < excluded.seq`,
 		string(id), string(tenant), seq)
 	return err

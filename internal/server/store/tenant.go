@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 
 	"github.com/fettlehq/fettle/internal/estate"
 )
@@ -26,11 +25,11 @@ func (s Scoped) CreateTenant(ctx context.Context, t estate.Tenant) error {
 	if err != nil {
 		return err
 	}
-	return s.db.write(ctx, "create tenant "+string(t.ID), func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, "insert into tenants (id, created, doc) values ($1, $2, $3)", string(t.ID), millis(t.Created), doc); err != nil {
+	return s.view().write(ctx, "create tenant "+string(t.ID), func(tx Tx) error {
+		if _, err := tx.Exec(ctx, "insert into tenants (id, created, doc) values ($1, $2, $3)", string(t.ID), millis(t.Created), doc); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "insert into sites (tenant, id, doc) values ($1, $2, $3)", string(t.ID), string(site.ID), siteDoc)
+		_, err := tx.Exec(ctx, "insert into sites (tenant, id, doc) values ($1, $2, $3)", string(t.ID), string(site.ID), siteDoc)
 		return err
 	})
 }
@@ -54,7 +53,7 @@ func (s Scoped) Tenant(ctx context.Context, id estate.TenantID) (estate.Tenant, 
 	var t estate.Tenant
 	var doc string
 	q := s.tenants().add(" and id = ?", string(id))
-	if err := q.row(ctx, s.db.e.Read).Scan(&doc); err != nil {
+	if err := q.row(ctx, s.view()).Scan(&doc); err != nil {
 		return t, s.db.wrap(err, "tenant "+string(id))
 	}
 	return t, decode(doc, &t)
@@ -63,7 +62,7 @@ func (s Scoped) Tenant(ctx context.Context, id estate.TenantID) (estate.Tenant, 
 // Tenants returns the tenants of the scope by id; a server has few enough.
 func (s Scoped) Tenants(ctx context.Context) ([]estate.Tenant, error) {
 	var all []estate.Tenant
-	err := s.tenants().add(" order by id").each(ctx, s.db.e.Read, scanDoc(&all))
+	err := s.tenants().add(" order by id").each(ctx, s.view(), scanDoc(&all))
 	return all, s.db.wrap(err, "list tenants")
 }
 
@@ -89,7 +88,7 @@ func (s Scoped) PutSite(ctx context.Context, site estate.Site) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.db.exec(ctx, "write site "+string(site.ID),
+	_, err = s.view().exec(ctx, "write site "+string(site.ID),
 		"insert into sites (tenant, id, doc) values ($1, $2, $3) on conflict (tenant, id) do update set doc = excluded.doc",
 		string(site.Tenant), string(site.ID), doc)
 	return err
@@ -98,13 +97,13 @@ func (s Scoped) PutSite(ctx context.Context, site estate.Site) error {
 // Sites returns the sites of the scope by tenant and id.
 func (s Scoped) Sites(ctx context.Context) ([]estate.Site, error) {
 	var all []estate.Site
-	err := s.from("select doc from sites", "id = ?").add(" order by tenant, id").each(ctx, s.db.e.Read, scanDoc(&all))
+	err := s.from("select doc from sites", "id = ?").add(" order by tenant, id").each(ctx, s.view(), scanDoc(&all))
 	return all, s.db.wrap(err, "list sites")
 }
 
 // scanDoc returns a row scanner that decodes one document column into list.
-func scanDoc[T any](list *[]T) func(*sql.Rows) error {
-	return func(r *sql.Rows) error {
+func scanDoc[T any](list *[]T) func(Row) error {
+	return func(r Row) error {
 		var doc string
 		if err := r.Scan(&doc); err != nil {
 			return err

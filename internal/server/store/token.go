@@ -46,7 +46,7 @@ func (s Scoped) CreateToken(ctx context.Context, t estate.Token) (estate.Token, 
 	if err != nil {
 		return t, "", err
 	}
-	_, err = s.db.exec(ctx, "create an enrolment token",
+	_, err = s.view().exec(ctx, "create an enrolment token",
 		"insert into tokens (id, tenant, site, hash, uses, used, expires, revoked, doc) values ($1, $2, $3, $4, $5, 0, $6, 0, $7)",
 		t.ID, string(t.Tenant), string(t.Site), hashText(secret), t.Uses, millis(t.Expires), doc)
 	return t, secret, err
@@ -55,7 +55,7 @@ func (s Scoped) CreateToken(ctx context.Context, t estate.Token) (estate.Token, 
 // Tokens returns the tokens of the scope, without their secrets.
 func (s Scoped) Tokens(ctx context.Context) ([]estate.Token, error) {
 	var all []estate.Token
-	err := s.from("select doc, used, revoked from tokens", siteColumn).add(" order by tenant, id").each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+	err := s.from("select doc, used, revoked from tokens", siteColumn).add(" order by tenant, id").each(ctx, s.view(), func(r Row) error {
 		t, err := scanToken(r.Scan)
 		all = append(all, t)
 		return err
@@ -79,7 +79,7 @@ func scanToken(scan func(...any) error) (estate.Token, error) {
 // RevokeToken ends a token; machines enrolled with it stay.
 func (s Scoped) RevokeToken(ctx context.Context, id string, at time.Time) error {
 	q := s.from("update tokens set revoked = "+itoa(millis(at)), siteColumn).add(" and id = ?", id)
-	n, err := s.db.exec(ctx, "revoke token "+id, q.text.String(), q.args...)
+	n, err := s.view().exec(ctx, "revoke token "+id, q.text.String(), q.args...)
 	if err == nil && n == 0 {
 		return s.db.wrap(sql.ErrNoRows, "token "+id)
 	}
@@ -106,14 +106,17 @@ func (db *DB) Enrol(ctx context.Context, secret string, e estate.Endpoint, now t
 	if !db.PlausibleToken(secret) {
 		return e, errToken
 	}
-	err := db.write(ctx, "enrol endpoint "+string(e.ID), func(tx *sql.Tx) error {
-		t, err := scanToken(tx.QueryRowContext(ctx, `update tokens set used = used + 1
+	err := db.through(doorEnrol).write(ctx, "enrol endpoint "+string(e.ID), func(tx Tx) error {
+		t, err := scanToken(sqlRow(ctx, tx, `update tokens set used = used + 1
 			where hash = $1 and used < uses and revoked = 0 and expires > $2 returning doc, used, revoked`,
 			hashText(secret), millis(now)).Scan)
 		if errors.Is(err, sql.ErrNoRows) {
 			return errToken
 		}
 		if err != nil {
+			return err
+		}
+		if err := tx.Narrow(ctx, SightOf(estate.InTenant(t.Tenant))); err != nil {
 			return err
 		}
 		e.Tenant, e.Site, e.Groups, e.State = t.Tenant, t.Site, t.Groups, estate.Active
@@ -147,13 +150,13 @@ func (db *DB) newTokenText() string {
 
 // loadTokenKey reads the key of the tokens' HMAC, made at the first start.
 func (db *DB) loadTokenKey(ctx context.Context) ([]byte, error) {
-	_, err := db.exec(ctx, "make the token key",
+	_, err := db.own().exec(ctx, "make the token key",
 		"insert into settings (tenant, name, doc) values ('', '_token_key', $1) on conflict (tenant, name) do nothing", random(32))
 	if err != nil {
 		return nil, err
 	}
 	var text string
-	row := db.e.Write.QueryRowContext(ctx, "select doc from settings where tenant = '' and name = '_token_key'")
+	row := sqlRow(ctx, db.own(), "select doc from settings where tenant = '' and name = '_token_key'")
 	if err := row.Scan(&text); err != nil {
 		return nil, db.wrap(err, "read the token key")
 	}

@@ -26,7 +26,7 @@ func (s Scoped) PutUser(ctx context.Context, u estate.User) (estate.User, error)
 	if err != nil {
 		return u, err
 	}
-	n, err := s.db.exec(ctx, "write user "+u.Name, `insert into users (id, tenant, name, password, doc) values ($1, $2, $3, $4, $5)
+	n, err := s.view().exec(ctx, "write user "+u.Name, `insert into users (id, tenant, name, password, doc) values ($1, $2, $3, $4, $5)
 		on conflict (id) do update set name = excluded.name, password = excluded.password, doc = excluded.doc
 		where users.tenant = excluded.tenant`, string(u.ID), string(u.Tenant), u.Name, u.PasswordHash, doc)
 	if err == nil && n == 0 {
@@ -46,7 +46,7 @@ func (s Scoped) ReplaceUser(ctx context.Context, u estate.User, was string) erro
 	if err != nil {
 		return err
 	}
-	n, err := s.db.exec(ctx, "replace user "+u.Name, "update users set password = $1, doc = $2 where id = $3 and tenant = $4 and name = $5 and password = $6",
+	n, err := s.view().exec(ctx, "replace user "+u.Name, "update users set password = $1, doc = $2 where id = $3 and tenant = $4 and name = $5 and password = $6",
 		u.PasswordHash, doc, string(u.ID), string(u.Tenant), u.Name, was)
 	if err == nil && n == 0 {
 		err = fault.New(fault.Conflict, "%s was changed or removed meanwhile", u.Name).WithHint("look at the account and try again")
@@ -80,14 +80,14 @@ func scanUser(scan func(...any) error) (estate.User, error) {
 // User returns one person of the scope with the password hash.
 func (s Scoped) User(ctx context.Context, id estate.UserID) (estate.User, error) {
 	q := s.from("select doc, password from users", siteNobody).add(" and id = ?", string(id))
-	u, err := scanUser(q.row(ctx, s.db.e.Read).Scan)
+	u, err := scanUser(q.row(ctx, s.view()).Scan)
 	return u, s.db.wrap(err, "user "+string(id))
 }
 
 // UserByName returns the person who signs in with the name.
 func (s Scoped) UserByName(ctx context.Context, name string) (estate.User, error) {
 	q := s.from("select doc, password from users", siteNobody).add(" and name = ?", name)
-	u, err := scanUser(q.row(ctx, s.db.e.Read).Scan)
+	u, err := scanUser(q.row(ctx, s.view()).Scan)
 	return u, s.db.wrap(err, "user")
 }
 
@@ -98,7 +98,7 @@ const siteNobody = "'' = ?"
 // Users returns the people of the scope by name.
 func (s Scoped) Users(ctx context.Context) ([]estate.User, error) {
 	var all []estate.User
-	err := s.from("select doc, password from users", siteNobody).add(" order by name").each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+	err := s.from("select doc, password from users", siteNobody).add(" order by name").each(ctx, s.view(), func(r Row) error {
 		u, err := scanUser(r.Scan)
 		all = append(all, u)
 		return err
@@ -112,7 +112,7 @@ func (s Scoped) DeleteUser(ctx context.Context, id estate.UserID) error {
 }
 
 func (s Scoped) deleteOne(ctx context.Context, what string, q *query) error {
-	n, err := s.db.exec(ctx, what, q.text.String(), q.args...)
+	n, err := s.view().exec(ctx, what, q.text.String(), q.args...)
 	if err == nil && n == 0 {
 		err = s.db.wrap(sql.ErrNoRows, what)
 	}
@@ -131,7 +131,7 @@ func (s Scoped) PutKey(ctx context.Context, k estate.Key) (estate.Key, error) {
 	if err != nil {
 		return k, err
 	}
-	n, err := s.db.exec(ctx, "write API key "+k.ID, `insert into api_keys (id, tenant, hash, used, doc) values ($1, $2, $3, 0, $4)
+	n, err := s.view().exec(ctx, "write API key "+k.ID, `insert into api_keys (id, tenant, hash, used, doc) values ($1, $2, $3, 0, $4)
 		on conflict (id) do update set doc = excluded.doc where api_keys.tenant = excluded.tenant and api_keys.hash = excluded.hash`,
 		k.ID, string(k.Tenant), k.Hash, doc)
 	if err == nil && n == 0 {
@@ -155,14 +155,14 @@ func scanKey(scan func(...any) error) (estate.Key, error) {
 // KeyByHash returns the key whose secret has the SHA-256 (hex).
 func (s Scoped) KeyByHash(ctx context.Context, hash string) (estate.Key, error) {
 	q := s.from("select doc, hash, used from api_keys", siteNobody).add(" and hash = ?", hash)
-	k, err := scanKey(q.row(ctx, s.db.e.Read).Scan)
+	k, err := scanKey(q.row(ctx, s.view()).Scan)
 	return k, s.db.wrap(err, "API key")
 }
 
 // Keys returns the API keys of the scope.
 func (s Scoped) Keys(ctx context.Context) ([]estate.Key, error) {
 	var all []estate.Key
-	err := s.from("select doc, hash, used from api_keys", siteNobody).add(" order by tenant, id").each(ctx, s.db.e.Read, func(r *sql.Rows) error {
+	err := s.from("select doc, hash, used from api_keys", siteNobody).add(" order by tenant, id").each(ctx, s.view(), func(r Row) error {
 		k, err := scanKey(r.Scan)
 		all = append(all, k)
 		return err
@@ -174,7 +174,7 @@ func (s Scoped) Keys(ctx context.Context) ([]estate.Key, error) {
 // written.
 func (s Scoped) TouchKey(ctx context.Context, id string, at time.Time) error {
 	q := s.from("update api_keys set used = "+itoa(millis(at)), siteNobody).add(" and id = ? and used < ?", id, millis(at.Add(-time.Minute)))
-	_, err := s.db.exec(ctx, "touch API key", q.text.String(), q.args...)
+	_, err := s.view().exec(ctx, "touch API key", q.text.String(), q.args...)
 	return err
 }
 

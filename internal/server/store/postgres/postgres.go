@@ -1,14 +1,16 @@
 // Package postgres opens the server's store in a PostgreSQL database (pgx), 14
 // or newer, for several server processes over one truth.
+//
+// Row-level security keeps tenants apart there, whatever the queries say:
+// wall.go has the policies, pool.go how a transaction gets its tenant.
 package postgres
 
 import (
 	"context"
+	"database/sql"
 	"errors"
-	"slices"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -17,48 +19,59 @@ import (
 	"github.com/fettlehq/fettle/internal/server/store"
 )
 
-// connections is the size of the pool of one process.
+// connections is the size of the pool of one process, unless the connection
+// string says pool_max_conns.
 const connections = 20
 
-// Open connects to the database that the connection string names (a
-// postgres:// URL or key=value pairs, see libpq's manual) and migrates it.
-func Open(ctx context.Context, dsn string) (*store.DB, error) {
-	cfg, err := pgx.ParseConfig(dsn)
+// Open connects to the database, migrates it and makes sure that row-level
+// security holds for the role that serves. It returns fault.Invalid for
+// settings that can't be right, fault.Unavailable when the database does not
+// let it in, and fault.Denied for a role or a schema that would not keep
+// tenants apart.
+func Open(ctx context.Context, c Config) (*store.DB, error) {
+	e, owner, err := engine(ctx, c)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "postgres: the connection string can't be read"). // the cause may hold the password
-													WithHint("it looks like postgres://user:password@host/database")
+		return nil, err
 	}
-	// Times are integers, so the session's zone does not matter; the name is
-	// what an administrator sees in pg_stat_activity.
-	cfg.RuntimeParams["application_name"] = "fettle"
-	db := stdlib.OpenDB(*cfg)
-	db.SetMaxOpenConns(connections)
-	db.SetMaxIdleConns(connections)
-	if err := db.PingContext(ctx); err != nil {
-		return nil, errors.Join(fault.Wrap(err, fault.Unavailable, "postgres: can't reach %s", cfg.Host).
-			WithHint("check that the database server runs and lets user %q in", cfg.User), db.Close())
+	defer owner.Close() // the owner's part is done when the server serves
+	return store.New(ctx, e)
+}
+
+// engine connects. The second result is the connection of the tables' owner.
+func engine(ctx context.Context, c Config) (store.Engine, *sql.DB, error) {
+	serving, owning, err := c.parse()
+	if err != nil {
+		return store.Engine{}, nil, err
+	}
+	conns, err := pgxpool.NewWithConfig(ctx, serving)
+	if err != nil {
+		return store.Engine{}, nil, unreachable(err, serving.ConnConfig)
+	}
+	if err := conns.Ping(ctx); err != nil {
+		conns.Close()
+		return store.Engine{}, nil, unreachable(err, serving.ConnConfig)
+	}
+	owner := stdlib.OpenDB(*owning.ConnConfig, stdlib.OptionBeforeConnect(owning.BeforeConnect))
+	if err := owner.PingContext(ctx); err != nil {
+		conns.Close()
+		return store.Engine{}, nil, errors.Join(unreachable(err, owning.ConnConfig), owner.Close())
 	}
 	locker, err := lock.NewPostgresSessionLocker()
 	if err != nil {
-		return nil, errors.Join(fault.Wrap(err, fault.Internal, "postgres: no lock for the migrations"), db.Close())
+		conns.Close()
+		return store.Engine{}, nil, errors.Join(fault.Wrap(err, fault.Internal, "postgres: no lock for the migrations"), owner.Close())
 	}
-	return store.New(ctx, store.Engine{
-		Goose: []goose.ProviderOption{goose.WithSessionLocker(locker)},
-		Name:  "postgres", Dialect: goose.DialectPostgres, Write: db, Read: db,
+	w := wall{conns: conns, owner: owner, role: serving.ConnConfig.User, apart: c.OwnerDSN != ""}
+	return store.Engine{
+		Name: "postgres", Dialect: goose.DialectPostgres, Migrate: owner, Pool: pool{conns},
+		Goose:    []goose.ProviderOption{goose.WithSessionLocker(locker), goose.WithGoMigrations(walls()...)},
+		Migrated: w.check,
 		// PostgreSQL's manual, appendix A: serialization_failure, deadlock_detected.
 		Transient: is("40001", "40P01"),
 		Duplicate: is("23505"),
 		Dangling:  is("23503"),
 		Full:      is("53100"),
-	})
-}
-
-func is(codes ...string) func(error) bool {
-	return func(err error) bool {
-		var e *pgconn.PgError
-		if !errors.As(err, &e) {
-			return false
-		}
-		return slices.Contains(codes, e.Code)
-	}
+		Walled:    is("42501"),
+		Down:      down,
+	}, owner, nil
 }

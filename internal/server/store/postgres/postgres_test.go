@@ -8,7 +8,7 @@ import (
 )
 
 func TestSuite(t *testing.T) {
-	db, err := postgres.Open(t.Context(), storetest.Postgres(t))
+	db, err := postgres.Open(t.Context(), postgres.Config{DSN: storetest.Postgres(t).DSN})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +21,7 @@ func TestSuite(t *testing.T) {
 }
 
 func BenchmarkContact(b *testing.B) {
-	db, err := postgres.Open(b.Context(), storetest.Postgres(b))
+	db, err := postgres.Open(b.Context(), postgres.Config{DSN: storetest.Postgres(b).DSN})
 	if err != nil {
 		b.Fatal(err)
 	}

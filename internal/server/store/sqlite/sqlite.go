@@ -43,7 +43,7 @@ func Open(ctx context.Context, path string) (*store.DB, error) {
 		return nil, errors.Join(err, write.Close())
 	}
 	return store.New(ctx, store.Engine{
-		Name: "sqlite", Dialect: goose.DialectSQLite3, Write: write, Read: read,
+		Name: "sqlite", Dialect: goose.DialectSQLite3, Migrate: write, Pool: &pools{write: write, read: read, hot: map[string]*sql.Stmt{}},
 		Transient: is(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
 		Duplicate: exactly(sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY),
 		Dangling:  exactly(sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY),
@@ -51,17 +51,10 @@ func Open(ctx context.Context, path string) (*store.DB, error) {
 	})
 }
 
-func pool(path string, size int, more string) (*sql.DB, error) {
-	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() +
+func dsn(path string) string {
+	return "file:" + (&url.URL{Path: path}).EscapedPath() +
 		"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)&_pragma=synchronous(NORMAL)" +
-		"&_pragma=cache_size(-16384)&_pragma=journal_size_limit(67108864)" + more
-	db, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "sqlite: the driver refuses %s", path)
-	}
-	db.SetMaxOpenConns(size)
-	db.SetMaxIdleConns(size)
-	return db, nil
+		"&_pragma=cache_size(-16384)&_pragma=journal_size_limit(67108864)"
 }
 
 // is matches primary result codes, whose low byte all extended ones share.

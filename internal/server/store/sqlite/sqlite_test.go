@@ -27,6 +27,27 @@ func TestSuite(t *testing.T) {
 	storetest.Run(t, db)
 }
 
+// Without a database that knows tenants, the scope alone keeps them apart.
+func TestTrustRow7ForeignRows(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fettle.db")
+	db := open(t, path)
+	defer db.Close()
+	raw, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	var tables string
+	if err := raw.QueryRowContext(t.Context(), `select 'tenants ' || group_concat(name, ' ') from sqlite_schema s where type = 'table'
+		and exists (select 1 from pragma_table_info(s.name) where name = 'tenant')`).Scan(&tables); err != nil {
+		t.Fatal(err)
+	}
+	victim := storetest.Furnish(t, db)
+	me := storetest.NewTenant(t, db, "mine")
+	storetest.Enrol(t, db, me, estate.DefaultSite, "mine-ep")
+	storetest.Attack(t, db, db.In(estate.InTenant(me)), me, victim, func() string { return storetest.Dump(t, raw, tables, victim.Tenant) })
+}
+
 // What was written before a restart is there after it: endpoints, and tokens
 // whose secret only the database knows how to judge.
 func TestReopen(t *testing.T) {

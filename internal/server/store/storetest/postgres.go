@@ -12,49 +12,98 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // postgresDirs are where the server's programs may stand.
 var postgresDirs = []string{"/usr/lib/postgresql/15/bin", "/usr/local/bin", "/usr/bin"}
 
-// Postgres starts a PostgreSQL server of its own for the test, on a unix
-// socket in a folder that goes with it, with fsync off, and returns the
-// connection string of its empty database. A machine without PostgreSQL fails
+// Cluster is a PostgreSQL server of the test's own, on a Unix socket in a
+// folder that goes with it.
+type Cluster struct {
+	// DSN connects as role fettle, which is no superuser, to the empty database
+	// fettle, which it owns.
+	DSN string
+	// Admin connects to the same database as the superuser.
+	Admin string
+
+	dir, bin string
+	cred     *syscall.Credential
+	server   *exec.Cmd
+	output   *bytes.Buffer
+}
+
+// Postgres starts a server with fsync off. A machine without PostgreSQL fails
 // the test and says what to install.
-func Postgres(t testing.TB) string {
+func Postgres(t testing.TB) *Cluster {
 	t.Helper()
-	bin := postgresBin(t)
+	c := &Cluster{bin: postgresBin(t)}
 	// Not t.TempDir: its name is too long for a unix socket.
 	dir, err := os.MkdirTemp("", "fettle-pg")
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.dir = dir
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	cred := unprivileged(t, dir)
-	data := filepath.Join(dir, "data")
-	command(t, cred, filepath.Join(bin, "initdb"), "-D", data, "-U", "fettle", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+	c.cred = unprivileged(t, dir)
+	command(t, c.cred, filepath.Join(c.bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+	t.Cleanup(c.Stop)
+	c.Start(t)
+	c.SQL(t, "postgres", "create role fettle login")
+	c.SQL(t, "postgres", "create database fettle owner fettle")
+	c.DSN, c.Admin = c.As("fettle"), c.As("postgres")
+	return c
+}
+
+// As returns the connection string of a role to the database fettle.
+func (c *Cluster) As(role string) string {
+	return fmt.Sprintf("host=%s user=%s dbname=fettle", c.dir, role)
+}
+
+// SQL runs a statement as the superuser.
+func (c *Cluster) SQL(t testing.TB, database, text string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), fmt.Sprintf("host=%s user=postgres dbname=%s", c.dir, database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }() // nothing is left to lose
+	if _, err := conn.Exec(t.Context(), text); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+}
+
+// Start starts the server, again after Stop.
+func (c *Cluster) Start(t testing.TB) {
+	t.Helper()
 	always := context.WithoutCancel(t.Context()) // the server outlives the test until its clean-up
-	server := exec.CommandContext(always, filepath.Join(bin, "postgres"), "-D", data, "-k", dir,
+	c.output = &bytes.Buffer{}
+	c.server = exec.CommandContext(always, filepath.Join(c.bin, "postgres"), "-D", filepath.Join(c.dir, "data"), "-k", c.dir,
 		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off", "-c", "max_connections=100")
-	server.Dir = dir
-	var output bytes.Buffer
-	server.Stdout, server.Stderr = &output, &output
-	server.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
-	if err := server.Start(); err != nil {
+	c.server.Dir = c.dir
+	c.server.Stdout, c.server.Stderr = c.output, c.output
+	c.server.SysProcAttr = &syscall.SysProcAttr{Credential: c.cred}
+	if err := c.server.Start(); err != nil {
 		t.Fatalf("start PostgreSQL: %v", err)
 	}
-	t.Cleanup(func() {
-		_ = server.Process.Signal(syscall.SIGINT) // fast shutdown
-		_ = server.Wait()
-	})
 	for range 300 {
-		if exec.CommandContext(always, filepath.Join(bin, "pg_isready"), "-h", dir, "-U", "fettle", "-d", "postgres").Run() == nil {
-			return fmt.Sprintf("host=%s user=fettle dbname=postgres", dir)
+		if exec.CommandContext(always, filepath.Join(c.bin, "pg_isready"), "-h", c.dir, "-U", "postgres", "-d", "postgres").Run() == nil {
+			return
 		}
 		<-time.After(50 * time.Millisecond) // another process comes up
 	}
-	t.Fatalf("PostgreSQL does not come up:\n%s", output.String())
-	return ""
+	t.Fatalf("PostgreSQL does not come up:\n%s", c.output.String())
+}
+
+// Stop ends the server and all connections.
+func (c *Cluster) Stop() {
+	if c.server == nil {
+		return
+	}
+	_ = c.server.Process.Signal(syscall.SIGINT) // fast shutdown
+	_ = c.server.Wait()
+	c.server = nil
 }
 
 func postgresBin(t testing.TB) string {

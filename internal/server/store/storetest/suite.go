@@ -4,7 +4,9 @@
 package storetest
 
 import (
+	"database/sql"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,4 +102,37 @@ func ids(prefix string, n int) []estate.EndpointID {
 		out[i] = estate.EndpointID(fmt.Sprintf("%s-%04d", prefix, i))
 	}
 	return out
+}
+
+// Dump returns all rows of a tenant in all tables that have a column tenant,
+// with any engine's list of tables. What changes by itself is none of it.
+func Dump(t testing.TB, db *sql.DB, tables string, tenant estate.TenantID) string {
+	t.Helper()
+	var out strings.Builder
+	for table := range strings.FieldsSeq(tables) {
+		column := "tenant"
+		if table == "tenants" {
+			column = "id"
+		}
+		rows, err := db.QueryContext(t.Context(), "select * from "+table+" where "+column+" = $1 order by 1, 2", string(tenant))
+		must(t, err)
+		defer rows.Close()
+		columns, err := rows.Columns()
+		must(t, err)
+		n := 0
+		for ; rows.Next(); n++ {
+			values := make([]any, len(columns))
+			into := make([]any, len(columns))
+			for i := range values {
+				into[i] = &values[i]
+			}
+			must(t, rows.Scan(into...))
+			fmt.Fprintln(&out, table, values)
+		}
+		must(t, rows.Err())
+		if n == 0 {
+			t.Errorf("table %s has no row of %s: the attack proves nothing for it", table, tenant)
+		}
+	}
+	return out.String()
 }
