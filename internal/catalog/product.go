@@ -30,13 +30,7 @@ type named struct {
 func (m *matcher) assessProduct(p inventory.Package) error {
 	sides := m.sides(p)
 	for i, s := range sides {
-		others := ""
-		for j, o := range sides {
-			if j != i {
-				others += "; " + o.names() + " claims this product too, of another maker"
-			}
-		}
-		if err := m.assessSide(p, m.counting(s, p), others); err != nil {
+		if err := m.assessSide(p, m.counting(s, p), rivals(sides, i)); err != nil {
 			return err
 		}
 	}

@@ -163,6 +163,17 @@ func (m *matcher) vouched(rows []named, p inventory.Package) bool {
 	})
 }
 
+// rivals says who else claims what side i is about.
+func rivals(all []side, i int) string {
+	var out strings.Builder
+	for j, o := range all {
+		if j != i {
+			out.WriteString("; " + o.names() + " claims this product too, of another maker")
+		}
+	}
+	return out.String()
+}
+
 // names lists the side's packages.
 func (s side) names() string {
 	var out []string
