@@ -69,6 +69,10 @@ type Agent struct {
 	// for events to be sent. Each holds one token.
 	hurry, work, post chan struct{}
 
+	// turn is held while the state of a task is looked at and changed: the
+	// contact takes orders while the worker works on them.
+	turn sync.Mutex
+
 	mu       sync.Mutex
 	gate     gateway
 	renewal  func(ctx context.Context, now time.Time) error // renews the certificate when due

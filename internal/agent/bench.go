@@ -212,8 +212,8 @@ func (b *bench) fetchPlan(ctx context.Context) (stepReply, error) {
 	return stepReply{}, b.download(ctx, p)
 }
 
-// install writes the result to disk before it tells the agent, which may have
-// died meanwhile: recover finds it there.
+// install writes the result to disk, if it can, before it tells the agent, which
+// may have died meanwhile: recover finds it there.
 func (b *bench) install(ctx context.Context, tell func(install.Progress)) (stepReply, error) {
 	r, err := b.installer.Install(ctx, b.job(), tell)
 	if err != nil {
@@ -229,7 +229,12 @@ func (b *bench) done(ctx context.Context, before inventory.State, r deploy.Resul
 		// What was done is done: the result must not be lost over it.
 		r.Output += "\nhow the machine is after it could not be learned: " + fault.Public(err) + "\n"
 	}
-	return stepReply{Result: &r, Done: true}, writeJSON(b.resultFile(), r)
+	if err := writeJSON(b.resultFile(), r); err != nil {
+		// The file is for an agent that dies before it has heard: what was done
+		// is not to be called a failure for want of space.
+		r.Output += "\nthe result could not be written down on this machine: " + fault.Public(err) + "\n"
+	}
+	return stepReply{Result: &r, Done: true}, nil
 }
 
 func (b *bench) recover(ctx context.Context) (stepReply, error) {

@@ -13,29 +13,70 @@ import (
 // comes again is known.
 const keepEnded = 64
 
-// maxOrder bounds what an order may name.
+// What an order may name, and what all of them may together: they are kept on
+// this machine's disk and in the agent's memory, whoever owns the server.
 const (
 	maxTaskID  = 128
 	maxPatches = 5000
+	maxPatchID = 512
+	maxDigest  = 64
+	maxOpen    = 256    // tasks that have not ended
+	maxRefs    = 50_000 // patches in all of them
+	maxWaiting = 10_000 // events that the server has not acknowledged
 )
+
+// wellFormed reports whether an order is one that can be kept.
+func wellFormed(o wire.Order) bool {
+	return o.Task != "" && len(o.Task) <= maxTaskID && o.Attempt >= 1 && len(o.Patches) <= maxPatches &&
+		len(o.Action)+len(o.Operation)+len(o.Conffile) <= maxTaskID &&
+		!slices.ContainsFunc(o.Patches, func(p deploy.PatchRef) bool { return len(p.ID) > maxPatchID || len(p.Digest) > maxDigest })
+}
+
+// room counts what may still be taken.
+type room struct{ tasks, refs int }
+
+func (r *room) take(o wire.Order) bool {
+	r.tasks--
+	r.refs -= len(o.Patches)
+	return r.tasks >= 0 && r.refs >= 0
+}
+
+func (a *Agent) room() room {
+	if len(a.journal.Events(maxWaiting)) == maxWaiting {
+		return room{} // it orders and does not listen
+	}
+	r := room{tasks: maxOpen, refs: maxRefs}
+	for _, e := range a.journal.Entries() {
+		if e.Step != journal.Ended {
+			r.take(e.Order)
+		}
+	}
+	return r
+}
 
 // take writes new orders to the journal and wakes the worker. Orders that are
 // known are answered from the journal and not done again.
 func (a *Agent) take(orders []wire.Order, now time.Time) error {
+	a.turn.Lock()
+	defer a.turn.Unlock()
 	var c journal.Change
+	left := a.room()
 	for _, o := range orders {
-		if o.Task == "" || len(o.Task) > maxTaskID || o.Attempt < 1 || len(o.Patches) > maxPatches {
-			a.log.Warn("order refused: it is malformed", "task", o.Task, "attempt", o.Attempt)
+		if !wellFormed(o) {
+			a.log.Warn("order refused: it is malformed", "task", o.Task[:min(len(o.Task), maxTaskID)], "attempt", o.Attempt)
 			continue
 		}
 		e, known := a.journal.Entry(o.Task)
 		switch {
 		case known && o.Attempt < e.Attempt:
-		case o.Action == wire.ActCancel:
+		case o.Action == wire.ActCancel && (known || left.take(o)):
 			a.cancelOrder(&c, e, known, o, now)
 		case known && e.Open(): // at work, on this order or on the one before
 		case known && sameWork(e, o) && o.Action != wire.ActVerify && e.Done[o.Action].Task != "":
 			a.answerAgain(&c, e, o, now)
+		case o.Action == wire.ActCancel:
+		case (!known || e.Step == journal.Ended) && !left.take(o):
+			a.log.Warn("order left for later: there are too many", "task", o.Task)
 		default:
 			c.Put = append(c.Put, accept(e, o, a.bootID, now))
 		}

@@ -35,10 +35,9 @@ func (a *Agent) reboot(ctx context.Context, e journal.Entry) error {
 		Put: []journal.Entry{e}, Reboots: []time.Time{now.UTC()},
 		Emit: []wire.Event{event(e, deploy.Rebooting, "the machine restarts", now)},
 	}
-	if err := a.journal.Apply(c, now); err != nil {
+	if going, err := a.move(c, now); !going {
 		return err
 	}
-	poke(a.post)
 	a.flush(ctx)
 	a.log.Info("restarting the machine", EventKey, EventReboot, "task", e.Task)
 	command := a.cfg.Reboot

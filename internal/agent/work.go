@@ -64,13 +64,27 @@ func (a *Agent) do(ctx context.Context, e journal.Entry) error {
 	return a.fail(e, fault.New(fault.Unsupported, "this agent does not know the action %q", e.Order.Action))
 }
 
-// begin records the step before it is done.
-func (a *Agent) begin(e *journal.Entry, s journal.Step, state deploy.State) error {
+// begin records the step before it is done. It reports false, and nothing is to
+// be done, when the task was cancelled since the worker picked it up.
+func (a *Agent) begin(e *journal.Entry, s journal.Step, state deploy.State) (bool, error) {
 	now := time.Now()
 	e.Step, e.BootID, e.Since = s, a.bootID, now
-	err := a.journal.Apply(journal.Change{Put: []journal.Entry{*e}, Emit: []wire.Event{event(*e, state, "", now)}}, now)
+	return a.move(journal.Change{Put: []journal.Entry{*e}, Emit: []wire.Event{event(*e, state, "", now)}}, now)
+}
+
+// move applies the change of an entry unless the task was cancelled meanwhile:
+// the server has been told so, and so it stays.
+func (a *Agent) move(c journal.Change, now time.Time) (bool, error) {
+	a.turn.Lock()
+	defer a.turn.Unlock()
+	e := c.Put[0]
+	if now, known := a.journal.Entry(e.Task); known && now.Step == journal.Ended && now.Attempt == e.Attempt {
+		a.log.Info("task was cancelled", "task", e.Task, "attempt", e.Attempt, "step", e.Step)
+		return false, nil
+	}
+	err := a.journal.Apply(c, now)
 	poke(a.post)
-	return err
+	return err == nil, err
 }
 
 // finish records the outcome and the event that tells it, as one change.
@@ -82,8 +96,7 @@ func (a *Agent) finish(e journal.Entry, s journal.Step, ev wire.Event) error {
 		e.Done = map[wire.Action]wire.Event{}
 	}
 	e.Done[e.Order.Action] = ev
-	err := a.journal.Apply(journal.Change{Put: []journal.Entry{e}, Emit: []wire.Event{ev}}, now)
-	poke(a.post)
+	_, err := a.move(journal.Change{Put: []journal.Entry{e}, Emit: []wire.Event{ev}}, now)
 	return err
 }
 
@@ -132,7 +145,7 @@ func (a *Agent) child(ctx context.Context, e journal.Entry, req stepRequest, sta
 }
 
 func (a *Agent) plan(ctx context.Context, e journal.Entry) error {
-	if err := a.begin(&e, journal.Planning, deploy.Planning); err != nil {
+	if began, err := a.begin(&e, journal.Planning, deploy.Planning); !began {
 		return err
 	}
 	reply, stopped, err := a.child(ctx, e, stepRequest{Step: stepPlan}, deploy.Planning)
@@ -150,7 +163,7 @@ func (a *Agent) plan(ctx context.Context, e journal.Entry) error {
 }
 
 func (a *Agent) download(ctx context.Context, e journal.Entry) error {
-	if err := a.begin(&e, journal.Downloading, deploy.Downloading); err != nil {
+	if began, err := a.begin(&e, journal.Downloading, deploy.Downloading); !began {
 		return err
 	}
 	_, stopped, err := a.child(ctx, e, stepRequest{Step: stepDownload}, deploy.Downloading)
@@ -169,7 +182,7 @@ func (a *Agent) install(ctx context.Context, e journal.Entry) error {
 	if err := schedule.WindowOpen(e.Order.Until, time.Now()); err != nil {
 		return a.fail(e, err)
 	}
-	if err := a.begin(&e, journal.Installing, deploy.Installing); err != nil {
+	if began, err := a.begin(&e, journal.Installing, deploy.Installing); !began {
 		return err
 	}
 	return a.change(ctx, e, stepInstall)
@@ -251,7 +264,7 @@ func (a *Agent) tellResult(e journal.Entry, r deploy.Result) {
 }
 
 func (a *Agent) verify(ctx context.Context, e journal.Entry) error {
-	if err := a.begin(&e, journal.Verifying, deploy.Verifying); err != nil {
+	if began, err := a.begin(&e, journal.Verifying, deploy.Verifying); !began {
 		return err
 	}
 	reply, stopped, err := a.child(ctx, e, stepRequest{Step: stepVerify}, deploy.Verifying)
