@@ -6,7 +6,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
+
+	"github.com/fettlehq/fettle/internal/fault"
 )
 
 // DefaultStateDir is where an agent keeps everything that it must not forget.
@@ -36,6 +39,25 @@ func createVanishing() (*os.File, error) {
 
 // openShared opens a file for reading that may be replaced meanwhile.
 func openShared(path string) (*os.File, error) { return os.Open(path) }
+
+// administered refuses (Untrusted) a file that others than root, and than whoever
+// runs the agent, may write.
+func administered(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return fault.New(fault.Internal, "agent: the owner of a file is not told")
+	}
+	const groupWrites, allWrite = 0o020, 0o002
+	mode := info.Mode().Perm()
+	if owner := int(st.Uid); owner != 0 && owner != os.Geteuid() || mode&allWrite != 0 || mode&groupWrites != 0 && st.Gid != 0 {
+		return fault.New(fault.Untrusted, "others than the administrator may write it (owner %d, group %d, mode %v)", st.Uid, st.Gid, mode)
+	}
+	return nil
+}
 
 // replace puts a file in another's place, which may be open.
 func replace(from, to string) error { return os.Rename(from, to) }

@@ -127,6 +127,27 @@ func ownedByAdministrators(path string) error {
 		WithHint("look at what is in it, remove it, and run this again as administrator")
 }
 
+// administered refuses (Untrusted) a file of somebody else: every user may make
+// files in a folder below %ProgramData% that an administrator made by hand.
+func administered(f *os.File) error {
+	have, err := windows.GetSecurityInfo(windows.Handle(f.Fd()), windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
+	if err != nil {
+		return err
+	}
+	owner, _, err := have.Owner()
+	if err != nil {
+		return err
+	}
+	me, err := windows.GetCurrentProcessToken().GetTokenUser()
+	if err != nil {
+		return err
+	}
+	if mayOwn(owner, me.User.Sid) {
+		return nil
+	}
+	return fault.New(fault.Untrusted, "it belongs to %s, not to the administrators", owner.String())
+}
+
 // mayOwn reports whether the agent keeps its state in a folder of this owner:
 // the system, the administrators, or whoever runs it, for what an administrator
 // makes belongs to the account where a policy says so.
