@@ -174,11 +174,12 @@ func (a *Agent) sync(ctx context.Context, offered int64) bool {
 }
 
 // scanIfDue takes stock when nothing is known, after a reboot, when the package
-// database has changed, on request, and after scanEvery.
+// database has changed, when the catalog asks something new, on request, and
+// after scanEvery.
 func (a *Agent) scanIfDue(ctx context.Context) error {
 	a.mu.Lock()
 	s := a.summary
-	due := s.Root == "" || a.rescan || s.BootID != a.bootID || time.Since(s.Scanned) > scanEvery || packagesChanged(a.cfg.Root, s.Scanned)
+	due := s.Root == "" || a.rescan || s.BootID != a.bootID || time.Since(s.Scanned) > scanEvery || packagesChanged(a.cfg.Root, s.Scanned) || s.askedAnew(a.cfg.State)
 	a.mu.Unlock()
 	if !due {
 		return nil

@@ -148,7 +148,7 @@ func workOn(ctx context.Context, cfg Config, req stepRequest, tell func(install.
 	case stepRecover:
 		return b.recover(ctx)
 	case stepVerify:
-		s, err := keepStock(cfg, b.snap, nil, time.Now())
+		s, err := keepStock(ctx, cfg, b.snap, nil, time.Now())
 		return stepReply{Verdicts: b.verdicts(ctx, cfg.Root), Summary: s}, err
 	}
 	return stepReply{}, fault.New(fault.Internal, "agent: unknown step %q", req.Step)

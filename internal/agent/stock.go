@@ -20,7 +20,9 @@ type summary struct {
 	Platforms []string `json:"platforms"`
 	RebootDue bool     `json:"reboot_due,omitempty"`
 	Packages  int      `json:"packages"`
-	Problems  []string `json:"problems,omitempty"`
+	// Asked are the slices whose tests the machine has answered, see answerCatalog.
+	Asked    string   `json:"asked,omitempty"`
+	Problems []string `json:"problems,omitempty"`
 }
 
 // takeStock scans and keeps the sections for later uploads.
@@ -29,14 +31,19 @@ func takeStock(ctx context.Context, cfg Config, now time.Time) (*summary, error)
 	if err != nil {
 		return nil, err
 	}
-	return keepStock(cfg, snap, problems, now)
+	return keepStock(ctx, cfg, snap, problems, now)
 }
 
 // bootDrift is how far the boot time, which the kernel derives from the wall
 // clock, may move within one boot without being a change.
 const bootDrift = 10 * time.Minute
 
-func keepStock(cfg Config, snap inventory.Snapshot, problems []error, now time.Time) (*summary, error) {
+// keepStock has the machine answer its catalog and keeps the sections.
+func keepStock(ctx context.Context, cfg Config, snap inventory.Snapshot, problems []error, now time.Time) (*summary, error) {
+	asked, err := answerCatalog(ctx, cfg, &snap)
+	if err != nil {
+		problems = append(problems, err)
+	}
 	if old, err := cfg.State.readSummary(); err == nil && old.BootID == snap.State.BootID && old.BootTime.Sub(snap.State.BootTime).Abs() < bootDrift {
 		snap.State.BootTime = old.BootTime
 	}
@@ -47,7 +54,7 @@ func keepStock(cfg Config, snap inventory.Snapshot, problems []error, now time.T
 	s := &summary{
 		Root: inventory.Root(sections), Scanned: now.UTC().Truncate(time.Second), BootID: snap.State.BootID,
 		BootTime: snap.State.BootTime, RebootDue: snap.State.RebootDue, Packages: len(snap.Packages),
-		Platforms: snap.Platforms(),
+		Platforms: snap.Platforms(), Asked: asked,
 	}
 	for _, p := range problems {
 		s.Problems = append(s.Problems, fault.Public(p))

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/inventory"
@@ -42,6 +43,12 @@ func Ask(shards []*Shard, snap *inventory.Snapshot, live detect.Facts) (inventor
 		r.Tests(q.book.Show)
 	}
 	return q.book.Answers(), nil
+}
+
+// Asks reports whether the shard may ask a machine something: it has patches
+// with rules of their own, or products of Windows, which may bring conditions.
+func (s *Shard) Asks() bool {
+	return len(s.ruled()) > 0 || slices.ContainsFunc(s.dict.Kinds, inventory.IsProduct)
 }
 
 // asking judges rules by asking the machine.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/agent"
 	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
 )
 
@@ -54,6 +55,13 @@ func inventoryCommand(io streams) *cobra.Command {
 			s, problems, err := agent.Inventory(c.Context(), root, packages)
 			if err != nil {
 				return err
+			}
+			if !packages {
+				cfg := agent.DefaultConfig(stateDir(c))
+				cfg.Root = root
+				if err := agent.Answers(c.Context(), cfg, &s); err != nil {
+					problems = append(problems, fault.Public(err))
+				}
 			}
 			for _, p := range problems {
 				_, _ = fmt.Fprintf(io.err, "could not be learned: %s\n", p) // a warning beside the answer

@@ -22,9 +22,12 @@ import (
 	"github.com/fettlehq/fettle/internal/winreg"
 )
 
-// maxChecksum bounds the files that are hashed, in bytes: a rule must not keep
-// a machine busy with a disk image.
-const maxChecksum = 1 << 30
+// Bounds of the files that are hashed, in bytes: of one, and of all of a scan
+// together. Rules must not keep a machine busy with disk images.
+const (
+	maxChecksum  = 1 << 30
+	maxChecksums = 4 << 30
+)
 
 // Facts implements detect.Facts and, on Windows, detect.Querier. It only
 // reads; what it can't learn is unknown with the reason. What is asked twice
@@ -36,6 +39,8 @@ type Facts struct {
 	stored   detect.Facts // of the snapshot
 	registry winreg.Registry
 	files    map[string]detect.FileFact // by full path
+	sums     map[string]string          // of files, by full path
+	hashed   int64                      // bytes
 	asked    map[question]answer
 	classes  map[string]objects // of WMI, by name in lower case
 	spent    time.Duration      // waiting for WMI
@@ -48,15 +53,26 @@ var _ detect.Querier = (*Facts)(nil)
 func New(ctx context.Context, root string, s *inventory.Snapshot) *Facts {
 	return &Facts{
 		ctx: ctx, root: root, snap: s, stored: s.Facts(), registry: winreg.Live(),
-		files: map[string]detect.FileFact{}, asked: map[question]answer{}, classes: map[string]objects{},
+		files: map[string]detect.FileFact{}, sums: map[string]string{}, asked: map[question]answer{}, classes: map[string]objects{},
 	}
 }
 
 func (f *Facts) isWindows() bool { return f.snap.OS.Family == "windows" }
 
+// ended makes what is asked after the end of the scan's time unknown.
+func (f *Facts) ended() error {
+	if f.ctx.Err() != nil {
+		return detect.Unknown("the look at the machine was broken off, or took too long")
+	}
+	return nil
+}
+
 // File implements detect.Facts. Programs for Windows carry a version, other
 // files do not.
 func (f *Facts) File(path string) (detect.FileFact, error) {
+	if err := f.ended(); err != nil {
+		return detect.FileFact{}, err
+	}
 	full, err := f.locate(path)
 	if err != nil {
 		return detect.FileFact{}, err
@@ -95,8 +111,12 @@ func version(full string) string {
 	return pe.Version.FileVersion.String()
 }
 
-// Checksum implements detect.Facts for regular files of at most 1 GiB.
+// Checksum implements detect.Facts for regular files of at most 1 GiB, until 4
+// GiB have been hashed.
 func (f *Facts) Checksum(path string) (sum string, exists bool, err error) {
+	if err := f.ended(); err != nil {
+		return "", false, err
+	}
 	full, err := f.locate(path)
 	if err != nil {
 		return "", false, err
@@ -112,7 +132,15 @@ func (f *Facts) Checksum(path string) (sum string, exists bool, err error) {
 	case info.Size() > maxChecksum:
 		return "", true, detect.Unknown("the file is larger than 1 GiB")
 	}
-	sum, err = f.hash(full)
+	if sum, known := f.sums[full]; known {
+		return sum, true, nil
+	}
+	if f.hashed += info.Size(); f.hashed > maxChecksums {
+		return "", true, detect.Unknown("the files whose checksums are asked for are larger than 4 GiB")
+	}
+	if sum, err = f.hash(full); err == nil {
+		f.sums[full] = sum
+	}
 	return sum, true, err
 }
 

@@ -81,6 +81,32 @@ func TestStops(t *testing.T) {
 	if _, _, err := New(ctx, root, &inventory.Snapshot{}).Checksum("/f"); err == nil {
 		t.Fatal("a stopped scan goes on hashing")
 	}
+	if _, err := New(ctx, root, &inventory.Snapshot{}).File("/f"); err == nil || !strings.Contains(err.Error(), "broken off") {
+		t.Fatalf("a stopped scan goes on looking: %v", err)
+	}
+}
+
+// TestLargeTogether: what is hashed in one scan is bounded, and no file is
+// hashed twice.
+func TestLargeTogether(t *testing.T) {
+	root := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte("bytes"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := New(context.Background(), root, &inventory.Snapshot{})
+	f.hashed = maxChecksums - 9
+	for path, ok := range map[string]bool{"/a": true, "/b": false} {
+		for range 2 {
+			if path == "/b" {
+				_, _, _ = f.Checksum("/a") // comes before, and only the first time counts
+			}
+			if _, exists, err := f.Checksum(path); (err == nil) != ok || !exists || !ok && !strings.Contains(err.Error(), "4 GiB") {
+				t.Errorf("%s: %v, %v", path, exists, err)
+			}
+		}
+	}
 }
 
 // TestLarge: a sparse file beyond the bound is not read.

@@ -15,6 +15,9 @@ func (f *Facts) Registry(key, view, name string) (detect.RegistryFact, error) {
 	if !f.isWindows() {
 		return detect.RegistryFact{}, detect.Unknown("this machine has no registry")
 	}
+	if err := f.ended(); err != nil {
+		return detect.RegistryFact{}, err
+	}
 	root, _, _ := strings.Cut(key, `\`)
 	if r := strings.ToUpper(root); r == "HKCU" || r == "HKEY_CURRENT_USER" {
 		return detect.RegistryFact{}, detect.Unknown("the key is that of one user")

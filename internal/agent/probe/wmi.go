@@ -40,6 +40,9 @@ func (f *Facts) Query(namespace, wql string) (bool, error) {
 	if !f.isWindows() {
 		return false, detect.Unknown("this machine has no Windows Management Instrumentation")
 	}
+	if err := f.ended(); err != nil {
+		return false, err
+	}
 	q := question{strings.ToLower(strings.ReplaceAll(namespace, "/", `\`)), wql}
 	a, known := f.asked[q]
 	if !known {

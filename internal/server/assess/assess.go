@@ -1,7 +1,7 @@
 // Package assess answers, for whole fleets at once, what is missing where.
 //
-// Machines that look alike to a package manager (same packages, policy and
-// operating system) share one profile and are assessed once. Per tenant an
+// Machines that look alike (same operating system, packages, policy and answers
+// to the catalog's tests) share one profile and are assessed once. Per tenant an
 // index of compressed bitmaps says which profiles lack a patch and which have
 // a package; counters per patch are kept current at each check-in, so that no
 // question ever goes through all machines times all patches. A machine that
@@ -35,11 +35,12 @@ type Snapshots interface {
 }
 
 // Profile is what decides the findings of a machine: its operating system and
-// the hashes of its sections packages and policy.
+// the hashes of its sections packages, policy and answers.
 type Profile struct {
 	OS       inventory.OS
 	Packages string
 	Policy   string
+	Answers  string // empty for a machine that gave none
 }
 
 // ProfileOf takes the profile from the sections' hashes and the decoded
@@ -52,6 +53,8 @@ func ProfileOf(os inventory.OS, sections []inventory.Section) Profile {
 			p.Packages = s.Hash
 		case inventory.SectionPolicy:
 			p.Policy = s.Hash
+		case inventory.SectionAnswers:
+			p.Answers = s.Hash
 		}
 	}
 	return p
@@ -64,7 +67,7 @@ type key [sha256.Size]byte
 func (p Profile) key() key {
 	o := p.OS
 	h := sha256.New()
-	for _, s := range []string{o.Family, o.ID, o.Version, o.Build, o.Arch, p.Packages, p.Policy} {
+	for _, s := range []string{o.Family, o.ID, o.Version, o.Build, o.Edition, o.ServicePack, o.Arch, p.Packages, p.Policy, p.Answers} {
 		h.Write([]byte(s))
 		h.Write([]byte{0})
 	}
