@@ -108,16 +108,18 @@ unit: arch ## unit tests without the race detector: the quick way while working
 
 .PHONY: race
 race: ## the unit tests under the race detector, and without it those of sizes
-	CGO_ENABLED=1 go test -race $(UNIT)
-	go test $(LARGE)
+	@# What vet says, lint has said.
+	CGO_ENABLED=1 go test -race -vet=off $(UNIT)
+	go test -vet=off $(LARGE)
 
 .PHONY: journey
 journey: ## whole programs: sessions of the command line, and what apt says beside what we say
-	go test -count=1 ./test/journey/... ./test/script/...
+	go test -count=1 -vet=off ./test/journey/... ./test/script/...
 
 .PHONY: endpoint
 endpoint: build ## real throw-away machines; needs root
-	go test -count=1 -timeout 20m ./test/lab/... ./test/demo/... ./test/endpoint/... ./test/wininstall/... ./test/winrules/...
+	@# More at a time than there are cores: they wait for machines.
+	go test -count=1 -vet=off -timeout 20m -p 3 -parallel 3 ./test/endpoint/... ./test/wininstall/... ./test/lab/... ./test/demo/... ./test/winrules/...
 
 .PHONY: console
 console: build ## the console's own checks and tests, then the whole of it in a browser
