@@ -204,9 +204,8 @@ func (d Dir) renew(ctx context.Context, c *link.Client) error {
 	if err != nil {
 		return err
 	}
-	fresh, errFresh := x509.ParseCertificate(reply.Certificate)
-	if errFresh != nil || id.pair.Leaf == nil || len(fresh.URIs) != 1 || len(id.pair.Leaf.URIs) != 1 || fresh.URIs[0].String() != id.pair.Leaf.URIs[0].String() {
-		return fault.Wrap(errFresh, fault.Untrusted, "agent: the renewed certificate is refused: it is for another identity")
+	if err := id.replaceable(reply.Certificate, time.Now()); err != nil {
+		return err
 	}
 	if err := d.sameCA(reply.CA); err != nil {
 		return err
@@ -216,6 +215,22 @@ func (d Dir) renew(ctx context.Context, c *link.Client) error {
 		return err
 	}
 	return d.keepCertificate(reply.Certificate, reply.CA, key)
+}
+
+// replaceable refuses (Untrusted) a renewed certificate that is for another
+// identity, or is not valid now: a server whose clock is wrong for an hour must
+// not lock out the machines that it renews in it.
+func (id identity) replaceable(der []byte, now time.Time) error {
+	fresh, err := x509.ParseCertificate(der)
+	if err != nil || id.pair.Leaf == nil || len(fresh.URIs) != 1 || len(id.pair.Leaf.URIs) != 1 || fresh.URIs[0].String() != id.pair.Leaf.URIs[0].String() {
+		return fault.Wrap(err, fault.Untrusted, "agent: the renewed certificate is refused: it is for another identity")
+	}
+	if now.Before(fresh.NotBefore) || now.After(fresh.NotAfter) {
+		return fault.New(fault.Untrusted, "agent: the renewed certificate is refused: it is valid from %s to %s, and now it is %s",
+			fresh.NotBefore.Format(time.RFC3339), fresh.NotAfter.Format(time.RFC3339), now.UTC().Format(time.RFC3339)).
+			WithHint("compare the clocks of this machine and of the server; the certificate in use counts meanwhile")
+	}
+	return nil
 }
 
 // sameCA refuses (Untrusted) a CA other than the one pinned at enrolment: who

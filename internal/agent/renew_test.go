@@ -28,3 +28,36 @@ func TestTrustRow5RenewalKeepsThePinnedCA(t *testing.T) {
 		t.Errorf("rubbish gives %v", err)
 	}
 }
+
+// TestRenewalByAWrongClock: a server whose clock is wrong for an hour does not
+// lock out the machines that it renews in it.
+func TestRenewalByAWrongClock(t *testing.T) {
+	s, root := newServer(t), newMachine(t)
+	s.publish(1, s.thePatch())
+	id, err := s.enrolled(root).identity()
+	check(t, err)
+	mine, err := pki.CertIdentity(id.pair.Leaf)
+	check(t, err)
+	now := time.Now()
+	for what, tc := range map[string]struct {
+		is    pki.Identity
+		clock time.Time
+		code  fault.Code
+	}{
+		"now":       {mine, now, ""},
+		"in future": {mine, now.AddDate(2, 0, 0), fault.Untrusted},
+		"in past":   {mine, now.AddDate(-1, 0, 0), fault.Untrusted},
+		"another":   {pki.Identity{Tenant: mine.Tenant, Endpoint: "e0"}, now, fault.Untrusted},
+	} {
+		req, err := pki.NewIdentity()
+		check(t, err)
+		cert, err := s.ca.IssueAgent(req.CSR, tc.is, tc.clock)
+		check(t, err)
+		if err := id.replaceable(cert.Raw, now); fault.CodeOf(err) != tc.code {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := id.replaceable([]byte("rubbish"), now); !fault.Is(err, fault.Untrusted) {
+		t.Errorf("rubbish gives %v", err)
+	}
+}

@@ -305,14 +305,16 @@ type certificates struct {
 	cert *tls.Certificate
 }
 
-// get returns the certificate, making a new one when it is past its renewal.
+// get returns the certificate, making a new one when it is past its renewal, or
+// was made while the clock was ahead.
 func (c *certificates) get() (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.cert != nil && c.now().Before(pki.RenewAfter(c.cert.Leaf)) {
+	now := c.now()
+	if c.cert != nil && now.Before(pki.RenewAfter(c.cert.Leaf)) && !now.Before(c.cert.Leaf.NotBefore) {
 		return c.cert, nil
 	}
-	cert, err := c.ca.IssueServer(c.names, c.now())
+	cert, err := c.ca.IssueServer(c.names, now)
 	if err != nil {
 		return nil, err
 	}

@@ -348,6 +348,13 @@ func TestCertificateIsRenewed(t *testing.T) {
 	if second == first || !second.Leaf.NotAfter.After(first.Leaf.NotAfter) {
 		t.Error("not renewed when due")
 	}
+	// The clock was years ahead for a while: what was made then is not valid now.
+	now = now.AddDate(5, 0, 0)
+	get()
+	now = now.AddDate(-5, 0, 0)
+	if leaf := get().Leaf; leaf.NotBefore.After(now) || !leaf.NotAfter.After(now) {
+		t.Errorf("at %v the certificate is valid from %v to %v", now, leaf.NotBefore, leaf.NotAfter)
+	}
 	for _, cert := range []*tls.Certificate{first, second} {
 		if err := cert.Leaf.CheckSignatureFrom(ca.Certificate()); err != nil {
 			t.Error(err)

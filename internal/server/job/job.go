@@ -58,6 +58,8 @@ const (
 	keep     = 7 * 24 * time.Hour
 	firstGap = time.Second
 	maxPause = 2 * time.Hour
+
+	lookAtClock = time.Minute
 )
 
 // periodicKey is the key of jobs that Every keeps.
@@ -122,8 +124,8 @@ func (r *Runner) Hurry(ctx context.Context, kind string) error {
 	return nil
 }
 
-// Enqueue adds a job that is due at the given time (zero: now) and reports
-// whether it did: a job with the same kind and key that has not ended is left
+// Enqueue adds a job that is due at the given time (zero: now), within hours, and
+// reports whether it did: a job with the same kind and key that has not ended is left
 // alone. An empty key is never the same.
 func (r *Runner) Enqueue(ctx context.Context, kind, key string, args any, at time.Time) (bool, error) {
 	body, err := json.Marshal(args)
@@ -177,7 +179,12 @@ func (r *Runner) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, r.workers)
 	r.ensurePeriodic(ctx)
+	var looked time.Time
 	for ctx.Err() == nil {
+		if now := time.Now(); now.Sub(looked).Abs() >= lookAtClock {
+			looked = now
+			r.mendPauses(ctx, kinds, now)
+		}
 		slots <- struct{}{}
 		c, ok, err := r.claim(ctx, kinds)
 		if ok {
@@ -211,6 +218,28 @@ func (r *Runner) ensurePeriodic(ctx context.Context) {
 			r.log.Error("a periodic job could not be enqueued", "kind", kind, "error", err)
 		}
 	}
+}
+
+// mendPauses ends pauses that are longer than any that this runner makes: the
+// clock was ahead when they began and has been set right since.
+func (r *Runner) mendPauses(ctx context.Context, kinds []string, now time.Time) {
+	for _, kind := range kinds {
+		at, ok, err := r.store.NextJob(ctx, []string{kind})
+		if err != nil || !ok || at.Sub(now) <= r.longestPause(kind) {
+			continue
+		}
+		r.log.Warn("a job waits longer than it can; was the clock ahead?", "kind", kind, "due", at)
+		if err := r.Hurry(ctx, kind); err != nil && ctx.Err() == nil {
+			r.log.Error("a job could not be hurried", "kind", kind, "error", err)
+		}
+	}
+}
+
+// longestPause bounds how long a job of the kind waits.
+func (r *Runner) longestPause(kind string) time.Duration {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return max(r.every[kind], r.longest[kind], maxPause)*5/4 + lease
 }
 
 // wait sleeps until a job falls due, one is enqueued here, or another process

@@ -296,3 +296,34 @@ func TestImpatient(t *testing.T) {
 		}
 	})
 }
+
+// TestClockWasAhead: a server whose clock was years ahead for a while goes on
+// with its periodic work when the clock is set right, and so do retries.
+func TestClockWasAhead(t *testing.T) {
+	play(t, func(t *testing.T, db *store.DB) {
+		later := time.Now().AddDate(10, 0, 0)
+		for kind, key := range map[string]string{"sync": "every", "stage": "x"} {
+			if added, err := db.EnqueueJob(t.Context(), kind, key, []byte("null"), later, later); !added || err != nil {
+				t.Fatal(added, err)
+			}
+		}
+		r := job.New(db, 2, slog.New(slog.DiscardHandler))
+		ran := map[string]int{}
+		var mu sync.Mutex
+		for _, kind := range []string{"sync", "stage"} {
+			r.Register(kind, func(context.Context, json.RawMessage) error {
+				mu.Lock()
+				defer mu.Unlock()
+				ran[kind]++
+				return nil
+			})
+		}
+		r.Every(24*time.Hour, "sync")
+		stop := run(r)
+		time.Sleep(25 * time.Hour)
+		stop()
+		if ran["sync"] != 2 || ran["stage"] != 1 {
+			t.Errorf("ran %v", ran)
+		}
+	})
+}
