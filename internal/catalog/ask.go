@@ -20,7 +20,7 @@ func Ask(shards []*Shard, snap *inventory.Snapshot, live detect.Facts) (inventor
 	q := asking{book: snap.NewBook(live), settled: snap.Settled()}
 	m.judge = q.judge
 	for _, p := range snap.Packages {
-		if p.Kind == inventory.KindProduct {
+		if inventory.IsProduct(p.Kind) {
 			if err := m.assessProduct(p); err != nil {
 				return inventory.Answers{}, err
 			}

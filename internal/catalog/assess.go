@@ -23,7 +23,7 @@ import (
 func Assess(shards []*Shard, snap *inventory.Snapshot, facts detect.Facts) ([]Finding, error) {
 	m := newMatcher(shards, snap, facts)
 	for i, p := range snap.Packages {
-		if p.Kind == inventory.KindProduct {
+		if inventory.IsProduct(p.Kind) {
 			if err := m.assessProduct(p); err != nil {
 				return nil, err
 			}

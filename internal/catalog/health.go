@@ -36,7 +36,7 @@ func (f Finding) Lacks() bool { return f.State == Missing || f.State == Held }
 // Name is what people know the package by: Windows calls some products by a
 // number alone.
 func (f Finding) Name() string {
-	if f.Kind == inventory.KindProduct && f.Product != "" {
+	if inventory.IsProduct(f.Kind) && f.Product != "" {
 		return f.Product
 	}
 	return f.Package

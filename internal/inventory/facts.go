@@ -95,13 +95,15 @@ func (f *snapshotFacts) OS() (detect.OSFact, error) {
 // for thousands.
 func (f *snapshotFacts) index() {
 	f.products = map[Identity][]detect.PackageFact{}
-	for _, p := range f.s.kind(KindProduct) {
-		if p.Scope != "" {
-			continue
-		}
-		fact := detect.PackageFact{Version: p.Version, Arch: f.s.OS.EffectiveArch(p.Arch)}
-		for _, id := range p.Identities() {
-			f.products[id] = append(f.products[id], fact)
+	for _, kind := range []string{KindPackaged, KindProduct} {
+		for _, p := range f.s.kind(kind) {
+			if p.Scope != "" {
+				continue
+			}
+			fact := detect.PackageFact{Version: p.Version, Arch: f.s.OS.EffectiveArch(p.Arch)}
+			for _, id := range p.Identities() {
+				f.products[id] = append(f.products[id], fact)
+			}
 		}
 	}
 }
@@ -124,8 +126,12 @@ func (s *Snapshot) Find(kind, name string) []Package {
 }
 
 func (s *Snapshot) findProducts(id Identity) []Package {
+	row := KindProduct
+	if id.Kind == KindPackaged {
+		row = KindPackaged
+	}
 	var out []Package
-	for _, p := range s.kind(KindProduct) {
+	for _, p := range s.kind(row) {
 		if slices.Contains(p.Identities(), id) {
 			out = append(out, p)
 		}

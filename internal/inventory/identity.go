@@ -15,6 +15,10 @@ const (
 	KindMSI     = "msi"     // product code of a Windows Installer product (MsiProductInstalled)
 )
 
+// KindPackaged is the kind of AppX and MSIX packages, which are known by their
+// package family name and nothing else: "Microsoft.WindowsCalculator_8wekyb3d8bbwe".
+const KindPackaged = "appx"
+
 // Identity is one way to name an installed package.
 type Identity struct{ Kind, Name string }
 
@@ -26,16 +30,16 @@ func Named(kind, name string) Identity {
 	switch {
 	case kind == KindFamily, kind == KindMSI, kind == KindProduct && IsGUID(name):
 		name = strings.ToUpper(name)
-	case kind == KindProduct, kind == KindApp:
+	case kind == KindProduct, kind == KindApp, kind == KindPackaged:
 		name = strings.ToLower(name)
 	}
 	return Identity{Kind: kind, Name: name}
 }
 
 // IsProduct reports whether the kind names products of Windows, which answer
-// to several identities and may belong to one user alone.
+// to several identities, compare without case and may belong to one user alone.
 func IsProduct(kind string) bool {
-	return kind == KindProduct || kind == KindFamily || kind == KindApp || kind == KindMSI
+	return kind == KindProduct || kind == KindFamily || kind == KindApp || kind == KindMSI || kind == KindPackaged
 }
 
 // Identities lists all that the package answers to, the most exact first. For
@@ -44,7 +48,7 @@ func IsProduct(kind string) bool {
 // it has them, and its display name with its publisher.
 func (p Package) Identities() []Identity {
 	if p.Kind != KindProduct {
-		return []Identity{{p.Kind, p.Name}}
+		return []Identity{Named(p.Kind, p.Name)}
 	}
 	out := make([]Identity, 0, 4)
 	out = append(out, Named(KindProduct, p.Name))

@@ -102,10 +102,11 @@ type Package struct {
 	// Uninstall keys, Windows Installer's included), msp (a patch of a Windows
 	// Installer product, whose code is Source), kb (an update of the system),
 	// cbs (a component package of an update, Package_for_...; those that a
-	// release is made of are left out).
+	// release is made of are left out), appx (an AppX or MSIX package).
 	Kind string `json:"k"`
 	// Name is the package's; for arp the name of the Uninstall key, which is
-	// the product code for Windows Installer's products.
+	// the product code for Windows Installer's products; for appx the package
+	// family name.
 	Name          string `json:"n"`
 	Arch          string `json:"a,omitempty"`
 	Version       string `json:"v"`
@@ -209,7 +210,8 @@ type State struct {
 	NewestKernel  string    `json:"newest_kernel,omitempty"` // newest installed
 	RebootDue     bool      `json:"reboot_due,omitempty"`
 	RebootReasons []string  `json:"reboot_reasons,omitempty"` // packages or causes
-	// RestartsDue are services that run replaced files, by unit name.
+	// RestartsDue are services that run replaced files, by the name of the
+	// unit or of Windows' service.
 	RestartsDue []string `json:"restarts_due,omitempty"`
 	// ManagerBroken says that the package manager was interrupted and must
 	// be repaired before it can install anything.

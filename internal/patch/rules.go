@@ -54,9 +54,9 @@ func (p Patch) itemRules() (applicable, installed detect.Rule) {
 }
 
 // isProduct reports the kinds that name products of Windows: Uninstall key,
-// upgrade code, display name with publisher, product code.
+// upgrade code, display name with publisher, product code, package family.
 func isProduct(kind string) bool {
-	return kind == "arp" || kind == "upgrade" || kind == "app" || kind == "msi"
+	return kind == "arp" || kind == "upgrade" || kind == "app" || kind == "msi" || kind == "appx"
 }
 
 // effectiveArch is the architecture under which a machine counts the item:

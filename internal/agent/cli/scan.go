@@ -137,7 +137,7 @@ func scanTable(out io.Writer, r agent.ScanReport) error {
 // machine's own. Windows knows its products by numbers.
 func name(f catalog.Finding, r agent.ScanReport) string {
 	switch f.Kind {
-	case "arp", "upgrade", "app", "msi":
+	case "arp", "upgrade", "app", "msi", "appx":
 		f.Package = cmp.Or(f.Product, f.Package)
 	}
 	if f.Arch == "" || f.Arch == "all" || strings.HasSuffix(r.Platform, "-"+f.Arch) {

@@ -37,8 +37,8 @@ func List() []collect.Collector {
 // Windows returns the collectors of Windows machines, in their order.
 func Windows() []collect.Collector {
 	return []collect.Collector{
-		release.Windows(), winapps.Collector(), hardware.Windows(), network.Windows(), state.Windows(), restart.Windows(), services.Collector(),
-		updates.Collector(),
+		release.Windows(), winapps.Collector(), winapps.Packaged(), hardware.Windows(), network.Windows(), state.Windows(), restart.Windows(),
+		services.Collector(), updates.Collector(),
 	}
 }
 

@@ -180,6 +180,30 @@ func TestProducts(t *testing.T) {
 	}
 }
 
+// TestPackagedAppsOfMachine: a package that everybody gets comes and goes.
+func TestPackagedAppsOfMachine(t *testing.T) {
+	const full, family = "Fettle.Lab_1.2.3.4_x64__8wekyb3d8bbwe", "Fettle.Lab_8wekyb3d8bbwe"
+	const there = `HKLM\SOFTWARE\Classes\Local Settings\Software\Microsoft\Windows\CurrentVersion\AppModel\PackageRepository\Packages\` + full
+	const everybody = `HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Appx\AppxAllUserStore\Applications\` + full
+	t.Cleanup(func() {
+		reg(t, "delete", there, "/f")
+		reg(t, "delete", everybody, "/f")
+		if s := scan(t); len(s.Find("appx", family)) > 0 {
+			t.Error("a package that is gone is listed")
+		}
+	})
+	reg(t, "add", there, "/v", "Path", "/d", `C:\Program Files\WindowsApps\`+full, "/f")
+	if s := scan(t); len(s.Find("appx", family)) > 0 {
+		t.Error("a package that nobody has is listed")
+	}
+	reg(t, "add", everybody, "/v", "Path", "/d", "x", "/f")
+	want := []inventory.Package{{Kind: "appx", Name: family, Arch: "amd64", Version: "1.2.3.4", Title: "Fettle.Lab"}}
+	s := scan(t)
+	if diff := cmp.Diff(want, s.Find("appx", family)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // TestUserWhoIsAway: the hive of a user who is not signed in is read as it
 // lies there; one that another program keeps to itself is a problem and no end.
 func TestUserWhoIsAway(t *testing.T) {
