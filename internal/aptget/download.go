@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/run"
@@ -29,6 +30,9 @@ type File struct {
 	Size int64
 }
 
+// downloadTimeout ends a download from a mirror that always sends a little: whoever waits for it holds up others.
+const downloadTimeout = 12 * time.Hour
+
 // Download fetches packages into dir, which must exist: "apt-get download". apt checks each against the hash in its
 // index. A file that is there already and right is not fetched again. Errors: fault.NotFound when an archive does not
 // have one of them (then none is fetched), fault.Unavailable when one can't be fetched.
@@ -40,7 +44,7 @@ func (a *Apt) Download(ctx context.Context, specs []Spec, dir string, progress P
 	defer a.mu.Unlock()
 	a.giveTo(dir)
 	w := watcher{progress: progress}
-	cmd := run.Cmd{Argv: []string{"apt-get", "-q", "-o", "APT::Status-Fd=1", "download"}, Dir: dir, OnLine: w.line}
+	cmd := run.Cmd{Argv: []string{"apt-get", "-q", "-o", "APT::Status-Fd=1", "download"}, Dir: dir, OnLine: w.line, Timeout: downloadTimeout}
 	for _, s := range specs {
 		if err := s.check(); err != nil {
 			return nil, err

@@ -23,6 +23,19 @@ type temporary struct {
 func (t *temporary) Error() string { return t.err.Error() }
 func (t *temporary) Unwrap() error { return t.err }
 
+// patiently calls do with as much time as size bytes may take.
+func (c *Client) patiently(ctx context.Context, u *url.URL, size int64, do func(context.Context) error) error {
+	const days = 30 * 24 * 60 * 60 // s
+	limit := c.cfg.Patience + time.Duration(min(size/c.cfg.Least, days))*time.Second
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := do(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return fault.Wrap(err, fault.Unavailable, "fetch: %s is too slow: it was waited for %s", u.Redacted(), limit)
+	}
+	return err
+}
+
 // retry calls try until it succeeds or fails for good. try tells whether it made progress, which resets the count.
 func (c *Client) retry(ctx context.Context, try func() (progress bool, err error)) error {
 	for n := 1; ; n++ {

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,10 +78,16 @@ func (c *Client) Resume(ctx context.Context, r Request, s Sink, size int64) erro
 		return copyFile(r, u, s, size)
 	}
 	t := &transfer{c: c, r: r, u: u, sink: s, size: size}
-	return c.retry(ctx, func() (bool, error) {
-		before := s.Size()
-		err := t.once(ctx)
-		return s.Size() > before, err
+	most := size
+	if size < 0 {
+		most = cmp.Or(r.MaxSize, c.cfg.MaxSize)
+	}
+	return c.patiently(ctx, u, max(most-s.Size(), 0), func(ctx context.Context) error {
+		return c.retry(ctx, func() (bool, error) {
+			before := s.Size()
+			err := t.once(ctx)
+			return s.Size() > before, err
+		})
 	})
 }
 

@@ -39,6 +39,11 @@ type Config struct {
 	MaxWait time.Duration
 	// Stall is how long a server may send nothing; default 60 s.
 	Stall time.Duration
+	// Patience is how long a request may take with all its attempts, plus a second for each Least bytes that it may
+	// bring: whoever always sends a little holds nobody up for ever. A Download goes on where it ended. Defaults 30 min
+	// and 64 KiB.
+	Patience time.Duration
+	Least    int64
 	// MaxSize bounds an answer to Get, unpacked; default 512 MiB.
 	MaxSize int64
 	// Transport replaces the HTTP transport, for own certificate authorities; Proxy is ignored then.
@@ -63,6 +68,8 @@ func New(cfg Config) (*Client, error) {
 	def(&cfg.Backoff, time.Second)
 	def(&cfg.MaxWait, 2*time.Minute)
 	def(&cfg.Stall, time.Minute)
+	def(&cfg.Patience, 30*time.Minute)
+	def(&cfg.Least, 64<<10)
 	def(&cfg.MaxSize, 512<<20)
 	c := &Client{cfg: cfg, hosts: map[string]*rate.Limiter{}}
 	c.http = &http.Client{CheckRedirect: redirect}

@@ -69,9 +69,11 @@ func (c *Client) Get(ctx context.Context, r Request) (Response, error) {
 		return getFile(r, u)
 	}
 	var out Response
-	err = c.retry(ctx, func() (bool, error) {
-		out, err = c.getOnce(ctx, r, u)
-		return false, err
+	err = c.patiently(ctx, u, r.MaxSize, func(ctx context.Context) error {
+		return c.retry(ctx, func() (bool, error) {
+			out, err = c.getOnce(ctx, r, u)
+			return false, err
+		})
 	})
 	return out, err
 }

@@ -212,11 +212,25 @@ func (r *Runner) one(ctx context.Context, s Source, now time.Time, say Progress)
 	return Result{Health: *h, Output: out, Changed: changed}
 }
 
+// longest is how long one source may fetch: the others are not published before,
+// and the catalog's signatures last two days.
+const longest = 24 * time.Hour
+
+func fetchFrom(ctx context.Context, s Source, dir string, prev Fingerprint) (Fetched, error) {
+	bounded, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	got, err := s.Fetch(bounded, dir, prev)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return got, fault.Wrap(err, fault.Unavailable, "crawl: %s did not come to an end within %s", s.Name(), longest)
+	}
+	return got, err
+}
+
 // refresh fetches and parses. When either fails it gives the previous output
 // with the error.
 func (r *Runner) refresh(ctx context.Context, s Source, mem *remembered, say Progress) (Output, bool, error) {
 	dir, prev := r.Dir(s.Name()), Fingerprint(mem.Fingerprint)
-	got, err := s.Fetch(ctx, dir, prev)
+	got, err := fetchFrom(ctx, s, dir, prev)
 	if err == nil {
 		say(s.Name(), "reading")
 		var out Output

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -178,4 +179,32 @@ func TestRunnerNames(t *testing.T) {
 			t.Errorf("%q: %v", names, err)
 		}
 	}
+}
+
+// hanging never comes to an end.
+type hanging struct{ vendor }
+
+func (*hanging) Fetch(ctx context.Context, _ string, _ crawl.Fingerprint) (crawl.Fetched, error) {
+	<-ctx.Done()
+	return crawl.Fetched{}, ctx.Err()
+}
+
+// TestRunnerDoesNotWaitForEver: a vendor that never comes to an end keeps the
+// others from being published for a day, not for ever.
+func TestRunnerDoesNotWaitForEver(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := runner(t, dir, &hanging{vendor{name: "drip"}}, &vendor{name: "well", offer: "p1"})
+		start := time.Now()
+		got := run(t, r, day1)
+		if took := time.Since(start); took > 36*time.Hour {
+			t.Errorf("it took %s", took)
+		}
+		if diff := cmp.Diff([]string{"well p1"}, offers(got)); diff != "" {
+			t.Error(diff)
+		}
+		if h := got[0].Health; !strings.Contains(h.LastError, "did not come to an end") || h.Failures != 1 {
+			t.Errorf("%+v", h)
+		}
+	})
 }
