@@ -10,6 +10,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/approval"
 	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/estate"
 )
 
@@ -148,5 +149,17 @@ func why(f finding) string {
 	if f.State != catalog.Missing {
 		text = string(f.State) + ": " + text
 	}
-	return text
+	return text + ownLook(f)
+}
+
+// ownLook says so where a finding stands on what the machine itself answered.
+func ownLook(f finding) string {
+	i := slices.IndexFunc(f.Evidence, func(e detect.Evidence) bool { return e.By == detect.ByMachine })
+	switch {
+	case i < 0:
+		return ""
+	case f.Evidence[i].At.IsZero():
+		return "; by the machine's own look"
+	}
+	return "; by the machine's own look at " + f.Evidence[i].At.UTC().Format("2006-01-02 15:04 UTC")
 }

@@ -36,6 +36,11 @@ type Hosts interface {
 	Inventory(ctx context.Context, id estate.EndpointID) ([]inventory.Section, time.Time, error)
 }
 
+// Scans knows when machines of one scope were scanned.
+type Scans interface {
+	Scanned(ctx context.Context, ids []estate.EndpointID) (map[estate.EndpointID]time.Time, error)
+}
+
 // Groups keeps groups of machines of one scope.
 type Groups interface {
 	Groups(ctx context.Context) ([]estate.Group, error)
@@ -79,6 +84,7 @@ type Tenants interface {
 // Data is everything stored within one scope. store.Scoped is one.
 type Data interface {
 	Hosts
+	Scans
 	Groups
 	Tokens
 	Approvals

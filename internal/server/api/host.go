@@ -202,6 +202,9 @@ func (a *API) hostMissing(ctx context.Context, in *struct {
 	for _, f := range page.Body.Items {
 		out = append(out, book.finding(e, f))
 	}
+	if err := a.date(ctx, out); err != nil {
+		return nil, err
+	}
 	return pageOf(out, page.Body.Next), nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/patch"
@@ -55,7 +56,7 @@ func (a *API) missing(ctx context.Context, in *missingIn) (*listed[Finding], err
 			return nil, err
 		}
 		next := w.machine(e, "")
-		return pageOf(w.out, next), nil
+		return w.page(ctx, next)
 	}
 	if in.Patch != "" {
 		return w.ofPatch(ctx)
@@ -67,11 +68,11 @@ func (a *API) missing(ctx context.Context, in *missingIn) (*listed[Finding], err
 		}
 		for _, e := range list {
 			if cursor := w.machine(e, after); cursor != "" {
-				return pageOf(w.out, cursor), nil
+				return w.page(ctx, cursor)
 			}
 		}
 		if next == "" {
-			return pageOf(w.out, ""), nil
+			return w.page(ctx, "")
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, fault.Wrap(err, fault.Cancelled, "the list was not wanted any more")
@@ -104,10 +105,47 @@ func (w *missingWalk) ofPatch(ctx context.Context) (*listed[Finding], error) {
 			return nil, err
 		}
 		if next := w.machine(e, ""); next != "" {
-			return pageOf(w.out, next), nil
+			return w.page(ctx, next)
 		}
 	}
-	return pageOf(w.out, ""), nil
+	return w.page(ctx, "")
+}
+
+// page is what was gathered, with the times of the machines' own answers.
+func (w *missingWalk) page(ctx context.Context, next string) (*listed[Finding], error) {
+	if err := w.a.date(ctx, w.out); err != nil {
+		return nil, err
+	}
+	return pageOf(w.out, next), nil
+}
+
+// date says of evidence that the machines themselves gave when they were
+// scanned. Rows of the index are shared, so their lists are copied.
+func (a *API) date(ctx context.Context, list []Finding) error {
+	own := func(e detect.Evidence) bool { return e.By == detect.ByMachine }
+	var ids []estate.EndpointID
+	for _, f := range list {
+		if slices.ContainsFunc(f.Evidence, own) && !slices.Contains(ids, f.Endpoint) {
+			ids = append(ids, f.Endpoint)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	scanned, err := a.Data(of(ctx).scope).Scanned(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		f := &list[i]
+		f.Evidence = slices.Clone(f.Evidence)
+		for j := range f.Evidence {
+			if own(f.Evidence[j]) {
+				f.Evidence[j].At = scanned[f.Endpoint]
+			}
+		}
+	}
+	return nil
 }
 
 // machine adds a machine's findings and returns a cursor when the page is full.

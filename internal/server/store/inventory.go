@@ -115,6 +115,26 @@ func (s Scoped) Inventory(ctx context.Context, id estate.EndpointID) ([]inventor
 	return all, moment(scanned), nil
 }
 
+// Scanned returns when the inventories of these endpoints were taken; those
+// that have none, or are not in the scope, are left out.
+func (s Scoped) Scanned(ctx context.Context, ids []estate.EndpointID) (map[estate.EndpointID]time.Time, error) {
+	found := map[estate.EndpointID]time.Time{}
+	for part := range chunks(ids) {
+		q := s.from("select endpoint, scanned from inventories", siteEndpoint).in("endpoint", part)
+		err := q.each(ctx, s.view(), func(r Row) error {
+			var id string
+			var scanned int64
+			err := r.Scan(&id, &scanned)
+			found[estate.EndpointID(id)] = moment(scanned)
+			return err
+		})
+		if err != nil {
+			return nil, s.db.wrap(err, "look inventories up")
+		}
+	}
+	return found, nil
+}
+
 func (s Scoped) sectionBody(ctx context.Context, id estate.EndpointID, name inventory.SectionName) ([]byte, error) {
 	var packed []byte
 	row := sqlRow(ctx, s.view(), `select s.body from endpoint_sections e join sections s on s.tenant = e.tenant and s.hash = e.hash

@@ -1079,6 +1079,9 @@ export interface components {
             any: string[] | null;
         };
         DetectEvidence: {
+            /** Format: date-time */
+            at?: string;
+            by?: string;
             found: string;
             test: string;
             value: string;

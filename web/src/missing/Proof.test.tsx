@@ -29,7 +29,17 @@ it("links CVEs and nothing else", () => {
 
 it("shows each test with what was wanted and found", () => {
   const f = {
-    evidence: [{ test: "package dpkg openssl", want: "lt 2", found: "1", value: "true" }],
+    evidence: [
+      { test: "package dpkg openssl", want: "lt 2", found: "1", value: "true" },
+      {
+        test: "file /opt/app",
+        want: "present",
+        found: "absent",
+        value: "false",
+        by: "machine",
+        at: "2026-11-22T05:04:00Z",
+      },
+    ],
   } as unknown as Finding;
   render(
     <MantineProvider>
@@ -37,4 +47,8 @@ it("shows each test with what was wanted and found", () => {
     </MantineProvider>,
   );
   for (const text of ["package dpkg openssl", "< 2", "1", "holds"]) expect(screen.getByText(text)).toBeTruthy();
+  // What the machine itself answered is told apart from what its inventory says.
+  const own = screen.getAllByText(/own look/);
+  expect(own).toHaveLength(1);
+  expect(own[0]?.textContent).toContain("2026");
 });

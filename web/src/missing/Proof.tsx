@@ -1,5 +1,5 @@
 import { Stack, Text } from "@mantine/core";
-import { percent } from "../look/words";
+import { moment, percent } from "../look/words";
 import { type Finding, newestFirst } from "./missing";
 
 const outcomes: Record<string, string> = {
@@ -26,7 +26,12 @@ export function Evidence({ of: f }: { of: Finding }) {
           <tr key={`${e.test} ${e.want}`}>
             <td className="version">{e.test}</td>
             <td className="version">{wanted(e.want)}</td>
-            <td className="version">{e.found}</td>
+            <td className="version">
+              {e.found}
+              {e.by === "machine" && (
+                <div className="quiet">the machine&rsquo;s own look{e.at ? `, ${moment(e.at)}` : ""}</div>
+              )}
+            </td>
             <td>{outcomes[String(e.value)] ?? String(e.value)}</td>
           </tr>
         ))}

@@ -147,6 +147,7 @@ func (a assault) reads() map[string]call {
 		"Endpoints":       func() (any, error) { all, _, err := in.Endpoints(ctx, estate.EndpointFilter{}); return all, err },
 		"EndpointCount":   func() (any, error) { n, err := in.EndpointCount(ctx); return want(n, 1, err) },
 		"ActiveAmong":     func() (any, error) { return in.ActiveAmong(ctx, []estate.EndpointID{a.endpoint}) },
+		"Scanned":         func() (any, error) { return in.Scanned(ctx, []estate.EndpointID{a.endpoint}) },
 		"Groups":          func() (any, error) { return in.Groups(ctx) },
 		"Identity":        func() (any, error) { return in.Identity(ctx, a.endpoint) },
 		"LackingSections": func() (any, error) {

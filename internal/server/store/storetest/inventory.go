@@ -107,6 +107,11 @@ func testInventory(t *testing.T, db *store.DB) {
 	if diff := cmp.Diff(first.Sections, got); diff != "" || !scanned.Equal(epoch) {
 		t.Error(diff, scanned)
 	}
+	at, err := in.Scanned(t.Context(), []estate.EndpointID{"inv-1", "inv-2", "nobody"})
+	must(t, err)
+	if len(at) != 1 || !at["inv-1"].Equal(epoch) {
+		t.Errorf("scanned at %v", at)
+	}
 	// A new state alone: only that section's body is new, the rest comes bare.
 	second := report(tenant, "inv-1", "new")
 	next := hashesOnly(second.Sections)
