@@ -115,6 +115,13 @@ func (b *bench) learnSizes() {
 			b.sizes[i.Blob.SHA256] = i.Blob.Size
 		}
 	}
+	// What comes along with them stands in the plan alone.
+	var p deploy.Plan
+	if readJSON(b.planFile(), &p) == nil {
+		for _, x := range p.Payloads {
+			b.sizes[x.SHA256] = x.Size
+		}
+	}
 }
 
 func (b *bench) archives() []catalog.Archive {

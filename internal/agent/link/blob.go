@@ -67,8 +67,8 @@ func (s *Store) Fetch(ctx context.Context, c *Client, sum string, size int64, pr
 		return "", diskFault(err, sum)
 	}
 	err = s.fillOn(ctx, c, part, sum, size, progress)
-	refused := fault.Is(err, fault.Untrusted)
-	err = errors.Join(err, part.Close()) // before it is removed: Windows removes no open file
+	refused := fault.Is(err, fault.Untrusted) || err != nil && size < 0 // what is there of an unknown whole is of no use
+	err = errors.Join(err, part.Close())                                // before it is removed: Windows removes no open file
 	if refused {
 		err = errors.Join(err, os.Remove(part.Name())) // nothing of it is used again
 	}
@@ -177,7 +177,7 @@ func (c *Client) copyBlob(ctx context.Context, part *os.File, h hash.Hash, sum s
 	}
 	limit := size
 	if limit < 0 {
-		limit = MaxBlob
+		limit = min(MaxBlob, have+room(filepath.Dir(part.Name())))
 	}
 	n, err := io.Copy(io.MultiWriter(part, h, &counter{have: have, tell: progress}), io.LimitReader(body, limit-have+1))
 	have += n
@@ -189,6 +189,8 @@ func (c *Client) copyBlob(ctx context.Context, part *os.File, h hash.Hash, sum s
 		return have, fault.Wrap(ctx.Err(), fault.Cancelled, "link: the download of %s was stopped", sum)
 	case err != nil:
 		return have, fault.Wrap(err, fault.Unavailable, "link: the download of %s broke off after %d bytes", sum, have)
+	case have > limit && size < 0 && limit < MaxBlob:
+		return have, noSpace(sum, filepath.Dir(part.Name()), room(filepath.Dir(part.Name())), limit)
 	case have > limit:
 		return have, fault.New(fault.Untrusted, "link: payload %s is refused: the server sends more than its %d bytes", sum, limit)
 	}
@@ -218,15 +220,25 @@ func (c *Client) openBlob(ctx context.Context, sum string, have int64) (body io.
 
 // room checks that need bytes fit on the disk and leave the reserve.
 func (s *Store) room(sum string, need int64) error {
-	free, _, err := atomicfile.Space(s.dir)
-	if err != nil || need < 0 {
-		return nil //nolint:nilerr // not every system tells; writing will
-	}
-	if free < need+reserve {
-		return fault.New(fault.Exhausted, "no space for payload %s: %d MiB are free on the disk of %s, %d MiB are needed", sum, free>>20, s.dir, (need+reserve)>>20).
-			WithHint("free space there; the task goes on by itself with its next attempt")
+	if left := room(s.dir); left < need {
+		return noSpace(sum, s.dir, left, need)
 	}
 	return nil
+}
+
+// room is how many bytes may be written to the disk of a folder; more than any
+// payload where the system does not tell: writing will.
+func room(path string) int64 {
+	free, _, err := atomicfile.Space(path)
+	if err != nil {
+		return MaxBlob
+	}
+	return max(free-reserve, 0)
+}
+
+func noSpace(sum, dir string, left, need int64) error {
+	return fault.New(fault.Exhausted, "no space for payload %s: %d MiB may be written to the disk of %s, at least %d MiB are needed", sum, left>>20, dir, need>>20).
+		WithHint("free space there; the task goes on by itself with its next attempt")
 }
 
 // Sweep removes every payload but those to keep, and parts of downloads with
