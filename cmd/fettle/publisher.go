@@ -130,26 +130,6 @@ func publishStageCmd(f *publisherFlags) *cobra.Command {
 	}
 }
 
-func publishProveCmd(f *publisherFlags) *cobra.Command {
-	return &cobra.Command{
-		Use: "prove PATCH...", Short: "Fetch patches and check that they are what the vendor signed", Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := f.open(cmd)
-			if err != nil {
-				return err
-			}
-			defer p.Close()
-			show, done := tell(cmd.ErrOrStderr())
-			proven, err := p.Prove(cmd.Context(), ids(args), show)
-			done()
-			if err != nil {
-				return err
-			}
-			return json.NewEncoder(cmd.OutOrStdout()).Encode(proven)
-		},
-	}
-}
-
 func publishFingerprintCmd(f *publisherFlags) *cobra.Command {
 	return &cobra.Command{
 		Use: "fingerprint", Short: "Print the fingerprint of the root keys, which servers and agents pin", Args: cobra.NoArgs,

@@ -53,7 +53,7 @@ func TestThisMachine(t *testing.T) {
 		}
 	}
 	if id := os.Getenv("FETTLE_MACHINE_PROVE"); id != "" {
-		got, err := p.Prove(t.Context(), []patch.ID{patch.ID(id)}, nil)
+		got, err := p.Prove(t.Context(), []patch.ID{patch.ID(id)}, "ada", nil)
 		if err != nil || !got[0].OK {
 			t.Errorf("%+v, %v", got, err)
 		}

@@ -72,6 +72,8 @@ type batch struct {
 	vulns   []patch.Vulnerability
 	shards  []catalog.Contents
 	report  Report
+	// unheard are notes on what people have asked for in vain.
+	unheard []string
 }
 
 type stage struct {
@@ -134,6 +136,7 @@ func (p *Publisher) say(stage, source, doing string) {
 // crawl runs all sources and joins what they say.
 func (p *Publisher) crawl(ctx context.Context, b *batch) error {
 	var err error
+	asked := p.ask()
 	b.results, err = p.runner.Run(ctx, b.now, func(source, doing string) { p.say("crawl", source, doing) })
 	if err != nil {
 		return err
@@ -146,6 +149,7 @@ func (p *Publisher) crawl(ctx context.Context, b *batch) error {
 		}
 	}
 	b.all = crawl.Combine(b.results)
+	b.unheard = unheard(asked, b.all.Patches)
 	for i := range b.results { // only their folders are needed from here on
 		b.results[i].Output = crawl.Output{Dir: b.results[i].Output.Dir}
 	}
@@ -246,6 +250,6 @@ func (p *Publisher) judge(ctx context.Context, b *batch) error {
 	for _, r := range b.all.Rejected {
 		b.report.Rejected = append(b.report.Rejected, lab.Rejection{Patch: patch.ID(r.What), Reason: r.Reason})
 	}
-	b.report.Notes = slices.Clone(b.all.Notes)
+	b.report.Notes = slices.Concat(b.all.Notes, b.unheard)
 	return nil
 }

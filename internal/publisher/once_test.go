@@ -459,7 +459,7 @@ func TestProve(t *testing.T) {
 	w.once()
 	bash := patch.ID("debian-12:amd64:bash:5.2.15-2+b13")
 	debtest.Edit(t, w.archive.Build(t, w.main.Debs[3]), func(b []byte) []byte { b[len(b)-1] ^= 1; return b })
-	got, err := w.p.Prove(t.Context(), []patch.ID{ssl2, bash}, nil)
+	got, err := w.p.Prove(t.Context(), []patch.ID{ssl2, bash}, "ada", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

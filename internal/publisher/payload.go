@@ -69,9 +69,10 @@ func (p *Publisher) Stage(ctx context.Context, ids []patch.ID, progress Progress
 }
 
 // Prove fetches the payloads of the named patches and holds them against the
-// index. Patches that fail are left out of the next publication; those that
-// pass are published as proven.
-func (p *Publisher) Prove(ctx context.Context, ids []patch.ID, progress Progress) ([]lab.Proven, error) {
+// index, or, where no index vouches for them, against their makers' signatures;
+// then who's request is remembered (Request). Patches that fail are left out of
+// the next publication; those that pass are published as proven.
+func (p *Publisher) Prove(ctx context.Context, ids []patch.ID, who string, progress Progress) ([]lab.Proven, error) {
 	patches, err := p.patches(ids)
 	if err != nil {
 		return nil, err
@@ -80,7 +81,25 @@ func (p *Publisher) Prove(ctx context.Context, ids []patch.ID, progress Progress
 	defer p.working.Unlock()
 	p.listen(progress)
 	defer p.listen(nil)
-	return p.lab.Prove(ctx, labPayloads{p}, patches, p.now())
+	bulletins, indexed := split(patches, func(x patch.Patch) bool { return x.Bulletin() && len(x.Archives) == 0 })
+	out, err := p.lab.Prove(ctx, labPayloads{p}, indexed, p.now())
+	if err != nil || len(bulletins) == 0 {
+		return out, err
+	}
+	asked, err := p.fetchAsked(ctx, bulletins, who)
+	return append(out, asked...), err
+}
+
+// split parts the patches that are so from the others.
+func split(all []patch.Patch, so func(patch.Patch) bool) (these, others []patch.Patch) {
+	for _, x := range all {
+		if so(x) {
+			these = append(these, x)
+		} else {
+			others = append(others, x)
+		}
+	}
+	return these, others
 }
 
 // labPayloads gives the lab access to payloads.

@@ -100,7 +100,7 @@ func TestWingetPublishes(t *testing.T) {
 	if err := w.p.Payload(t.Context(), sum); err != nil {
 		t.Errorf("the payload does not come into the repository: %v", err)
 	}
-	proven, err := w.p.Prove(t.Context(), []patch.ID{p.ID}, nil)
+	proven, err := w.p.Prove(t.Context(), []patch.ID{p.ID}, "ada", nil)
 	if err != nil || len(proven) != 1 || !proven[0].OK {
 		t.Errorf("proving: %+v, %v", proven, err)
 	}

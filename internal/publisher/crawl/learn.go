@@ -99,7 +99,8 @@ func (l Learned) Tell(p *patch.Patch, hint string) {
 			p.Evidence.Checks = []string{"nothing is installed from it: its payload could not be fetched: " + x.Reason}
 		default:
 			algorithm, _, _ := strings.Cut(pay.Digest, ":")
-			p.Evidence.Checks = []string{"nothing is installed from it: the vendor names " + strings.ToUpper(algorithm) + " alone, and the payload was not fetched; " + hint}
+			p.Evidence.Checks = []string{"nothing is installed from it: the vendor names " + strings.ToUpper(algorithm) + " alone, and the payload was not fetched; " +
+				hint + ", or run 'fettle publisher prove " + string(p.ID) + "'"}
 		}
 	}
 }

@@ -76,8 +76,8 @@ func TestLearn(t *testing.T) {
 			t.Errorf("%s: %+v", name, x)
 		}
 	}
-	x := patch.Patch{Items: []patch.Item{{Payload: pay("sha1", "/x", 15)}}}
-	if (crawl.Learned{}).Tell(&x, "do this"); !strings.Contains(x.Evidence.Checks[0], "SHA1 alone") || !strings.HasSuffix(x.Evidence.Checks[0], "do this") {
+	x := patch.Patch{ID: "a:b", Items: []patch.Item{{Payload: pay("sha1", "/x", 15)}}}
+	if (crawl.Learned{}).Tell(&x, "do this"); !strings.Contains(x.Evidence.Checks[0], "SHA1 alone") || !strings.HasSuffix(x.Evidence.Checks[0], "; do this, or run 'fettle publisher prove a:b'") {
 		t.Errorf("%+v", x.Evidence)
 	}
 	for d := range l {

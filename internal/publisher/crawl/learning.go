@@ -62,12 +62,17 @@ func There(dir, sum string) bool {
 
 // Learning is the half that all sources share whose vendors name payloads
 // without their SHA-256: it remembers, and fetches what is to be proven. With
-// it they are Keepers and Shelves; they embed it.
+// it they are Keepers, Shelves and Provers; they embed it.
 type Learning[S any, P State[S]] struct {
 	// Client fetches payloads.
 	Client Client
-	form   int
-	from   string
+	// Refuses, when it is not empty, says why nothing is fetched that people
+	// ask for.
+	Refuses string
+
+	form  int
+	from  string
+	asked []patch.ID
 }
 
 // NewLearning makes the shared half of a source. What was folded in another
@@ -98,6 +103,12 @@ func (l *Learning[S, P]) Blobs(at Fingerprint) []string {
 	return out
 }
 
+// Ask says which patches people want proven; see Prover.
+func (l *Learning[S, P]) Ask(ids []patch.ID) { l.asked = slices.Clone(ids) }
+
+// Asked are the patches that people want proven, of whichever source.
+func (l *Learning[S, P]) Asked() []patch.ID { return l.asked }
+
 // Holds names no archive: payloads stand in none.
 func (l *Learning[S, P]) Holds(Fingerprint) []string { return nil }
 
@@ -124,13 +135,18 @@ type Choice struct {
 // becomes the new fingerprint.
 func (l *Learning[S, P]) Conclude(ctx context.Context, dir string, prev Fingerprint, st *S, choice Choice, notes []string) (Fetched, error) {
 	learned := P(st).common().Learned
-	if choice.Named != nil || len(learned) > 0 {
-		wanted, err := l.chosen(choice)
+	if choice.Named != nil || len(l.asked) > 0 || len(learned) > 0 {
+		wanted, refused, err := l.chosen(choice)
 		if err != nil {
 			return Fetched{}, err
 		}
 		if err := learned.Learn(ctx, l.Client, dir, wanted); err != nil {
 			return Fetched{}, err
+		}
+		for _, p := range refused {
+			if _, named := learned[p.Digest]; !named && p.Digest != "" {
+				learned[p.Digest] = Lesson{Reason: l.Refuses}
+			}
 		}
 	}
 	fp, err := json.Marshal(st)
@@ -148,22 +164,28 @@ func told[S any, P State[S]](st P) string {
 	return fmt.Sprint(kept, st.common().Learned)
 }
 
-func (l *Learning[S, P]) chosen(c Choice) ([]patch.Payload, error) {
-	if c.Named == nil {
-		return nil, nil
+// chosen are the payloads that are wanted, and those that people ask for in
+// vain.
+func (l *Learning[S, P]) chosen(c Choice) (wanted, refused []patch.Payload, err error) {
+	if c.Named == nil && len(l.asked) == 0 {
+		return nil, nil, nil
 	}
 	all, err := c.Patches()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []patch.Payload
 	for _, p := range all {
-		if !c.Named(p) {
+		into := &wanted
+		switch {
+		case c.Named != nil && c.Named(p):
+		case !slices.Contains(l.asked, p.ID):
 			continue
+		case l.Refuses != "":
+			into = &refused
 		}
 		for _, it := range p.Items {
-			out = append(out, it.Payload)
+			*into = append(*into, it.Payload)
 		}
 	}
-	return out, nil
+	return wanted, refused, nil
 }

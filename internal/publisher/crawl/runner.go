@@ -156,6 +156,12 @@ func (r *Runner) Health() []Health {
 // of the sources. The error is nil unless ctx ended or the state can't be
 // saved; failures of sources stand in their health.
 func (r *Runner) Run(ctx context.Context, now time.Time, progress Progress) ([]Result, error) {
+	return r.Only(ctx, now, progress, func(Source) bool { return true })
+}
+
+// Only is Run of those sources that are wanted.
+func (r *Runner) Only(ctx context.Context, now time.Time, progress Progress, wanted func(Source) bool) ([]Result, error) {
+	sources := slices.DeleteFunc(slices.Clone(r.sources), func(s Source) bool { return !wanted(s) })
 	var mu sync.Mutex
 	say := func(source, doing string) {
 		if progress != nil {
@@ -164,10 +170,10 @@ func (r *Runner) Run(ctx context.Context, now time.Time, progress Progress) ([]R
 			progress(source, doing)
 		}
 	}
-	results := make([]Result, len(r.sources))
+	results := make([]Result, len(sources))
 	slots := make(chan struct{}, parallel)
 	var all sync.WaitGroup
-	for i, s := range r.sources {
+	for i, s := range sources {
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()

@@ -142,3 +142,13 @@ type Shelf interface {
 	// Offers says whether it can fetch the payload.
 	Offers(at Fingerprint, sha256 string) bool
 }
+
+// Prover is a Shelf whose payloads are fetched for proving only when somebody
+// wants that: its vendor signs nothing that names them, and they are large.
+type Prover interface {
+	Shelf
+	// Ask says which patches people want proven, besides those that the
+	// configuration names. It counts from the next Fetch on; ids of other
+	// sources' patches mean nothing to it.
+	Ask(ids []patch.ID)
+}

@@ -3,6 +3,7 @@ package microsoft
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -71,6 +72,12 @@ func (f *fetching) wanted(ctx context.Context) (map[string]string, error) {
 	for _, kb := range cfg.KBs {
 		out[strings.TrimPrefix(strings.ToUpper(kb), "KB")] = "*"
 	}
+	for _, id := range f.s.Asked() {
+		platform, kb, ok := placeOf(id)
+		if ok && out[kb] != "*" && !slices.Contains(strings.Fields(out[kb]), platform) {
+			out[kb] = strings.TrimSpace(out[kb] + " " + platform)
+		}
+	}
 	if len(cfg.Follow) == 0 || len(f.st.Documents) == 0 {
 		return out, nil
 	}
@@ -81,12 +88,25 @@ func (f *fetching) wanted(ctx context.Context) (map[string]string, error) {
 	for _, platform := range cfg.Follow {
 		for _, p := range newestCumulative(all.Patches, platform, max(cfg.Newest, 1)) {
 			kb := strings.TrimPrefix(p.Product, "KB")
-			if out[kb] != "*" {
+			if out[kb] != "*" && !slices.Contains(strings.Fields(out[kb]), platform) {
 				out[kb] = strings.TrimSpace(out[kb] + " " + platform)
 			}
 		}
 	}
 	return out, nil
+}
+
+// kbNumber is what an address may ask for.
+var kbNumber = regexp.MustCompile(`^[1-9][0-9]{5,7}$`)
+
+// placeOf takes the id of a KB's patch apart.
+func placeOf(id patch.ID) (platform, kb string, ok bool) {
+	parts := strings.Split(string(id), ":")
+	if len(parts) != 3 || !strings.HasPrefix(parts[0], "windows-") {
+		return "", "", false
+	}
+	kb, ok = strings.CutPrefix(parts[2], "KB")
+	return parts[0] + "-" + parts[1], kb, ok && kbNumber.MatchString(kb)
 }
 
 // newestCumulative are the last n cumulative updates or rollups of a platform.

@@ -80,7 +80,11 @@ func New(cfg Config, client crawl.Client) (*Source, error) {
 		return nil, fault.New(fault.Invalid, "sdp: the catalog of %s says how installers are run, and comes over plain http, where anybody on the way can change it", cfg.Name).
 			WithHint("Give its https address, or fetch it yourself and give the path; without sdp.prove it is only looked at.")
 	}
-	return &Source{Learning: crawl.NewLearning[state](at.Client(client), form, cfg.Location+cfg.Seal.From()), cfg: cfg, at: at}, nil
+	s := &Source{Learning: crawl.NewLearning[state](at.Client(client), form, cfg.Location+cfg.Seal.From()), cfg: cfg, at: at}
+	if at.Open() {
+		s.Refuses = "its catalog says how it is run, and comes over plain http, where anybody on the way can change it"
+	}
+	return s, nil
 }
 
 // Name is "sdp-" and the catalog's name.
