@@ -233,16 +233,21 @@ func (h *Hive) subkeys(at uint32, outer bool) ([]uint32, error) {
 // Values implements Key.
 func (k hiveKey) Values() ([]string, error) {
 	var names []string
-	err := k.eachValue(func(name string, _ []byte) bool {
-		names = append(names, name)
+	err := k.eachValue(func(vk []byte) bool {
+		names = append(names, hiveName(nameOfValue(vk)))
 		return true
 	})
 	sortNames(names)
 	return names, err
 }
 
-// eachValue calls do with the name and the cell of each value until it says false.
-func (k hiveKey) eachValue(do func(name string, vk []byte) bool) error {
+// nameOfValue is the name in a value's cell as it stands there.
+func nameOfValue(vk []byte) (raw []byte, short bool) {
+	return vk[20 : 20+int(le16(vk, 2))], le16(vk, 16)&valueShort != 0
+}
+
+// eachValue calls do with the cell of each value until it says false.
+func (k hiveKey) eachValue(do func(vk []byte) bool) error {
 	nk, err := k.h.key(k.at)
 	if err != nil {
 		return err
@@ -270,7 +275,7 @@ func (k hiveKey) eachValue(do func(name string, vk []byte) bool) error {
 		if len(vk) < 20 || string(vk[:2]) != "vk" || len(vk) < 20+int(le16(vk, 2)) {
 			return damagedHive("what should be a value is none")
 		}
-		if !do(hiveName(vk[20:20+int(le16(vk, 2))], le16(vk, 16)&valueShort != 0), vk) {
+		if !do(vk) {
 			return nil
 		}
 	}
@@ -280,8 +285,11 @@ func (k hiveKey) eachValue(do func(name string, vk []byte) bool) error {
 // Value implements Key.
 func (k hiveKey) Value(name string) (Value, error) {
 	var cell []byte
-	err := k.eachValue(func(n string, vk []byte) bool {
-		if fold(n) == fold(name) {
+	wide := len(encode(name))
+	err := k.eachValue(func(vk []byte) bool {
+		raw, short := nameOfValue(vk)
+		same := len(raw) == wide || short && 2*len(raw) == wide // names differ by length mostly
+		if same && fold(hiveName(raw, short)) == fold(name) {
 			cell = vk
 		}
 		return cell == nil

@@ -297,38 +297,6 @@ func TestHiveLogsOfAnyPath(t *testing.T) {
 	})
 }
 
-// TestHiveLogKeepsLittle: a log of the most pages costs a few bytes for each sector, not its size.
-func TestHiveLogKeepsLittle(t *testing.T) {
-	v, _ := versions(t)
-	const pages = 60_000
-	out := make([]byte, entryHead, 40<<20)
-	for i := range pages {
-		out = binary.LittleEndian.AppendUint32(out, uint32(i*sector))
-		out = binary.LittleEndian.AppendUint32(out, sector)
-	}
-	out = append(out, make([]byte, pages*sector+(sector-len(out)%sector)%sector)...)
-	copy(out, "HvLE")
-	u32(out, 4, uint32(len(out)))
-	u32(out, 12, 5)
-	u32(out, 16, 32<<20)
-	u32(out, 20, pages)
-	log := join(logHead(v[0], logOfBlue, 5, 50), hashEntry(out))
-	hive := dirtied(v[0], 6, 5, 50)
-	h := &Hive{r: bytes.NewReader(hive), size: int64(len(hive))}
-	bytesOf := testing.Benchmark(func(b *testing.B) {
-		for range b.N {
-			clear(h.pages)
-			h.pages = nil
-			if _, whole := h.recover(hive[:sector], []Log{file(log)}); !whole || len(h.pages) != pages {
-				b.Fatal("the log is not applied")
-			}
-		}
-	}).AllocedBytesPerOp()
-	if bytesOf > 8<<20 {
-		t.Errorf("%d pages cost %d bytes", pages, bytesOf)
-	}
-}
-
 func FuzzHiveLog(f *testing.F) {
 	v, _ := grown(f, 9)
 	hive := dirtied(v[0], 6, 5, 50)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"runtime"
 	"testing"
 
 	"github.com/fettlehq/fettle/internal/fault"
@@ -61,4 +62,38 @@ func (c *counted) ReadAt(p []byte, at int64) (int, error) {
 	n, err := c.r.ReadAt(p, at)
 	c.n += int64(n)
 	return n, err
+}
+
+// TestTrustRow6HostileLog: a user's own log of as many pages as fit costs a few
+// bytes for each, not its size, and one that says it is larger is not read.
+func TestTrustRow6HostileLog(t *testing.T) {
+	v, _ := grown(t, 9)
+	const pages = 20_000
+	out := make([]byte, entryHead, 12<<20)
+	for i := range pages {
+		out = binary.LittleEndian.AppendUint32(out, uint32(i*sector))
+		out = binary.LittleEndian.AppendUint32(out, sector)
+	}
+	out = append(out, make([]byte, pages*sector+(sector-len(out)%sector)%sector)...)
+	copy(out, "HvLE")
+	u32(out, 4, uint32(len(out)))
+	u32(out, 12, 5)
+	u32(out, 16, 32<<20)
+	u32(out, 20, pages)
+	log := file(join(logHead(v[0], logOfBlue, 5, 50), hashEntry(out)))
+	hive := dirtied(v[0], 6, 5, 50)
+	h := &Hive{r: bytes.NewReader(hive), size: int64(len(hive))}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, whole := h.recover(hive[:sector], []Log{log}); !whole || len(h.pages) != pages {
+		t.Fatal("the log is not applied")
+	}
+	runtime.ReadMemStats(&after)
+	if cost := after.TotalAlloc - before.TotalAlloc; cost > 3<<20 {
+		t.Errorf("%d pages of %d bytes cost %d bytes", pages, log.Size(), cost)
+	}
+	h = &Hive{r: bytes.NewReader(hive), size: int64(len(hive))}
+	if _, whole := h.recover(hive[:sector], []Log{large{log}}); whole || h.pages != nil {
+		t.Error("a log beyond all bounds is applied")
+	}
 }
