@@ -335,6 +335,9 @@ func TestWingetDelta(t *testing.T) {
 	w.open()
 	w.once()
 	_, before := w.shard("windows-apps-amd64")
+	if err := os.WriteFile(file, []byte("unsigned, and newer"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	offer("App7", "99.0")
 	r := w.once()
 	if r.Version != 2 || r.Shards[0].Platform != "windows-apps-amd64" || r.Shards[0].Delta == 0 {

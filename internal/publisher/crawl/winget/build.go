@@ -10,6 +10,7 @@ import (
 	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/publisher/crawl"
 	"github.com/fettlehq/fettle/internal/vercmp"
 )
 
@@ -31,8 +32,11 @@ type builder struct {
 	keep     int // versions of a line
 	sizes    map[string]int64
 	reasons  map[string]string // why an installer was not fetched, by SHA-256
-	said     map[string]said   // what fetched packages say of themselves
-	fetching bool              // names may still come from what is fetched
+	said     map[string]said   // what fetched installers say of themselves
+	believed follow            // packages whose installers' versions are not compared
+	words    map[string]string // what was compared, by claimant and SHA-256
+	rejected []crawl.Rejection
+	fetching bool // names may still come from what is fetched
 	lines    map[line][]release
 	order    []line
 	tally    Tally
@@ -107,23 +111,9 @@ func preferred(in, have Installer) bool {
 	return english(in) && !english(have)
 }
 
-// wanted lists the installers that the newest versions need.
-func (b *builder) wanted() []release {
-	var out []release
-	for _, k := range b.order {
-		for _, r := range newest(b.lines[k], b.keep) {
-			if r.installer.notInstallable() == "" {
-				out = append(out, r)
-			}
-		}
-	}
-	return out
-}
-
-func newest(all []release, n int) []release { return all[max(0, len(all)-n):] }
-
 // build makes the patches of all lines.
 func (b *builder) build() {
+	b.compare()
 	for _, k := range b.order {
 		for _, platform := range platforms(k.arch) {
 			b.line(k, platform)
@@ -166,6 +156,7 @@ func patchID(k line, version, platform string) patch.ID {
 // what all versions before it were named by: that is what machines have.
 func (b *builder) line(k line, platform string) {
 	all := b.lines[k]
+	shown := b.shown(all)
 	var known []inventory.Identity
 	var before *patch.Patch
 	for i, r := range all {
@@ -174,7 +165,7 @@ func (b *builder) line(k line, platform string) {
 				known = append(known, id)
 			}
 		}
-		if i < len(all)-b.keep || r.installer.notOn(platform) {
+		if !shown[i] || r.installer.notOn(platform) {
 			continue
 		}
 		p := b.patch(k, r, platform, known)
@@ -214,12 +205,13 @@ func (b *builder) patch(k line, r release, platform string, known []inventory.Id
 	var payload patch.Payload
 	why := in.notInstallable()
 	if why == "" {
-		why = cmp.Or(b.reasons[in.SHA256], b.said[in.SHA256].against(in))
+		why = cmp.Or(b.reasons[in.SHA256], in.Denied)
 	}
 	size, have := b.sizes[in.SHA256]
 	switch {
 	case why == "" && have:
 		payload = patch.Payload{SHA256: in.SHA256, Size: size, Name: fileName(k, in), URL: in.URL}
+		p.Evidence.Checks = b.evidence(r)
 		p.Install.Argv, p.Install.UninstallArgv, p.Install.ExitCodes = in.argv(), in.uninstall(), in.exitCodes()
 		p.Install.Replace = in.replace()
 	default:

@@ -59,6 +59,8 @@ type Installer struct {
 	Elevation    string         `yaml:"ElevationRequirement" json:"elevation,omitempty"`
 	NotOn        []string       `yaml:"UnsupportedOSArchitectures" json:"not_on,omitempty"`
 	Released     string         `yaml:"ReleaseDate" json:"released,omitempty"`
+	// Denied says what the fetched package denies of this; not of the manifest.
+	Denied string `yaml:"-" json:"-"`
 }
 
 // Switches are words of the installer's command line.

@@ -14,10 +14,7 @@ import (
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
 )
 
-const (
-	sumA = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-	sumB = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-)
+const sumA = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 // singleton is a whole manifest in one file; keys of the root are defaults.
 func singleton(version, schema string, lines ...string) string {
@@ -99,7 +96,12 @@ func build(t testing.TB, keep int, texts ...string) (*builder, map[patch.ID]patc
 	all, _ := Join(docs)
 	s := &Source{cfg: Config{Keep: keep}}
 	b := s.builder()
-	b.sizes = map[string]int64{sumA: 7, sumB: 8}
+	b.sizes = map[string]int64{}
+	for _, v := range all {
+		for _, in := range v.Installers {
+			b.sizes[in.SHA256] = 7
+		}
+	}
 	b.add(all)
 	b.build()
 	out := map[patch.ID]patch.Patch{}
@@ -202,8 +204,9 @@ func TestLines(t *testing.T) {
 	code := func(n int) string { return fmt.Sprintf("{%08d-0000-0000-0000-000000000000}", n) }
 	var texts []string
 	for n := 1; n <= 4; n++ {
-		texts = append(texts, singleton(fmt.Sprintf("%d.0", n), "1.6.0", "InstallerType: wix", "MinimumOSVersion: 10.0.17763.0", "ReleaseDate: 2026-01-0"+fmt.Sprint(n),
-			"Installers:", installerLines("x64", "\n  ProductCode: '"+code(n)+"'"), installerLines("x86", "\n  ProductCode: '"+code(n+10)+"'"), installerLines("neutral", "\n  InstallerType: nullsoft")))
+		text := singleton(fmt.Sprintf("%d.0", n), "1.6.0", "InstallerType: wix", "MinimumOSVersion: 10.0.17763.0", "ReleaseDate: 2026-01-0"+fmt.Sprint(n),
+			"Installers:", installerLines("x64", "\n  ProductCode: '"+code(n)+"'"), installerLines("x86", "\n  ProductCode: '"+code(n+10)+"'"), installerLines("neutral", "\n  InstallerType: nullsoft"))
+		texts = append(texts, strings.ReplaceAll(text, strings.ToUpper(sumA), strings.Repeat(fmt.Sprint(n), 64)))
 	}
 	_, out := build(t, 2, texts...)
 	if len(out) != 2*(2+3+3) {

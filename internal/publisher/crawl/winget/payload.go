@@ -17,42 +17,92 @@ import (
 // next run, and so is what else a server has that did not answer; only a full
 // disk and an end of the context stop it.
 func (f *fetching) installers(ctx context.Context, all []Version) error {
-	b := f.s.builder()
-	b.fetching = true
-	b.add(all)
-	heard := map[string]said{}
-	wanted, silent := map[string]int64{}, map[string]string{}
-	for _, r := range b.wanted() {
-		sum := r.installer.SHA256
-		if _, done := wanted[sum]; done || f.st.Refused[sum] != "" {
-			continue
-		}
-		host := hostOf(r.installer.URL)
-		if why := silent[host]; why != "" && !f.has(sum) {
-			f.st.Refused[sum] = why
-			continue
-		}
-		size, err := f.installer(ctx, r.version.Identifier+" "+r.version.Version+" "+r.installer.Architecture, r.installer.URL, sum)
-		switch {
-		case err == nil:
-			wanted[sum] = size
-			if r.installer.kind() == "msi" {
-				heard[sum] = f.listen(sum)
-			}
-		case ctx.Err() != nil || fault.Is(err, fault.Exhausted) || fault.Is(err, fault.Cancelled):
+	g := gathering{f: f, sizes: map[string]int64{}, said: map[string]said{}, silent: map[string]string{}, lowest: lowest(all)}
+	for range maxRounds {
+		more, err := g.round(ctx, all)
+		if err != nil {
 			return err
-		default:
-			f.st.Refused[sum] = "the installer could not be fetched: " + fault.Public(err)
-			if fault.Is(err, fault.Unavailable) && host != "" {
-				silent[host] = "the installer could not be fetched: " + host + " did not answer"
-			}
+		}
+		if !more {
+			break
 		}
 	}
-	f.st.Fetched, f.st.Said = wanted, heard
+	f.st.Fetched, f.st.Said = g.sizes, g.said
 	if n := len(f.st.Refused); n > 0 {
 		f.note("%d installers could not be fetched; their patches say why", n)
 	}
 	return nil
+}
+
+// maxRounds bounds how many versions of a line are tried, a round as many as are
+// kept: of those that can't be had, or that are not what they are sold as, a
+// hostile list has any number. What was fetched before costs nothing.
+const maxRounds = 5
+
+// gathering is the fetching of all installers.
+type gathering struct {
+	f      *fetching
+	sizes  map[string]int64
+	said   map[string]said
+	silent map[string]string // hosts that did not answer
+	lowest map[string]string // by file and package, the lowest version that names it
+}
+
+// round fetches what the newest versions need, as far as it is known by now
+// which of them count, and tells whether there was anything new.
+func (g *gathering) round(ctx context.Context, all []Version) (more bool, err error) {
+	b := g.f.s.builder()
+	b.fetching, b.said, b.reasons = true, g.said, g.f.st.Refused
+	b.add(all)
+	b.compare()
+	for _, r := range b.wanted() {
+		sum := r.installer.SHA256
+		if _, done := g.sizes[sum]; done || g.f.st.Refused[sum] != "" {
+			continue
+		}
+		more = true
+		if err := g.one(ctx, r); err != nil {
+			return false, err
+		}
+	}
+	return more, nil
+}
+
+// one fetches an installer, or remembers why not.
+func (g *gathering) one(ctx context.Context, r release) error {
+	f, sum, host := g.f, r.installer.SHA256, hostOf(r.installer.URL)
+	if why := g.silent[host]; why != "" && !f.has(sum) {
+		f.st.Refused[sum] = why
+		return nil
+	}
+	size, err := f.installer(ctx, r.version.Identifier+" "+r.version.Version+" "+r.installer.Architecture, r.installer.URL, sum)
+	switch {
+	case err == nil:
+		g.sizes[sum] = size
+		g.said[sum] = f.listen(sum, r, g.lowest[sum+claimant(Version{Identifier: r.version.Identifier})])
+	case ctx.Err() != nil || fault.Is(err, fault.Exhausted) || fault.Is(err, fault.Cancelled):
+		return err
+	default:
+		f.st.Refused[sum] = "the installer could not be fetched: " + fault.Public(err)
+		if fault.Is(err, fault.Unavailable) && host != "" {
+			g.silent[host] = "the installer could not be fetched: " + host + " did not answer"
+		}
+	}
+	return nil
+}
+
+// lowest says, by file and package, which is the lowest version that names the
+// file. Versions come in order.
+func lowest(all []Version) map[string]string {
+	out := map[string]string{}
+	for _, v := range all {
+		for _, in := range v.Installers {
+			if key := in.SHA256 + claimant(Version{Identifier: v.Identifier}); out[key] == "" {
+				out[key] = claimant(v)
+			}
+		}
+	}
+	return out
 }
 
 func hostOf(at string) string {

@@ -260,3 +260,61 @@ func peak(do func()) uint64 {
 	<-stopped
 	return max(most.Load(), start) - start
 }
+
+// TestDocsVersions holds the counts of installers by what their own versions
+// would come to against docs/winget.md. The installers themselves are not among
+// the documents: each is taken to say what the manifest says, something lower,
+// or nothing.
+func TestDocsVersions(t *testing.T) {
+	_, b := realBuild(t, nil)
+	rows := map[string]int{}
+	for _, k := range b.order {
+		for _, r := range b.lines[k] {
+			in, v := r.installer, r.version
+			rows["installers that can be published, in their lines"]++
+			rows["of them held against their own version: "+map[string]string{"msi": "packages of Windows Installer", "exe": "programs, if they have a version resource"}[in.kind()]]++
+			if in.kind() == "msi" && in.ProductCode != "" {
+				rows["of them whose manifest names the product code, which must be the package's"]++
+			}
+			claimed := in.displayVersion(v)
+			for label, s := range map[string]said{
+				"it says the manifest's version":              says("", "ProductVersion="+claimed),
+				"it is lower by one in the last number":       says("", "ProductVersion="+lowered(t, claimed, false)),
+				"it is lower by one in the first number":      says("", "ProductVersion="+lowered(t, claimed, true)),
+				"it says nothing":                             says(""),
+				"it is in 7-Zip's self-extractor, as Firefox": says("7zS.sfx", "ProductVersion=18.05", "FileVersion=18.05"),
+				"it has a template's 1.0.0.0":                 says("", "ProductVersion=1.0.0.0"),
+			} {
+				got, _ := s.versions(in, v, false)
+				rows[map[verdict]string{agrees: "level", silent: "not compared", contradicts: "refused"}[got]+" when "+label]++
+			}
+		}
+	}
+	text, err := os.ReadFile("../../../../docs/winget.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for label, n := range rows {
+		if row := "| " + label + " | " + thousands(n) + " |"; !strings.Contains(string(text), row+"\n") {
+			t.Errorf("docs/winget.md lacks %q", row)
+		}
+	}
+}
+
+// lowered takes one from the first or the last number of a version that isn't 0.
+func lowered(t *testing.T, version string, first bool) string {
+	t.Helper()
+	parts := strings.Split(version, ".")
+	for n := range parts {
+		i := n
+		if !first {
+			i = len(parts) - 1 - n
+		}
+		if k, err := strconv.Atoi(parts[i]); err == nil && k > 0 {
+			parts[i] = strconv.Itoa(k - 1)
+			return strings.Join(parts, ".")
+		}
+	}
+	t.Fatalf("nothing is lower than %s", version)
+	return ""
+}

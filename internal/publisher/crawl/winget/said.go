@@ -2,44 +2,93 @@ package winget
 
 import (
 	"cmp"
+	"io"
 	"os"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/msifile"
+	"github.com/fettlehq/fettle/internal/pefile"
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
 )
 
-// said is what a package of Windows Installer says of itself: the names under
-// which Windows will know it. Manifests leave them out more often than not.
+// saidForm is the number of the form of said: files of which less was read are
+// read again.
+const saidForm = 2
+
+// said is what a fetched installer says of itself. Its maker's signature covers
+// it, which it does not the manifest.
 type said struct {
+	Form int `json:"form,omitempty"`
+	// ProductCode and UpgradeCode are the names under which Windows will know a
+	// package of Windows Installer. Manifests leave them out more often than not.
 	ProductCode string `json:"product_code,omitempty"`
 	UpgradeCode string `json:"upgrade_code,omitempty"`
+	// Versions are what it calls its version, the best word first.
+	Versions []saying `json:"versions,omitempty"`
+	// Name and Maker are ProductName with Manufacturer or CompanyName.
+	Name  string `json:"name,omitempty"`
+	Maker string `json:"maker,omitempty"`
+	// Stub names the program that unpacks the installer, where the versions are
+	// that program's.
+	Stub string `json:"stub,omitempty"`
+	// First is the package and version whose manifest named the file first.
+	First string `json:"first,omitempty"`
 	// Wrong says why it could not be read.
 	Wrong string `json:"wrong,omitempty"`
 }
 
-// listen reads a fetched package, once.
-func (f *fetching) listen(sum string) said {
-	if s, known := f.st.Said[sum]; known {
-		return s
+// saying is one version with the name under which it stands.
+type saying struct {
+	Where string `json:"w"`
+	Text  string `json:"t"`
+}
+
+// listen reads a fetched installer, once. first is the lowest version that names
+// the file.
+func (f *fetching) listen(sum string, of release, first string) said {
+	was := f.st.Said[sum]
+	if was.Form == saidForm {
+		return was
 	}
+	s := f.read(sum, of.installer.kind())
+	s.Form, s.First = saidForm, cmp.Or(was.First, first)
+	return s
+}
+
+// claimant stands for a package in a version.
+func claimant(v Version) string { return strings.ToLower(v.Identifier) + " " + v.Version }
+
+func (f *fetching) read(sum, kind string) said {
 	file, err := os.Open(crawl.BlobPath(f.dir, sum))
 	if err != nil {
-		return said{Wrong: "the fetched package can't be read"}
+		return said{Wrong: "the fetched installer can't be read"}
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return said{Wrong: "the fetched package can't be read"}
+		return said{Wrong: "the fetched installer can't be read"}
 	}
-	all, err := msifile.Properties(file, info.Size())
+	if kind == "msi" {
+		return packageSays(file, info.Size())
+	}
+	return programSays(file, info.Size())
+}
+
+// packageSays reads a package of Windows Installer.
+func packageSays(r io.ReaderAt, size int64) said {
+	all, err := msifile.Properties(r, size)
 	if err != nil {
 		return said{Wrong: fault.Public(err)}
 	}
-	s := said{ProductCode: strings.ToUpper(all["ProductCode"]), UpgradeCode: strings.ToUpper(all["UpgradeCode"])}
+	s := said{
+		ProductCode: strings.ToUpper(all["ProductCode"]), UpgradeCode: strings.ToUpper(all["UpgradeCode"]),
+		Name: tidy(all["ProductName"]), Maker: tidy(all["Manufacturer"]),
+	}
+	s.say("ProductVersion of the package", all["ProductVersion"])
 	if !inventory.IsGUID(s.ProductCode) {
 		s.Wrong = "the package names no product code"
 	}
@@ -49,9 +98,70 @@ func (f *fetching) listen(sum string) said {
 	return s
 }
 
-// told adds to an installer what its package says.
+// programSays reads the version resource of a program. One that has none, or
+// that is damaged, says nothing: the signature decides whether it is genuine.
+func programSays(r io.ReaderAt, size int64) said {
+	info, err := pefile.Read(r, size)
+	if err != nil || info.Version == nil {
+		return said{}
+	}
+	v := info.Version
+	s := said{Name: tidy(v.String("ProductName")), Maker: tidy(v.String("CompanyName"))}
+	s.say("ProductVersion", v.String("ProductVersion"))
+	s.say("FileVersion", v.String("FileVersion"))
+	if v.Fixed {
+		s.say("ProductVersion in numbers", v.ProductVersion.String())
+		s.say("FileVersion in numbers", v.FileVersion.String())
+	}
+	s.Stub = stub(v.String("OriginalFilename"), v.String("InternalName"), v.String("FileDescription"))
+	return s
+}
+
+func (s *said) say(where, text string) {
+	if text = tidy(text); text != "" {
+		s.Versions = append(s.Versions, saying{where, text})
+	}
+}
+
+// stub recognises programs that unpack what they carry, and whose version
+// resource is about themselves: 7-Zip's (Firefox comes in one of version 18.05),
+// WinRAR's, Microsoft's IExpress and InstallShield's.
+func stub(names ...string) string {
+	for _, name := range names {
+		lower := strings.ToLower(name)
+		for _, known := range []string{"7zs.sfx", "7zsd.sfx", "7z.sfx", "7zs2.sfx", "7zcon.sfx", "sfxrar", "wextract", "win32 cabinet self-extractor", "installshield", "setup launcher"} {
+			if strings.Contains(lower, known) {
+				return tidy(name)
+			}
+		}
+	}
+	return ""
+}
+
+// tidy makes a text of a file fit to be shown.
+func tidy(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	return clip(strings.TrimSpace(s))
+}
+
+// told adds to an installer what its package says, and takes away what it
+// denies: nothing is known by a code that another package has.
 func (in Installer) told(s said) Installer {
-	if s.ProductCode == "" || s.against(in) != "" {
+	if in.Denied = s.against(in); in.Denied != "" {
+		if in.kind() == "msi" {
+			in.ProductCode, in.Entries = "", slices.Clone(in.Entries)
+			for i := range in.Entries {
+				in.Entries[i].ProductCode, in.Entries[i].UpgradeCode = "", ""
+			}
+		}
+		return in
+	}
+	if s.ProductCode == "" {
 		return in
 	}
 	if in.ProductCode == "" {

@@ -67,8 +67,10 @@ type Source struct {
 	cfg    Config
 	client crawl.Client
 	follow follow
-	folder string // of manifests; empty means base
-	base   string
+	// believed are the packages whose installers' versions are not compared.
+	believed follow
+	folder   string // of manifests; empty means base
+	base     string
 }
 
 // New makes a source. It returns fault.Invalid for addresses that are neither
@@ -84,6 +86,11 @@ func New(cfg Config, client crawl.Client) (*Source, error) {
 	var err error
 	if s.follow, err = newFollow(cfg.Packages); err != nil {
 		return nil, err
+	}
+	if len(cfg.OtherVersions) > 0 {
+		if s.believed, err = newFollow(cfg.OtherVersions); err != nil {
+			return nil, err
+		}
 	}
 	if s.folder, s.base, err = place(cfg.Manifests); err != nil {
 		return nil, err
@@ -262,7 +269,10 @@ func (s *Source) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (c
 	b.sizes, b.reasons, b.said, b.flaws = st.Fetched, st.Refused, st.Said, firsthand(bulletins, records)
 	b.add(all.Versions)
 	b.build()
-	out := crawl.Output{Patches: b.out, Rejected: all.Rejected, Entries: all.Files, Notes: append(b.tally.notes(), b.notes...)}
+	out := crawl.Output{Patches: b.out, Rejected: append(all.Rejected, b.rejected...), Entries: all.Files, Notes: append(b.tally.notes(), b.notes...)}
+	for _, r := range b.rejected[:min(len(b.rejected), 20)] {
+		out.Notes = append(out.Notes, "refused: "+r.What+": "+r.Reason)
+	}
 	if st.Indexed > 0 {
 		out.Notes = append(out.Notes, fmt.Sprintf("the index names %d packages", st.Indexed))
 	}
@@ -283,7 +293,7 @@ func (s *Source) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (c
 
 func (s *Source) builder() *builder {
 	return &builder{
-		keep: s.cfg.Keep, lines: map[line][]release{}, tally: Tally{Left: map[string][]string{}},
+		keep: s.cfg.Keep, believed: s.believed, lines: map[line][]release{}, tally: Tally{Left: map[string][]string{}},
 		needs: map[patch.ID][]Dependency{}, bulletin: map[string]patch.Advisory{},
 	}
 }

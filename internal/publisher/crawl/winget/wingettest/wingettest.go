@@ -35,10 +35,10 @@ type Vendor struct {
 }
 
 // New makes a vendor whose certificates are valid for two years around now. It
-// needs osslsigncode and wixl.
+// needs osslsigncode, wixl and makensis.
 func New(t testing.TB, now time.Time) *Vendor {
 	t.Helper()
-	for _, tool := range []string{"osslsigncode", "wixl"} {
+	for _, tool := range []string{"osslsigncode", "wixl", "makensis"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Fatalf("%s is missing: run scripts/setup test", tool)
 		}
@@ -117,6 +117,33 @@ func (v *Vendor) Build(t testing.TB, m MSI) string {
 	write(t, filepath.Join(dir, "app.wxs"), fmt.Appendf(nil, wxs, bare(m.ProductCode), m.Name, m.Version, m.Maker, bare(m.UpgradeCode)))
 	path := filepath.Join(v.Dir, strings.ReplaceAll(m.Name, " ", "")+"-"+m.Version+".msi")
 	run(t, dir, "wixl", "-o", path, "app.wxs")
+	return path
+}
+
+// Program is an installer program with a version resource; without Version it
+// has none.
+type Program struct {
+	Name, Maker, Version string // four numbers at the most
+}
+
+// BuildProgram makes an unsigned installer program in the vendor's folder, named
+// as file says, and returns its path.
+func (v *Vendor) BuildProgram(t testing.TB, file string, p Program) string {
+	t.Helper()
+	dir, path := t.TempDir(), filepath.Join(v.Dir, file)
+	var script strings.Builder
+	fmt.Fprintf(&script, "Name \"%s\"\nOutFile \"%s\"\n", p.Name, path)
+	if p.Version != "" {
+		fmt.Fprintf(&script, "VIProductVersion %s\n", p.Version+strings.Repeat(".0", 3-strings.Count(p.Version, ".")))
+		for _, line := range [][2]string{
+			{"ProductName", p.Name}, {"CompanyName", p.Maker}, {"ProductVersion", p.Version}, {"FileVersion", p.Version}, {"FileDescription", p.Name + " Setup"}, {"LegalCopyright", p.Maker},
+		} {
+			fmt.Fprintf(&script, "VIAddVersionKey \"%s\" \"%s\"\n", line[0], line[1])
+		}
+	}
+	fmt.Fprintf(&script, "Section\nDetailPrint \"%s\"\nSectionEnd\n", file)
+	write(t, filepath.Join(dir, "setup.nsi"), []byte(script.String()))
+	run(t, dir, "makensis", "-V1", "setup.nsi")
 	return path
 }
 

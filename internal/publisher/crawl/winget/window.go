@@ -1,0 +1,181 @@
+package winget
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/fettlehq/fettle/internal/publisher/crawl"
+	"github.com/fettlehq/fettle/internal/vercmp"
+)
+
+// compare takes out of the lines what its own installer gives the lie to, and
+// remembers for the others what was compared.
+func (b *builder) compare() {
+	b.words = map[string]string{}
+	firsts := b.firsts()
+	for _, k := range b.order {
+		all := b.lines[k]
+		honest := map[string]bool{} // versions that their installers confirm
+		for _, r := range all {
+			if v, _ := b.said[r.installer.SHA256].versions(r.installer, r.version, false); v == agrees {
+				honest[r.version.Version] = true
+			}
+		}
+		b.lines[k] = slices.DeleteFunc(slices.Clone(all), func(r release) bool {
+			why := b.lie(r, all, honest, firsts)
+			if why != "" {
+				b.reject(r, why)
+			}
+			return why != ""
+		})
+	}
+	b.order = slices.DeleteFunc(b.order, func(k line) bool { return len(b.lines[k]) == 0 })
+}
+
+// lie says what shows that an installer is another version than its manifest
+// says; "" when nothing does.
+func (b *builder) lie(r release, all []release, honest map[string]bool, firsts map[string]string) string {
+	s, heard := b.said[r.installer.SHA256]
+	others := len(honest)
+	if honest[r.version.Version] {
+		others--
+	}
+	v, words := s.versions(r.installer, r.version, others > 0)
+	if b.believed.wants(r.version.Identifier) {
+		v, words = silent, "what the installer says of its version is not held against the manifest, by the configuration (winget.other_versions)"
+	} else if first := firsts[r.installer.SHA256+claimant(Version{Identifier: r.version.Identifier})]; v != agrees && first != "" && vercmp.WindowsQuad(first, r.version.Version) != 0 {
+		return "the manifest sells it as version " + r.version.Version + ", but the same file is version " + first
+	}
+	if v == silent && !b.believed.wants(r.version.Identifier) {
+		if older := b.descends(r, all); older != "" {
+			return older
+		}
+	}
+	if v == contradicts {
+		return words
+	}
+	if heard && words != "" {
+		b.words[claimant(r.version)+r.installer.SHA256] = words
+	}
+	return ""
+}
+
+// firsts says, by file and package, of which version a file is that several
+// versions name: the one whose installer says so, else the one that named it
+// first, else the lowest.
+func (b *builder) firsts() map[string]string {
+	out, sure := map[string]string{}, map[string]bool{}
+	for _, k := range b.order {
+		for _, r := range b.lines[k] {
+			sum := r.installer.SHA256
+			key := sum + claimant(Version{Identifier: r.version.Identifier})
+			v, _ := b.said[sum].versions(r.installer, r.version, false)
+			first := b.said[sum].First == claimant(r.version)
+			switch have, again := out[key]; {
+			case v == agrees, !sure[key] && first:
+				out[key], sure[key] = r.version.Version, true
+			case !again, !sure[key] && vercmp.WindowsQuad(r.version.Version, have) < 0:
+				out[key] = r.version.Version
+			}
+		}
+	}
+	return out
+}
+
+// descends says which older version's installer calls itself newer than this
+// one's, where the numbers of both are counted in another way than the
+// manifest's.
+func (b *builder) descends(r release, all []release) string {
+	own, ok := b.own(r)
+	if !ok {
+		return ""
+	}
+	for _, o := range all {
+		other, ok := b.own(o)
+		if ok && vercmp.WindowsQuad(o.version.Version, r.version.Version) < 0 && vercmp.WindowsQuad(other, own) > 0 {
+			return fmt.Sprintf("the manifest sells it as version %s, but it calls itself %s, which is lower than what version %s calls itself (%s)",
+				r.version.Version, own, o.version.Version, other)
+		}
+	}
+	return ""
+}
+
+// own is the version that a package of Windows Installer calls its own.
+func (b *builder) own(r release) (string, bool) {
+	s := b.said[r.installer.SHA256]
+	if r.installer.kind() != "msi" || len(s.Versions) == 0 {
+		return "", false
+	}
+	return numbers(s.Versions[0].Text)
+}
+
+func (b *builder) reject(r release, why string) {
+	v := r.version
+	x := crawl.Rejection{What: v.Identifier + " " + v.Version + " " + r.installer.Architecture + " " + r.installer.Type, Reason: why +
+		"; if that is right, name the package in winget.other_versions"}
+	if !slices.Contains(b.rejected, x) {
+		b.rejected = append(b.rejected, x)
+	}
+}
+
+// evidence are the sentences on what an installer says of itself.
+func (b *builder) evidence(r release) []string {
+	s := b.said[r.installer.SHA256]
+	var out []string
+	if words := b.words[claimant(r.version)+r.installer.SHA256]; words != "" {
+		out = append(out, words)
+	}
+	if s.Name != "" || s.Maker != "" {
+		out = append(out, fmt.Sprintf("the installer calls itself %q of %q, the manifest %q of %q", s.Name, s.Maker, clip(r.version.Name), clip(r.version.Publisher)))
+	}
+	if r.installer.kind() == "msi" && s.ProductCode != "" {
+		out = append(out, "product code "+s.ProductCode+", upgrade code "+s.UpgradeCode+" of the package; the manifest names no other")
+	}
+	return out
+}
+
+// wanted lists the installers that the newest versions need: as many of each
+// line as are kept, those left out that could not be fetched.
+func (b *builder) wanted() []release {
+	var out []release
+	for _, k := range b.order {
+		n := 0
+		for _, r := range slices.Backward(b.lines[k]) {
+			if n < b.keep && r.installer.notInstallable() == "" && b.reasons[r.installer.SHA256] == "" && r.installer.Denied == "" {
+				out = append(out, r)
+				n++
+			}
+		}
+	}
+	return out
+}
+
+// shown says which versions of a line become patches: the newest that something
+// can be installed from, and as many of the others that are newer than the last
+// of these. What can't be had must not push out what can.
+func (b *builder) shown(all []release) map[int]bool {
+	out, good, other, lowest := map[int]bool{}, 0, 0, 0
+	for i, r := range slices.Backward(all) {
+		switch {
+		case good == b.keep:
+		case b.sound(r):
+			good++
+			out[i], lowest = true, i
+		case other < b.keep:
+			other++
+			out[i] = true
+		}
+	}
+	for i := range lowest {
+		delete(out, i)
+	}
+	return out
+}
+
+// sound reports that something can be installed from a version, as far as it is
+// known here.
+func (b *builder) sound(r release) bool {
+	sum := r.installer.SHA256
+	_, have := b.sizes[sum]
+	return have && r.installer.notInstallable() == "" && b.reasons[sum] == "" && r.installer.Denied == ""
+}
