@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"runtime"
 	"strings"
 
 	"github.com/knadh/koanf/parsers/yaml"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/server"
+	"github.com/fettlehq/fettle/internal/server/store/postgres"
 	"github.com/fettlehq/fettle/web"
 )
 
@@ -29,9 +32,33 @@ func (f *serverFlags) add(cmd *cobra.Command) {
 	fl.StringVar(&f.config, "config", "", "YAML file; see docs/server.md")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "log details")
 	f.addListeners(cmd)
+	f.addDatabase(cmd)
 	fl.StringVar(&f.cfg.Repository, "repository", "", "folder or https address of the repository to subscribe to")
 	fl.StringVar(&f.cfg.RootFile, "root", "", "the repository's root metadata, brought here by a way that you trust")
-	fl.StringVar(&f.cfg.Database, "database", "", "PostgreSQL DSN; empty means SQLite in the data folder")
+}
+
+func (f *serverFlags) addDatabase(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.cfg.Database, "database", "", "PostgreSQL connection string without password, or $FETTLE_DATABASE; SQLite in the data folder if empty")
+	fl.StringVar(&f.cfg.DatabasePasswordFile, "database-password-file", "", "file with the database password in its first line")
+}
+
+// database settles what the flags and the file leave to the environment, and
+// refuses passwords where others can read them.
+func database(cfg *server.Config, cmd *cobra.Command, config string) error {
+	if flag, err := cmd.Flags().GetString("database"); err == nil && postgres.HasPassword(flag) {
+		return fault.New(fault.Invalid, "--database holds a password, and everybody on this machine can read command lines").
+			WithHint("leave it out and name a file with --database-password-file, or put the whole string into $FETTLE_DATABASE")
+	}
+	if info, err := os.Stat(config); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o007 != 0 &&
+		(postgres.HasPassword(cfg.Database) || postgres.HasPassword(cfg.DatabaseOwner)) {
+		return fault.New(fault.Invalid, "server: everybody on this machine may read the database password in %s", config).
+			WithHint("chmod 640 %s, or move the password to a file that database_password_file names", config)
+	}
+	if cfg.Database == "" {
+		cfg.Database = os.Getenv("FETTLE_DATABASE")
+	}
+	return nil
 }
 
 func (f *serverFlags) addListeners(cmd *cobra.Command) {
@@ -57,6 +84,9 @@ func (f *serverFlags) load(cmd *cobra.Command, log *slog.Logger) (server.Config,
 	if cfg.Data == "" || cmd.Flags().Changed("data") {
 		cfg.Data = dataFlag(cmd)
 	}
+	if err := database(&cfg, cmd, f.config); err != nil {
+		return cfg, err
+	}
 	cfg.Log, cfg.Console = log, web.Handler()
 	return cfg, cfg.Validate()
 }
@@ -73,6 +103,7 @@ func over(base, flags server.Config, cmd *cobra.Command) server.Config {
 	set("repository", &base.Repository, flags.Repository)
 	set("root", &base.RootFile, flags.RootFile)
 	set("database", &base.Database, flags.Database)
+	set("database-password-file", &base.DatabasePasswordFile, flags.DatabasePasswordFile)
 	if len(flags.Names) > 0 {
 		base.Names = flags.Names
 	}

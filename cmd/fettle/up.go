@@ -47,12 +47,16 @@ other machines. It installs nothing until someone approves and deploys.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			u.out, u.note = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			u.asJSON, _ = cmd.Flags().GetBool("json")
+			if err := database(&f.cfg, cmd, ""); err != nil {
+				return err
+			}
 			u.data, u.cfg = dataFlag(cmd), f.cfg
 			u.log = logger(u.logFile(), u.verbose)
 			return u.run(cmd.Context())
 		},
 	}
 	f.addListeners(cmd)
+	f.addDatabase(cmd)
 	fl := cmd.Flags()
 	fl.BoolVar(&u.once, "once", false, "print what this machine lacks and exit")
 	fl.BoolVar(&u.noAgent, "no-agent", false, "do not enrol this machine")

@@ -87,6 +87,9 @@ func (o *options) checks(cmd *cobra.Command) []check {
 		return append(out, check{name: "server answers", err: err})
 	}
 	out = append(out, check{name: "server answers", note: s.Version}, catalogCheck(s))
+	if s.Database != "" {
+		out = append(out, check{name: "database", note: s.Database})
+	}
 	if s.Payloads != nil {
 		out = append(out, diskCheck(*s.Payloads))
 	}

@@ -104,6 +104,7 @@ type serverStatus struct {
 		} `json:"platforms"`
 	} `json:"catalog"`
 	Counts   map[string]int  `json:"counts"`
+	Database string          `json:"database,omitempty"`
 	Payloads *serverPayloads `json:"payloads,omitempty"`
 }
 
@@ -175,6 +176,9 @@ func (o *options) status(cmd *cobra.Command, c *client, path, method string) err
 		return o.printJSON(s)
 	}
 	o.say("server   %s at %s, up %s", s.Version, c.base, time.Duration(s.Uptime)*time.Second)
+	if s.Database != "" {
+		o.say("database %s", s.Database)
+	}
 	o.say("catalog  version %d, %s, valid until %s", s.Catalog.Version, age(s.Catalog.Created, time.Now()), s.Catalog.Expires.Local().Format(time.DateTime))
 	o.say("         from %s, signed by %s", s.Catalog.Source, strings.Join(shortKeys(s.Catalog.Signers), ", "))
 	for _, p := range s.Catalog.Platforms {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/server/api"
@@ -50,13 +51,24 @@ func (s *Server) openAdmin(ctx context.Context) error {
 		Index: x, Catalog: shelf{s.mirror, s.cfg.Now, s.Renew}, Deployments: work{s.loop, s.fleet},
 		Agents: agents{s.gateway, s.index, s.loop}, Auth: s.auth, Audit: s.audit,
 		Reports:   report.New(func(scope estate.Scope) report.Data { return s.db.In(scope) }, x, s.fleet.find, s.cfg.Now),
-		Enrolment: s.enrolment, Payloads: s.payloadStatus, Console: s.cfg.Console, Log: s.cfg.Log, Now: s.cfg.Now,
+		Enrolment: s.enrolment, Payloads: s.payloadStatus, Database: s.db.Facts, Ready: s.ready, Console: s.cfg.Console, Log: s.cfg.Log, Now: s.cfg.Now,
 	})
 	if err != nil {
 		return err
 	}
 	s.admin = a.Handler()
 	return nil
+}
+
+// readyTime is how long the database may take to say that it is there.
+const readyTime = 3 * time.Second
+
+// ready reports whether the database answers.
+func (s *Server) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	_, err := s.db.Facts(ctx)
+	return err
 }
 
 // offerSetup makes the first administrator's link while nobody has an account.

@@ -37,12 +37,16 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs every session. A session starts in an empty folder, as a
 // person without settings, in UTC.
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                filepath.Join("testdata", "script"),
+func TestScripts(t *testing.T) { testscript.Run(t, sessions("script", "")) }
+
+// sessions are those in a folder of testdata. Their servers keep their rows in
+// the database, or in a file if it is "".
+func sessions(folder, database string) testscript.Params {
+	return testscript.Params{
+		Dir:                filepath.Join("testdata", folder),
 		RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
-			s := &site{env: env, dir: env.WorkDir}
+			s := &site{env: env, dir: env.WorkDir, database: database}
 			env.Values[siteKey{}] = s
 			env.Defer(s.leave)
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
@@ -55,7 +59,7 @@ func TestScripts(t *testing.T) {
 			"exits": exits, "publish": publishCmd, "server": serverCmd, "machine": machineCmd, "key": keyCmd, "fails": failsCmd,
 			"capture": capture, "until": until, "json": jsonCmd, "flip": flip, "ports": ports,
 		},
-	})
+	}
 }
 
 type siteKey struct{}

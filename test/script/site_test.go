@@ -24,6 +24,7 @@ import (
 type site struct {
 	env      *testscript.Env
 	dir      string
+	database string // DSN, "" for a file
 	repo     *publish.Repository
 	admin    string
 	agents   string
@@ -93,7 +94,7 @@ func (s *site) serve() error {
 		s.admin, s.agents = freeAddress(), freeAddress()
 	}
 	srv, err := server.New(context.Background(), server.Config{
-		Data: s.data(), Admin: s.admin, Agents: s.agents, Names: []string{"127.0.0.1"},
+		Data: s.data(), Database: s.database, Admin: s.admin, Agents: s.agents, Names: []string{"127.0.0.1"},
 		Repository: s.repository(), RootFile: filepath.Join(s.repository(), repo.MetadataPath(repo.Root, 1)),
 	})
 	if err != nil {

@@ -259,6 +259,8 @@ type Config struct {
 	Enrolment func(secret string) Enrolment
 	// Payloads tells of the vendors' files that are here; nil: nothing.
 	Payloads func() PayloadStatus
+	// Database names the database server; nil: nothing.
+	Database func(ctx context.Context) (string, error)
 	// Console serves everything outside the API; nil answers NotFound.
 	Console http.Handler
 	// Ready reports whether the server can do its work; nil: always.

@@ -11,6 +11,8 @@ type Status struct {
 	Uptime  int64          `json:"uptime_seconds"`
 	Catalog CatalogNow     `json:"catalog"`
 	Counts  map[string]int `json:"counts" doc:"endpoints, online, missing_security, missing, patches, exploited; of missing, bulletins; besides it, user_only"`
+	// Database names the database server, to who may see the whole server.
+	Database string `json:"database,omitempty"`
 	// Payloads is told to who may see the whole server.
 	Payloads *PayloadStatus `json:"payloads,omitempty"`
 }
@@ -47,12 +49,19 @@ func (a *API) status(ctx context.Context, _ *struct{}) (*answered[Status], error
 		h, c := s.Header(), s.Counts()
 		out.Catalog.Platforms = append(out.Catalog.Platforms, Platform{h.Platform, c.Patches, c.Advisories, c.Vulnerabilities})
 	}
-	if q := of(ctx); a.Payloads != nil && q.scope.Tenant == "" {
-		held := a.Payloads()
-		out.Payloads = &held
+	var err error
+	if q := of(ctx); q.scope.Tenant == "" {
+		if a.Payloads != nil {
+			held := a.Payloads()
+			out.Payloads = &held
+		}
+		if a.Database != nil {
+			if out.Database, err = a.Database(ctx); err != nil {
+				return nil, err
+			}
+		}
 	}
-	counts, err := a.counts(ctx)
-	out.Counts = counts
+	out.Counts, err = a.counts(ctx)
 	return &answered[Status]{Body: out}, err
 }
 

@@ -8,8 +8,12 @@
 // A tenant's rows are reached only through DB.In(scope): every query that it
 // makes begins with the scope's condition, and a write outside the scope is
 // refused with fault.Denied. A row outside the scope reads as fault.NotFound.
-// What has no tenant (sessions, jobs) stands on DB itself. PostgreSQL's FORCE
-// ROW LEVEL SECURITY is not set up yet; the Go type is the wall so far.
+// What has no tenant (sessions, jobs) stands on DB itself.
+//
+// Below that, every statement says whose rows it may see (Sight): Pool takes
+// nothing without. PostgreSQL holds it to that by row-level security, also
+// where a condition was forgotten; on SQLite the conditions are the only wall.
+// Who sees more than one tenant's rows by its own decision is listed in a test.
 //
 // Errors: fault.NotFound, fault.Conflict for a duplicate or a row that has
 // moved on, fault.Invalid for input that can't be kept, fault.Exhausted for a

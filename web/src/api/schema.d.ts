@@ -1908,6 +1908,7 @@ export interface components {
             counts: {
                 [key: string]: number;
             };
+            database?: string;
             payloads?: components["schemas"]["PayloadStatus"];
             /** Format: int64 */
             uptime_seconds: number;

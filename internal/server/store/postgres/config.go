@@ -3,12 +3,14 @@ package postgres
 import (
 	"context"
 	"net/netip"
+	"net/url"
 	"os"
 	"runtime"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/fettlehq/fettle/internal/fault"
@@ -79,17 +81,18 @@ func parse(dsn, passwordFile string) (*pgxpool.Config, error) {
 // honest refuses modes that somebody between server and database can talk down
 // to plain text: libpq's "allow" and "prefer", which is its default.
 func honest(c *pgx.ConnConfig) error {
-	if near(c.Host) {
-		return nil
-	}
-	encrypted, plain := c.TLSConfig != nil, c.TLSConfig == nil
-	for _, f := range c.Fallbacks {
-		if !near(f.Host) {
-			encrypted, plain = encrypted || f.TLSConfig != nil, plain || f.TLSConfig == nil
+	encrypted, plain := "", ""
+	for _, f := range append([]*pgconn.FallbackConfig{{Host: c.Host, TLSConfig: c.TLSConfig}}, c.Fallbacks...) {
+		switch {
+		case near(f.Host):
+		case f.TLSConfig != nil:
+			encrypted = f.Host
+		default:
+			plain = f.Host
 		}
 	}
-	if encrypted && plain {
-		return fault.New(fault.Invalid, "postgres: TLS to %s is left to chance", c.Host).
+	if encrypted != "" && plain != "" {
+		return fault.New(fault.Invalid, "postgres: TLS to %s is left to chance", plain).
 			WithHint("add sslmode=verify-full (and sslrootcert=/path/ca.pem) to the connection string; sslmode=disable if nobody else can reach that network")
 	}
 	return nil
@@ -117,12 +120,13 @@ func readPassword(file string) (string, error) {
 	return strings.TrimSuffix(line, "\r"), nil
 }
 
-// HasPassword reports whether a connection string holds a password, which has
-// no place on a command line: every user of the machine sees those.
+// HasPassword reports whether a connection string itself holds a password,
+// which has no place on a command line: every user of the machine sees those.
 func HasPassword(dsn string) bool {
-	without, err := pgx.ParseConfig(dsn)
-	if err != nil {
-		return strings.Contains(strings.ToLower(dsn), "password") || strings.Contains(dsn, "@")
+	if u, err := url.Parse(dsn); err == nil && u.Scheme != "" {
+		_, has := u.User.Password()
+		return has || u.Query().Has("password")
 	}
-	return without.Password != "" && without.Password != os.Getenv("PGPASSWORD")
+	key := strings.ToLower(strings.Join(strings.Fields(dsn), " "))
+	return strings.Contains(" "+strings.ReplaceAll(key, " =", "="), " password=") || strings.Contains(key, "://")
 }

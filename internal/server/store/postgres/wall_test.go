@@ -339,6 +339,7 @@ func TestTrustRow7EveryTableHasAWall(t *testing.T) {
 		"switched off":                   {"alter table tasks disable row level security", "alter table tasks enable row level security", "table tasks has none"},
 		"not for the owner":              {"alter table users no force row level security", "alter table users force row level security", "table users has none"},
 		"a second policy":                {"create policy more on audit using (true)", "drop policy more on audit", "table audit has another policy"},
+		"another for writers":            {"alter policy tenant on sites with check (true)", "drop policy tenant on sites; create policy tenant on sites using (" + policy("tenant") + ")", "table sites has another policy"},
 		"another condition":              {"alter policy tenant on sites using (true)", "alter policy tenant on sites using (" + policy("tenant") + ")", "table sites has another policy"},
 		"for some roles":                 {"alter policy tenant on sites to postgres", "alter policy tenant on sites to public", "table sites has another policy"},
 	} {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -48,12 +49,45 @@ func Postgres(t testing.TB) *Cluster {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	c.cred = unprivileged(t, dir)
 	command(t, c.cred, filepath.Join(c.bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+	c.Configure(t, "postgresql.conf", "listen_addresses = ''\nfsync = off\nfull_page_writes = off\nsynchronous_commit = off\nmax_connections = 100\n")
 	t.Cleanup(c.Stop)
 	c.Start(t)
 	c.SQL(t, "postgres", "create role fettle login")
 	c.SQL(t, "postgres", "create database fettle owner fettle")
 	c.DSN, c.Admin = c.As("fettle"), c.As("postgres")
 	return c
+}
+
+// Configure appends to a configuration file of the server, which reads it at
+// its next start. Earlier lines of pg_hba.conf win, so that one is replaced.
+func (c *Cluster) Configure(t testing.TB, file, text string) {
+	t.Helper()
+	how := os.O_APPEND
+	if file == "pg_hba.conf" {
+		how = os.O_TRUNC
+	}
+	f, err := os.OpenFile(filepath.Join(c.dir, "data", file), how|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString(text)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Put writes a file that only the server's user may read, and returns its path.
+func (c *Cluster) Put(t testing.TB, name string, data []byte) string {
+	t.Helper()
+	path := filepath.Join(c.dir, name)
+	err := os.WriteFile(path, data, 0o600)
+	if err == nil && c.cred != nil {
+		err = os.Chown(path, int(c.cred.Uid), int(c.cred.Gid))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // As returns the connection string of a role to the database fettle.
@@ -77,10 +111,15 @@ func (c *Cluster) SQL(t testing.TB, database, text string) {
 // Start starts the server, again after Stop.
 func (c *Cluster) Start(t testing.TB) {
 	t.Helper()
+	c.StartAt(t, "5432")
+}
+
+// StartAt is Start for a server whose configuration names another port.
+func (c *Cluster) StartAt(t testing.TB, port string) {
+	t.Helper()
 	always := context.WithoutCancel(t.Context()) // the server outlives the test until its clean-up
 	c.output = &bytes.Buffer{}
-	c.server = exec.CommandContext(always, filepath.Join(c.bin, "postgres"), "-D", filepath.Join(c.dir, "data"), "-k", c.dir,
-		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off", "-c", "max_connections=100")
+	c.server = exec.CommandContext(always, filepath.Join(c.bin, "postgres"), "-D", filepath.Join(c.dir, "data"), "-k", c.dir)
 	c.server.Dir = c.dir
 	c.server.Stdout, c.server.Stderr = c.output, c.output
 	c.server.SysProcAttr = &syscall.SysProcAttr{Credential: c.cred}
@@ -88,7 +127,7 @@ func (c *Cluster) Start(t testing.TB) {
 		t.Fatalf("start PostgreSQL: %v", err)
 	}
 	for range 300 {
-		if exec.CommandContext(always, filepath.Join(c.bin, "pg_isready"), "-h", c.dir, "-U", "postgres", "-d", "postgres").Run() == nil {
+		if exec.CommandContext(always, filepath.Join(c.bin, "pg_isready"), "-h", c.dir, "-p", port, "-U", "postgres", "-d", "postgres").Run() == nil {
 			return
 		}
 		<-time.After(50 * time.Millisecond) // another process comes up
