@@ -4,9 +4,12 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"sync"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"golang.org/x/time/rate"
 
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
@@ -129,8 +132,16 @@ func (a *API) refuse(ctx context.Context, rt route, q *asked, id estate.TenantID
 	if len(q.actor.Grants) > 0 {
 		home = q.actor.Grants[0].Scope.Tenant
 	}
-	if err := a.Audit.Append(ctx, home, q.actor, rt.id+".denied", q.object, "needs "+string(rt.access.need)); err != nil {
-		return err
+	detail := "needs " + string(rt.access.need)
+	switch a.refusals.record(q.actor, a.Now()) {
+	case forget:
+	case last:
+		detail += "; this one asks so often that its next refusals are not recorded"
+		fallthrough
+	case keep:
+		if err := a.Audit.Append(ctx, home, q.actor, rt.id+".denied", q.object, detail); err != nil {
+			return err
+		}
 	}
 	where := "on the whole server"
 	if id != "" {
@@ -138,6 +149,55 @@ func (a *API) refuse(ctx context.Context, rt route, q *asked, id estate.TenantID
 	}
 	return fault.New(fault.Denied, "%s may not do this: it needs the permission %s %s", q.actor.Name, rt.access.need, where).
 		WithHint("an administrator can grant a role that has it")
+}
+
+// refusals bounds how many of them each actor leaves in the audit log, which
+// keeps everything for ever: refusalBurst at once, then one in each refusalGap.
+type refusals struct {
+	mu sync.Mutex
+	of map[string]*refused
+}
+
+type refused struct {
+	limit *rate.Limiter
+	quiet bool // the log says that more followed
+}
+
+const (
+	refusalBurst = 60
+	refusalGap   = 10 * time.Second
+)
+
+// What becomes of a refusal.
+type recording int
+
+const (
+	forget recording = iota
+	keep
+	last // before those that are forgotten
+)
+
+func (r *refusals) record(actor estate.Actor, now time.Time) recording {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	who := actor.Kind + " " + actor.ID
+	if r.of == nil {
+		r.of = map[string]*refused{}
+	}
+	one := r.of[who]
+	if one == nil {
+		one = &refused{limit: rate.NewLimiter(rate.Every(refusalGap), refusalBurst)}
+		r.of[who] = one
+	}
+	if !one.limit.AllowN(now, 1) {
+		return forget
+	}
+	was := one.quiet
+	one.quiet = one.limit.TokensAt(now) < 1
+	if one.quiet && !was {
+		return last
+	}
+	return keep
 }
 
 // widest returns the widest scope, server or tenant, in which the actor holds

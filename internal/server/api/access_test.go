@@ -272,6 +272,11 @@ func TestEverythingIsAudited(t *testing.T) {
 		path := strings.NewReplacer("{t}", "main", "{id}", "nothing").Replace(rt.path)
 		w.send(rt.method, path, w.operator, bodyFor(rt, "nothing"))
 	}
+	for _, rt := range routes() { // and those of the whole server
+		if rt.access.where != inTenant && rt.changes() && rt.id != "session.delete" {
+			w.send(rt.method, strings.ReplaceAll(rt.path, "{id}", "nothing"), w.operator, ofServer(rt))
+		}
+	}
 	viewer := w.key(estate.Viewer, "main")
 	w.send("POST", mainT+"/hosts/m1/scan", viewer, nil)
 	w.send("POST", "/api/v1/tenants/other/hosts/m1/scan", viewer, nil)
@@ -285,6 +290,16 @@ func TestEverythingIsAudited(t *testing.T) {
 	for _, rt := range routes() {
 		if rt.access.where == inTenant && rt.changes() && !seen[rt.id] {
 			t.Errorf("%s left no entry", rt.id)
+		}
+	}
+	var own Page[AuditEntry]
+	w.call("GET", base+"/audit?limit=1000", nil, 200, &own)
+	for _, e := range own.Items {
+		seen[strings.TrimSuffix(e.Action, ".failed")] = true
+	}
+	for _, rt := range routes() {
+		if rt.access.where != inTenant && rt.changes() && rt.id != "session.delete" && !seen[rt.id] {
+			t.Errorf("%s left no entry in the server's log", rt.id)
 		}
 	}
 	if !seen["hosts.scan.denied"] {
@@ -317,5 +332,56 @@ func TestEverythingIsAudited(t *testing.T) {
 	w.call("GET", mainT+"/audit?limit=2&after="+first.Next, nil, 200, &second)
 	if first.Items[1].Seq != second.Items[0].Seq+1 {
 		t.Errorf("pages: %+v %+v", first, second)
+	}
+}
+
+// ofServer is a body that a route of the whole server would take.
+func ofServer(rt route) any {
+	viewer := []any{map[string]any{"role": "viewer", "scope": map[string]any{"tenant": "main"}}}
+	switch rt.id {
+	case "setup.run":
+		return map[string]any{"token": "x", "name": "eve", "password": "correct horse battery"}
+	case "session.create":
+		return map[string]any{"name": "eve", "password": "hunter2-hunter2"}
+	case "users.create":
+		return map[string]any{"name": "new", "password": "correct horse battery", "grants": viewer}
+	case "users.password":
+		return map[string]any{"password": "correct horse battery"}
+	case "keys.create":
+		return map[string]any{"name": "new", "grants": viewer}
+	case "tenants.create":
+		return map[string]any{"id": "new"}
+	}
+	return nil
+}
+
+// TestRefusalsFillNoLog: whoever may sign in and nothing else can't fill the
+// disk with refusals, and the log says that there were more.
+func TestRefusalsFillNoLog(t *testing.T) {
+	w := newWorld(t)
+	viewer, other := w.key(estate.Viewer, "main"), w.key(estate.Auditor, "main")
+	for range 4 * refusalBurst {
+		if status, _ := w.send("POST", mainT+"/tokens", viewer, map[string]any{}); status != 403 {
+			t.Fatalf("status %d", status)
+		}
+	}
+	w.send("POST", mainT+"/tokens", other, map[string]any{})
+	var p Page[AuditEntry]
+	w.call("GET", mainT+"/audit?limit=1000", nil, 200, &p)
+	kept, told, others := 0, 0, 0
+	for _, e := range p.Items {
+		switch {
+		case e.Action != "tokens.create.denied":
+		case e.Actor == "auditor-main":
+			others++
+		default:
+			kept++
+			if strings.Contains(e.Detail, "not recorded") {
+				told++
+			}
+		}
+	}
+	if kept < refusalBurst || kept > refusalBurst+10 || told != 1 || others != 1 {
+		t.Errorf("%d refusals are kept, %d say that there were more, %d of somebody else", kept, told, others)
 	}
 }

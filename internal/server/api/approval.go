@@ -122,13 +122,13 @@ func (a *API) decide(ctx context.Context, in *struct {
 		}
 		made = append(made, one)
 	}
+	note(ctx, string(d.Decision), decisionText(made, d)) // before: a failure in the middle leaves what was done
 	data := a.Data(q.scope)
 	for i := range made {
 		if made[i], err = data.PutApproval(ctx, made[i]); err != nil {
 			return nil, err
 		}
 	}
-	note(ctx, string(d.Decision), decisionText(made, d))
 	a.Deployments.Kick()
 	out := make([]Decided, 0, len(made))
 	for _, one := range made {

@@ -22,6 +22,8 @@ const (
 	maxBody     = 4 << 20 // bytes
 	bodyTimeout = 30 * time.Second
 	maxWatchers = 256
+
+	maxWatchersOfOne = 16
 )
 
 // API answers requests. Create it with New.
@@ -32,7 +34,8 @@ type API struct {
 	huma     huma.API
 	started  time.Time
 	rows     rowCache
-	watchers chan struct{}
+	watchers watchers
+	refusals refusals
 }
 
 // recorder is the router; it remembers what was put into it, so that a test
@@ -57,7 +60,7 @@ func New(c Config) (*API, error) {
 	if c.Heartbeat <= 0 {
 		c.Heartbeat = 15 * time.Second
 	}
-	a := &API{Config: c, mux: &recorder{ServeMux: http.NewServeMux()}, started: c.Now(), watchers: make(chan struct{}, maxWatchers)}
+	a := &API{Config: c, mux: &recorder{ServeMux: http.NewServeMux()}, started: c.Now()}
 	a.huma = humago.New(a.mux, a.humaConfig())
 	for _, rt := range routes() {
 		if err := a.mount(rt); err != nil {
@@ -174,7 +177,11 @@ func (a *API) record(ctx context.Context, rt route, failed error) error {
 	q := of(ctx)
 	action, detail := rt.id, q.detail
 	if failed != nil {
+		// What was asked for is told too: some of it may have been done.
 		action, detail = rt.id+".failed", string(fault.CodeOf(failed))+": "+fault.Public(failed)
+		if q.detail != "" {
+			detail += "; asked for: " + q.detail
+		}
 	}
 	return a.Audit.Append(context.WithoutCancel(ctx), q.scope.Tenant, q.actor, action, q.object, detail)
 }

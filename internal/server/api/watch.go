@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -29,23 +30,53 @@ func (a *API) watch(ctx context.Context, in *ByID) (*huma.StreamResponse, error)
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case a.watchers <- struct{}{}:
-	default:
-		return nil, fault.New(fault.Exhausted, "%d deployments are being watched already", maxWatchers).WithHint("close a window that watches one, or ask for the deployment now and then")
+	leave, err := a.watchers.enter(of(ctx).actor)
+	if err != nil {
+		return nil, err
 	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
-		defer func() { <-a.watchers }()
-		_, w := humago.Unwrap(hc)
+		defer leave()
+		r, w := humago.Unwrap(hc)
 		s := &stream{w: w, control: http.NewResponseController(w)}
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.Header().Set("X-Accel-Buffering", "no") // nginx would hold the events back
 		w.WriteHeader(http.StatusOK)
-		f := follower{a: a, out: s, id: d.ID, told: map[deploy.TaskID]string{}, names: map[estate.EndpointID]string{}}
+		f := follower{a: a, r: r, out: s, id: d.ID, told: map[deploy.TaskID]string{}, names: map[estate.EndpointID]string{}}
 		if err := f.run(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, errGone) {
 			a.Log.Warn("a watched deployment could not be read", "deployment", d.ID, "error", err)
 		}
 	}}, nil
+}
+
+// watchers counts who watches.
+type watchers struct {
+	mu  sync.Mutex
+	all int
+	of  map[string]int // by the actor's kind and id
+}
+
+// enter refuses (Exhausted) one reader too many.
+func (w *watchers) enter(actor estate.Actor) (leave func(), err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	who := actor.Kind + " " + actor.ID
+	if w.all >= maxWatchers || w.of[who] >= maxWatchersOfOne {
+		return nil, fault.New(fault.Exhausted, "%d deployments are being watched already, %d of them by %s", w.all, w.of[who], actor.Name).
+			WithHint("close a window that watches one, or ask for the deployment now and then")
+	}
+	if w.of == nil {
+		w.of = map[string]int{}
+	}
+	w.all++
+	w.of[who]++
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.all--
+		if w.of[who]--; w.of[who] == 0 {
+			delete(w.of, who)
+		}
+	}, nil
 }
 
 // stream writes server-sent events.
@@ -79,6 +110,7 @@ var errGone = errors.New("the reader is gone")
 // follower tells one reader what changes.
 type follower struct {
 	a      *API
+	r      *http.Request
 	out    *stream
 	id     deploy.ID
 	told   map[deploy.TaskID]string
@@ -104,6 +136,10 @@ func (f *follower) run(ctx context.Context) error {
 				pause.Stop()
 				return nil
 			case <-beat.C:
+				if !f.mayStill(of(ctx).scope) {
+					pause.Stop()
+					return nil
+				}
 				if err := f.out.write([]byte(": alive\n\n")); err != nil {
 					pause.Stop()
 					return err
@@ -113,6 +149,16 @@ func (f *follower) run(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// mayStill asks again for the reader's right, as every other request does: it
+// may have been taken away, and the account with it.
+func (f *follower) mayStill(where estate.Scope) bool {
+	actor, err := f.a.Auth.Actor(f.r)
+	if fault.Is(err, fault.Unauthenticated) || fault.Is(err, fault.Denied) {
+		return false
+	}
+	return err != nil || actor.Can(estate.Read, where) // a store that is away for a moment takes nothing away
 }
 
 // look tells what changed since the last look. The deployment is read before
