@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -198,6 +199,41 @@ func TestPackagedAppsOfMachine(t *testing.T) {
 	}
 	reg(t, "add", everybody, "/v", "Path", "/d", "x", "/f")
 	want := []inventory.Package{{Kind: "appx", Name: family, Arch: "amd64", Version: "1.2.3.4", Title: "Fettle.Lab"}}
+	s := scan(t)
+	if diff := cmp.Diff(want, s.Find("appx", family)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestAppsOfUserWhoIsAway: the classes of a user who is not signed in are read
+// from their hive, below his folder.
+func TestAppsOfUserWhoIsAway(t *testing.T) {
+	const folder, family = `C:\Fettle Gone`, "Lab.Draw_8wekyb3d8bbwe"
+	const profile = `HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList\S-1-5-21-7-7-7-1002`
+	const there = `HKLM\SOFTWARE\Classes\Local Settings\Software\Microsoft\Windows\CurrentVersion\AppModel\PackageRepository\Packages\Lab.Draw_1.5.0.0_neutral__8wekyb3d8bbwe`
+	hive, err := os.ReadFile(`testdata\UsrClass.dat`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(folder+`\AppData\Local\Microsoft\Windows`, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(folder+`\AppData\Local\Microsoft\Windows\UsrClass.dat`, hive, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reg(t, "add", profile, "/v", "ProfileImagePath", "/d", folder, "/f")
+	reg(t, "add", there, "/v", "Path", "/d", `C:\Program Files\WindowsApps\Lab.Draw`, "/f")
+	t.Cleanup(func() {
+		reg(t, "delete", profile, "/f")
+		reg(t, "delete", there, "/f")
+		// One by one: Wine 8 can't do what os.RemoveAll asks for.
+		for path := folder + `\AppData\Local\Microsoft\Windows\UsrClass.dat`; len(path) >= len(folder); path = filepath.Dir(path) {
+			if err := os.Remove(path); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	want := []inventory.Package{{Kind: "appx", Name: family, Version: "1.5.0.0", Title: "Lab.Draw", Scope: "user:Fettle Gone"}}
 	s := scan(t)
 	if diff := cmp.Diff(want, s.Find("appx", family)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
