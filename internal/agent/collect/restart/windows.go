@@ -63,6 +63,9 @@ func restarts(ctx context.Context, m machine, pending []collect.Pending) ([]stri
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if slices.Contains(services[pid], accounts) {
+			continue
+		}
 		for _, one := range m.Modules(pid) {
 			moved, asked := known[one]
 			if !asked {
@@ -87,6 +90,11 @@ func restarts(ctx context.Context, m machine, pending []collect.Pending) ([]stri
 	}
 	return slices.Sorted(maps.Keys(due)), err
 }
+
+// accounts is a service of lsass.exe, which holds everybody's secrets: whoever
+// reads its memory is taken for a thief by other guards of the machine, and its
+// files are replaced at a start of the machine alone.
+const accounts = "SamSs"
 
 // maxAside bounds the files that the Restart Manager is asked about.
 const maxAside = 200

@@ -77,8 +77,8 @@ func TestRestarts(t *testing.T) {
 	ntdll := module{`C:\Windows\System32\ntdll.dll`, `C:\Windows\System32\ntdll.dll`}
 	moved := module{`C:\Lab\lab.dll`, `C:\Config.Msi\1.rbf`}
 	m := &recorded{
-		services: map[uint32][]string{4: {"Fresh"}, 8: {"Lab", "LabHelper"}, 12: {"Both"}, 16: {"Protected"}},
-		modules:  map[uint32][]module{4: {ntdll}, 8: {ntdll, moved, moved}, 12: {ntdll, moved}},
+		services: map[uint32][]string{4: {"Fresh"}, 8: {"Lab", "LabHelper"}, 12: {"Both"}, 16: {"Protected"}, 20: {"KeyIso", "SamSs"}},
+		modules:  map[uint32][]module{4: {ntdll}, 8: {ntdll, moved, moved}, 12: {ntdll, moved}, 20: {moved}},
 		files:    map[string]string{`c:\lab\lab.dll`: "new", `c:\config.msi\1.rbf`: "old"},
 		users:    map[string][]string{`C:\Config.Msi\1.rbf`: {"Both", "Locked"}, `C:\new.dll`: {"Wrong"}, `C:\waits.dll`: {"Wrong"}, `relative`: {"Wrong"}},
 	}
