@@ -268,6 +268,10 @@ const (
 	Vouched Verdict = "vouched"
 	// Rejected: a check failed; the patch is not published.
 	Rejected Verdict = "rejected"
+	// Delegated: nothing was fetched here, and no hash stands in the catalog.
+	// The vendor's signed list names the update, and the platform's own updater
+	// fetches it on each machine and checks the vendor's signature there.
+	Delegated Verdict = "delegated"
 	// Unproven: the vendor signs nothing that covers it.
 	Unproven Verdict = "unproven"
 )

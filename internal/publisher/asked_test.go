@@ -344,3 +344,59 @@ func (w *world) installerOf(name string) string {
 	address, _, _ := strings.Cut(rest, `"`)
 	return address
 }
+
+// TestTrustRow2WindowsUpdate: with the configuration's word and Microsoft's
+// signature on the offline scan file, an update that was not fetched is left to
+// the Windows Update Agent, by its very revision, and its evidence says that
+// nothing was looked at here. One that is proven is installed from its file.
+func TestTrustRow2WindowsUpdate(t *testing.T) {
+	w, v := askedWorld(t)
+	const id, platform = "wsus:" + wordUpdate, "windows-apps-amd64"
+	w.once()
+	if p := w.patch(platform, id); !p.Bulletin() {
+		t.Fatalf("it is not opt-in: %+v", p)
+	}
+	w.p.Close()
+	w.cfg.Wsusscn2.WindowsUpdate = true
+	if _, err := publisher.New(t.Context(), w.cfg, w.opt); !fault.Is(err, fault.Invalid) || !strings.Contains(fault.HintOf(err), "wsusscn2.signer") {
+		t.Errorf("without a signer: %v", err)
+	}
+	w.cfg.Wsusscn2.Signer = "Microsoft Corporation"
+	v.Sign(t, w.cfg.Wsusscn2.Location, "Microsoft Corporation")
+	w.open()
+	if r := w.once(); !r.Changed || len(r.Notes) > 0 {
+		t.Fatalf("%+v", r)
+	}
+	p := w.patch(platform, id)
+	checks := strings.Join(p.Evidence.Checks, "\n")
+	if p.Evidence.Verdict != patch.Delegated || p.Bulletin() || p.Install.Kind != "wua" || !slices.Equal(p.Install.Argv, []string{wordUpdate, "201"}) || len(p.Items) != 0 {
+		t.Errorf("%+v", p)
+	}
+	for _, words := range []string{"signed by Microsoft Corporation, issued by Test Root", "nothing was fetched or looked at here", "its own WSUS server", "asks the Windows Update Agent for update " + wordUpdate + ", revision 201"} {
+		if !strings.Contains(checks, words) {
+			t.Errorf("the evidence does not say %q:\n%s", words, checks)
+		}
+	}
+	if a, i := p.Rules(); a.Always != nil && !*a.Always || i.FileVersion == nil {
+		t.Errorf("its rules are lost: %+v %+v", a, i)
+	}
+
+	got, err := w.p.Prove(t.Context(), []patch.ID{id}, "ada", nil)
+	if err != nil || !got[0].OK {
+		t.Errorf("%+v, %v", got, err)
+	}
+	w.once()
+	if p := w.patch(platform, id); p.Evidence.Verdict != patch.Proven || p.Install.Kind != "cab" || len(p.Items) != 1 {
+		t.Errorf("%+v", p)
+	}
+	if err := publisher.Forget(w.cfg, []patch.ID{id}); err != nil {
+		t.Fatal(err)
+	}
+
+	v.Sign(t, w.cfg.Wsusscn2.Location, "Taker Inc") // of another signer: the file before stays
+	touch(t, w.cfg.Wsusscn2.Location)
+	r := w.once()
+	if h := r.Sources[1]; h.Source != "wsusscn2" || !strings.Contains(h.LastError, "the catalog's own signature") {
+		t.Errorf("%+v", h)
+	}
+}

@@ -117,6 +117,9 @@ type Wsusscn2 struct {
 	Prove []string `koanf:"prove"`
 	// Signer is who must have signed the file itself; empty does not look.
 	Signer string `koanf:"signer"`
+	// WindowsUpdate lets machines get what was not fetched and proven from their
+	// own Windows Update; it needs Signer.
+	WindowsUpdate bool `koanf:"windows_update"`
 }
 
 // Dotnet says where the release metadata of .NET comes from; see dotnet.Config.

@@ -81,7 +81,9 @@ func (p *Publisher) Prove(ctx context.Context, ids []patch.ID, who string, progr
 	defer p.working.Unlock()
 	p.listen(progress)
 	defer p.listen(nil)
-	bulletins, indexed := split(patches, func(x patch.Patch) bool { return x.Bulletin() && len(x.Archives) == 0 })
+	bulletins, indexed := split(patches, func(x patch.Patch) bool {
+		return len(x.Archives) == 0 && (x.Bulletin() || x.Evidence.Verdict == patch.Delegated)
+	})
 	out, err := p.lab.Prove(ctx, labPayloads{p}, indexed, p.now())
 	if err != nil || len(bulletins) == 0 {
 		return out, err

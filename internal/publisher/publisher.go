@@ -166,7 +166,7 @@ func (p *Publisher) makeSources(ctx context.Context, opt Options) error {
 		}
 	}
 	if w := p.cfg.Wsusscn2; w.Location != "" {
-		wanted.Scan = &scan.Config{Location: w.Location, Since: w.Since, Prove: w.Prove, Seal: p.seal(w.Signer)}
+		wanted.Scan = &scan.Config{Location: w.Location, Since: w.Since, Prove: w.Prove, Seal: p.seal(w.Signer), WindowsUpdate: w.WindowsUpdate}
 	}
 	if d := p.cfg.Dotnet; d.Location != "" {
 		wanted.Dotnet = &dotnet.Config{Location: d.Location, Channels: d.Channels, Prove: d.Prove}

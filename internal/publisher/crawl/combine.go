@@ -131,7 +131,7 @@ func completed(a, b patch.Patch) patch.Patch {
 	if a.Installed == nil && a.Applicable == nil && len(a.Items) == 0 {
 		a.Installed, a.Applicable = b.Installed, b.Applicable
 	}
-	if len(a.Items) == 0 && len(a.Archives) == 0 && len(b.Archives) == 0 {
+	if !obtainable(a) && (len(a.Items) == 0 || obtainable(b)) && len(a.Archives) == 0 && len(b.Archives) == 0 {
 		a.Items, a.Install, a.Evidence = b.Items, b.Install, b.Evidence
 	}
 	if len(a.Supersedes) == 0 {
@@ -141,6 +141,12 @@ func completed(a, b patch.Patch) patch.Patch {
 		a.Requires = b.Requires
 	}
 	return a
+}
+
+// obtainable says that a source knows how machines get the patch: its payload was
+// fetched, or their own updater fetches it.
+func obtainable(p patch.Patch) bool {
+	return p.Evidence.Verdict == patch.Delegated || slices.ContainsFunc(p.Items, func(it patch.Item) bool { return it.Payload.SHA256 != "" })
 }
 
 // spelledOut gives every item its archives.

@@ -39,6 +39,23 @@ func TestCombineBulletins(t *testing.T) {
 	if p := combine(ruled, full); p.Installed != ruled.Installed || p.Install.Kind != "cab" || len(p.Items) != 1 {
 		t.Errorf("rules of its own: %+v", p)
 	}
+	delegated := patch.Patch{ID: "p", Install: patch.Manifest{Kind: "wua"}, Evidence: patch.Evidence{Verdict: patch.Delegated}}
+	if p := combine(full, delegated); p.Install.Kind != "wua" || len(p.Items) != 0 || p.Evidence.Verdict != patch.Delegated {
+		t.Errorf("a payload that was not fetched stands before a way to get it: %+v", p)
+	}
+	if p := combine(delegated, full); p.Install.Kind != "wua" || len(p.Items) != 0 {
+		t.Errorf("a way to get it goes for a payload that was not fetched: %+v", p)
+	}
+	fetched := full
+	fetched.Items = []patch.Item{{Kind: "file", Name: "kb.cab", Payload: patch.Payload{SHA256: "z"}}}
+	for _, p := range []patch.Patch{combine(fetched, delegated), combine(fetched, other)} {
+		if p.Install.Kind != "cab" || len(p.Items) != 1 || p.Items[0].Payload.SHA256 != "z" {
+			t.Errorf("a payload that was fetched is lost: %+v", p)
+		}
+	}
+	if p := combine(other, fetched); p.Items[0].Payload.SHA256 != "z" {
+		t.Errorf("the payload that was fetched is not taken: %+v", p)
+	}
 	if p := combine(full, other); len(p.Items) != 1 || p.Items[0].Name != "kb.cab" {
 		t.Errorf("two payloads: %+v", p.Items)
 	}

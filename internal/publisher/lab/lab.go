@@ -6,7 +6,8 @@
 // itself was fetched too: its bytes have that hash, and the package says of
 // itself what the index says of it. For programs of Windows, which no archive
 // vouches for, it means that the payload carries a good Authenticode signature
-// of the product's own publisher. Unproven means that the patch names no
+// of the product's own publisher. Delegated means that the machines' own updater
+// fetches and checks it. Unproven means that the patch names no
 // payload: it tells what a machine lacks, and nothing can be installed from it.
 // What fails a check is rejected: it is not published, and the health report
 // names it.
@@ -141,6 +142,9 @@ func (l *Lab) Judge(patches []patch.Patch, archives []catalog.Archive) ([]patch.
 }
 
 func (l *Lab) judge(p *patch.Patch, archives map[string]*catalog.Archive) (patch.Evidence, string) {
+	if p.Install.Kind == delegatedKind {
+		return l.judgeDelegated(p), ""
+	}
 	if isCode(*p) {
 		return l.judgeCode(p)
 	}

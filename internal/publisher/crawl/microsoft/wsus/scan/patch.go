@@ -32,6 +32,13 @@ type builder struct {
 // output makes a patch of every update that people see: software that is not a
 // part of a bundle, with Microsoft's own rules.
 func output(s Scan) crawl.Output {
+	out, _ := outputs(s)
+	return out
+}
+
+// outputs is output with the update that each patch is of.
+func outputs(s Scan) (crawl.Output, map[patch.ID]*Update) {
+	of := map[patch.ID]*Update{}
 	b := &builder{byID: map[string]*Update{}, rules: map[string]detect.Rule{}, refused: map[string]int{}, ids: map[string]patch.ID{}, taken: map[patch.ID]bool{}}
 	for _, u := range s.Updates {
 		if old := b.byID[u.ID]; old == nil || old.Number < u.Number {
@@ -62,6 +69,7 @@ func output(s Scan) crawl.Output {
 		}
 		p.Requires = b.requires(b.byID[id], made)
 		out.Patches = append(out.Patches, p)
+		of[p.ID] = b.byID[id]
 		if a, ok := advisory(b.byID[id], p); ok {
 			out.Advisories = append(out.Advisories, a)
 		}
@@ -69,7 +77,7 @@ func output(s Scan) crawl.Output {
 	for _, why := range slices.Sorted(maps.Keys(b.refused)) {
 		out.Rejected = append(out.Rejected, crawl.Rejection{What: fmt.Sprintf("%d updates of the offline scan file", b.refused[why]), Reason: why})
 	}
-	return out
+	return out, of
 }
 
 // replaces are the updates of the same platform that one replaces.

@@ -44,6 +44,10 @@ type Config struct {
 	Prove []string
 	// Seal says who must have signed the file.
 	Seal crawl.Seal
+	// WindowsUpdate leaves updates that were not fetched to the Windows Update
+	// Agent of each machine. It needs a Seal: the file alone then says which
+	// update a machine is to ask for.
+	WindowsUpdate bool
 	// Progress is told what goes on; it may be nil.
 	Progress func(doing string)
 }
@@ -72,6 +76,10 @@ func New(cfg Config, client crawl.Client) (*Source, error) {
 	}
 	if err := cfg.Seal.Validate(); err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "scan: wsusscn2.signer")
+	}
+	if cfg.WindowsUpdate && cfg.Seal.Signer == "" {
+		return nil, fault.New(fault.Invalid, "scan: machines ask Windows Update only for what a signed file names, and nobody is named who must have signed it").
+			WithHint("Set wsusscn2.signer to Microsoft's name as it stands in the file's certificate, or leave out wsusscn2.windows_update.")
 	}
 	s := &Source{Learning: crawl.NewLearning[state](at.Client(client), form, cfg.Location+" "+cfg.Since+cfg.Seal.From()), cfg: cfg, at: at}
 	if cfg.Since != "" {
@@ -174,10 +182,14 @@ func (s *Source) Parse(_ context.Context, dir string, at crawl.Fingerprint) (cra
 	if err := crawl.Load(dir, st.SHA256, &folded); err != nil {
 		return crawl.Output{}, err
 	}
-	out := output(folded)
+	out, updates := outputs(folded)
 	for i := range out.Patches {
 		p := &out.Patches[i]
 		st.Learned.Tell(p, "name "+p.Product+" in wsusscn2.prove to have it proven")
+		if s.cfg.WindowsUpdate && folded.Proof != nil && !fetched(*p) {
+			delegate(p, updates[p.ID], folded.Proof)
+			continue
+		}
 		if folded.Proof != nil && len(p.Items) > 0 {
 			p.Evidence.Checks = append(p.Evidence.Checks, folded.Proof.Tell())
 		}

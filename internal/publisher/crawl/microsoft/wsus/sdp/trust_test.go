@@ -1,12 +1,17 @@
 package sdp
 
 import (
+	"context"
 	"io"
+	"net"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/fetch"
+	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
 )
 
@@ -23,6 +28,36 @@ func TestTrustRow2PlainCatalog(t *testing.T) {
 		if _, err := New(Config{Name: "hp", Location: location}, nil); err != nil {
 			t.Errorf("%s, only looked at: %v", location, err)
 		}
+	}
+}
+
+// TestTrustRow2PlainCatalogAsked: what people ask for isn't fetched from such a
+// catalog either, and the patch says why.
+func TestTrustRow2PlainCatalogAsked(t *testing.T) {
+	at := strings.TrimPrefix(feedtest.Serve(t, []byte(packageText)), "http://")
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, at)
+	}
+	c, err := fetch.New(fetch.Config{UserAgent: "fettle-test", PerHost: -1, Attempts: 1, Transport: &http.Transport{DialContext: dial}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, dir := newSource(t, Config{Name: "maker", Location: "/x"})
+	s, err := New(Config{Name: "maker", Location: "http://maker.example/c.cab"}, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Ask([]patch.ID{"sdp:maker:ab:amd64"})
+	got, err := s.Fetch(t.Context(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.Parse(t.Context(), dir, got.Fingerprint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := out.Patches[0]; p.Items[0].Payload.SHA256 != "" || len(p.Evidence.Checks) != 1 || !strings.Contains(p.Evidence.Checks[0], "comes over plain http") {
+		t.Errorf("%+v", p)
 	}
 }
 
