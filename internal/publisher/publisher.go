@@ -163,6 +163,7 @@ func (p *Publisher) makeSources(ctx context.Context, opt Options) error {
 		wanted.Winget = &winget.Config{
 			Manifests: w.Manifests, Index: w.Index, Packages: w.Packages, Keep: w.Keep, MaxInstaller: w.MaxInstaller << 20,
 			CVEs: cmp.Or(w.CVEs, p.cfg.Feeds.CVSS), Mozilla: w.Mozilla, OtherVersions: w.OtherVersions,
+			Verdict: func(id, sha256 string) (good, known bool) { return p.lab.Verdict(winget.Vendor, id, sha256) },
 		}
 	}
 	if w := p.cfg.Wsusscn2; w.Location != "" {

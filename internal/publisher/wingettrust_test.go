@@ -2,6 +2,8 @@ package publisher_test
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -165,5 +167,62 @@ func TestTrustRow2AcceptedSigner(t *testing.T) {
 	w.cfg.Authenticode.Publishers = map[string]string{"maker.app": "Maker Inc"}
 	if _, err := publisher.AcceptSigner(w.cfg, "Maker.App", "Maker AG", false, day1); !fault.Is(err, fault.Conflict) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestTrustRow2FloodOfVersions: any number of versions that nobody can install
+// (not to be had, a stranger's, with hostile switches) pushes no real one out of
+// those that are kept, nor keeps a new one from being published.
+func TestTrustRow2FloodOfVersions(t *testing.T) {
+	w, v := newApps(t)
+	w.cfg.Winget.Keep = 2
+	for _, version := range []string{"1.0", "2.0"} {
+		offerProgram(t, v, "Maker.App", "App", version, version, "Maker Inc")
+	}
+	w.open()
+	w.once()
+	path := offerProgram(t, v, "Maker.App", "App", "90.0", "", "Maker Inc", "InstallerSwitches:", `  Custom: /LOADINF=\\evil.example\x`)
+	for _, version := range []string{"91.0", "92.0", "93.0", "94.0", "95.0", "96.0"} {
+		v.Publish(t, "Maker.App", version, "App", "Maker", false, wingettest.Installer{Arch: "x64", Type: "nullsoft", Path: path, URL: "file://" + path + version})
+		sum := strings.Repeat("0", 62) + version[:2]
+		replace(t, v, "Maker.App", version, strings.ToUpper(wingettest.Sum(t, path)), sum)
+	}
+	for _, version := range []string{"97.0", "98.0", "99.0"} {
+		offerProgram(t, v, "Maker.App", "App", version, version, "Evil Inc")
+	}
+	lacks := func(what, version string) {
+		t.Helper()
+		got := w.lacks(inventory.Package{Name: "App", Title: "App", Publisher: "Maker", Version: "1.0"})
+		if diff := cmp.Diff([]string{"winget:Maker.App:" + version + ":amd64:nullsoft missing"}, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	w.told(w.once(), "Maker.App:99.0", "signed by Evil Inc")
+	lacks("at once", "2.0")
+	w.told(w.once(), "Maker.App:99.0", "signed by Evil Inc")
+	lacks("later", "2.0")
+	offerProgram(t, v, "Maker.App", "App", "2.1", "2.1", "Maker Inc")
+	for range 3 { // strangers' that were not seen before are looked at first
+		w.once()
+	}
+	lacks("a new one", "2.1")
+	if p := w.patch("windows-apps-amd64", "winget:Maker.App:2.1:amd64:nullsoft"); p.Install.Restores != "winget:Maker.App:2.0:amd64:nullsoft" {
+		t.Errorf("%+v", p.Install)
+	}
+	if again := w.once(); again.Changed {
+		t.Error("it does not come to rest")
+	}
+}
+
+// replace changes a word of a version's installer manifest.
+func replace(t *testing.T, v *wingettest.Vendor, id, version, old, by string) {
+	t.Helper()
+	path := filepath.Join(v.Manifests, strings.ToLower(id[:1]), strings.ReplaceAll(id, ".", "/"), version, id+".installer.yaml")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(data), old, by)), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

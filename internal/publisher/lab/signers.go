@@ -191,6 +191,31 @@ func (l *Lab) pin(patches []patch.Patch, now time.Time) error {
 	return save(l.signerPath, l.signers)
 }
 
+// Reload reads the signers anew: people may have accepted one since the last run.
+func (l *Lab) Reload() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	pins, err := loadPins(l.signerPath)
+	if err == nil {
+		l.signers = pins
+	}
+	return err
+}
+
+// Verdict tells what became of a payload that was examined for a product, by the
+// roots and the signers that count now: whether it was found good, and whether
+// it is known at all.
+func (l *Lab) Verdict(vendor, product, sha256 string) (good, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	proof, seen := l.proofs[sha256]
+	if !seen || proof.Trust != l.trust {
+		return false, false
+	}
+	_, ok := l.allowed(patch.Patch{Vendor: vendor, Product: product, Items: []patch.Item{{}}}, proof)
+	return proof.OK && ok, true
+}
+
 // meet holds a proven installer against the product's pin. It tells whether
 // there is something to remember, and whether the signer is not the product's.
 func (l *Lab) meet(p patch.Patch, proof Proof, now time.Time) (changed, foreign bool) {

@@ -33,9 +33,10 @@ type builder struct {
 	sizes    map[string]int64
 	reasons  map[string]string // why an installer was not fetched, by SHA-256
 	said     map[string]said   // what fetched installers say of themselves
-	believed follow            // packages whose installers' versions are not compared
+	trusted  follow            // packages whose installers' versions are not compared
 	words    map[string]string // what was compared, by claimant and SHA-256
 	rejected []crawl.Rejection
+	judged   func(id, sha256 string) (good, known bool)
 	fetching bool // names may still come from what is fetched
 	lines    map[line][]release
 	order    []line

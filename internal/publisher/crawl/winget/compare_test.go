@@ -98,7 +98,7 @@ func TestVersionsNeverLower(t *testing.T) {
 // each is version (by the manifest), hash and what the package says.
 func lineOf(t *testing.T, believed follow, first map[string]string, all ...[3]string) (published []string, refused []crawl.Rejection) {
 	t.Helper()
-	s := &Source{cfg: Config{Keep: 3}, believed: believed}
+	s := &Source{cfg: Config{Keep: 3}, trusted: believed}
 	b := s.builder()
 	b.sizes, b.said = map[string]int64{}, map[string]said{}
 	var docs []Document

@@ -81,6 +81,9 @@ func (in Installer) notInstallable() string {
 	case in.kind() == "exe" && in.silent() == "":
 		return "the manifest names no switch for a silent installation"
 	}
+	if why := (patch.Manifest{Kind: in.kind(), Argv: in.argv(), UninstallArgv: in.uninstall()}).Stray(); why != "" {
+		return "its manifest " + why
+	}
 	return ""
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/fetch"
@@ -27,11 +28,30 @@ func (f *fetching) installers(ctx context.Context, all []Version) error {
 			break
 		}
 	}
-	f.st.Fetched, f.st.Said = g.sizes, g.said
+	f.st.Fetched, f.st.Said, f.st.Judged = g.sizes, g.said, f.judged(all, g.sizes)
 	if n := len(f.st.Refused); n > 0 {
 		f.note("%d installers could not be fetched; their patches say why", n)
 	}
 	return nil
+}
+
+// judged remembers what became of the fetched installers: reading must give the
+// same each time.
+func (f *fetching) judged(all []Version, fetched map[string]int64) map[string]bool {
+	out := map[string]bool{}
+	if f.s.cfg.Verdict == nil {
+		return out
+	}
+	for _, v := range all {
+		for _, in := range v.Installers {
+			if _, have := fetched[in.SHA256]; have {
+				if good, known := f.s.cfg.Verdict(v.Identifier, in.SHA256); known {
+					out[strings.ToLower(v.Identifier)+" "+in.SHA256] = good
+				}
+			}
+		}
+	}
+	return out
 }
 
 // maxRounds bounds how many versions of a line are tried, a round as many as are
@@ -53,6 +73,9 @@ type gathering struct {
 func (g *gathering) round(ctx context.Context, all []Version) (more bool, err error) {
 	b := g.f.s.builder()
 	b.fetching, b.said, b.reasons = true, g.said, g.f.st.Refused
+	if ask := g.f.s.cfg.Verdict; ask != nil {
+		b.judged = ask
+	}
 	b.add(all)
 	b.compare()
 	for _, r := range b.wanted() {

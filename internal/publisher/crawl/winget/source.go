@@ -58,6 +58,10 @@ type Config struct {
 	// OtherVersions are packages, as in Packages, whose installers say another
 	// version of themselves than the product has.
 	OtherVersions []string
+	// Verdict tells what became of an installer when it was last examined for a
+	// package: whether it was found good, and whether it is known at all. Nil
+	// knows of none.
+	Verdict func(id, sha256 string) (good, known bool)
 	// Progress is told what goes on; it may be nil.
 	Progress func(doing string)
 }
@@ -67,10 +71,10 @@ type Source struct {
 	cfg    Config
 	client crawl.Client
 	follow follow
-	// believed are the packages whose installers' versions are not compared.
-	believed follow
-	folder   string // of manifests; empty means base
-	base     string
+	// trusted are the packages whose installers' versions are not compared.
+	trusted follow
+	folder  string // of manifests; empty means base
+	base    string
 }
 
 // New makes a source. It returns fault.Invalid for addresses that are neither
@@ -88,7 +92,7 @@ func New(cfg Config, client crawl.Client) (*Source, error) {
 		return nil, err
 	}
 	if len(cfg.OtherVersions) > 0 {
-		if s.believed, err = newFollow(cfg.OtherVersions); err != nil {
+		if s.trusted, err = newFollow(cfg.OtherVersions); err != nil {
 			return nil, err
 		}
 	}
@@ -267,6 +271,7 @@ func (s *Source) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (c
 	}
 	b := s.builder()
 	b.sizes, b.reasons, b.said, b.flaws = st.Fetched, st.Refused, st.Said, firsthand(bulletins, records)
+	b.judged = st.judged
 	b.add(all.Versions)
 	b.build()
 	out := crawl.Output{Patches: b.out, Rejected: append(all.Rejected, b.rejected...), Entries: all.Files, Notes: append(b.tally.notes(), b.notes...)}
@@ -293,7 +298,7 @@ func (s *Source) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (c
 
 func (s *Source) builder() *builder {
 	return &builder{
-		keep: s.cfg.Keep, believed: s.believed, lines: map[line][]release{}, tally: Tally{Left: map[string][]string{}},
+		keep: s.cfg.Keep, trusted: s.trusted, judged: func(string, string) (bool, bool) { return false, false }, lines: map[line][]release{}, tally: Tally{Left: map[string][]string{}},
 		needs: map[patch.ID][]Dependency{}, bulletin: map[string]patch.Advisory{},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -42,8 +43,16 @@ type state struct {
 	// Refused why others are not there.
 	Fetched map[string]int64  `json:"fetched,omitempty"`
 	Refused map[string]string `json:"refused,omitempty"`
-	// Said is what fetched packages of Windows Installer say of themselves.
+	// Said is what fetched installers say of themselves.
 	Said map[string]said `json:"said,omitempty"`
+	// Judged says of fetched installers that were examined before whether they
+	// were found good, by package and SHA-256.
+	Judged map[string]bool `json:"judged,omitempty"`
+}
+
+func (st state) judged(id, sha256 string) (good, known bool) {
+	good, known = st.Judged[strings.ToLower(id)+" "+sha256]
+	return good, known
 }
 
 func (s *Source) recall(prev crawl.Fingerprint) state {

@@ -41,12 +41,12 @@ func (b *builder) lie(r release, all []release, honest map[string]bool, firsts m
 		others--
 	}
 	v, words := s.versions(r.installer, r.version, others > 0)
-	if b.believed.wants(r.version.Identifier) {
+	if b.trusted.wants(r.version.Identifier) {
 		v, words = silent, "what the installer says of its version is not held against the manifest, by the configuration (winget.other_versions)"
 	} else if first := firsts[r.installer.SHA256+claimant(Version{Identifier: r.version.Identifier})]; v != agrees && first != "" && vercmp.WindowsQuad(first, r.version.Version) != 0 {
 		return "the manifest sells it as version " + r.version.Version + ", but the same file is version " + first
 	}
-	if v == silent && !b.believed.wants(r.version.Identifier) {
+	if v == silent && !b.trusted.wants(r.version.Identifier) {
 		if older := b.descends(r, all); older != "" {
 			return older
 		}
@@ -134,48 +134,93 @@ func (b *builder) evidence(r release) []string {
 	return out
 }
 
-// wanted lists the installers that the newest versions need: as many of each
-// line as are kept, those left out that could not be fetched.
+// wanted lists the installers that are needed of each line: those of the newest
+// versions that the lab has found good, those that it has not seen yet, and those
+// that it refuses, which people must hear of again; of each as many as are kept,
+// so that none pushes out another.
 func (b *builder) wanted() []release {
 	var out []release
 	for _, k := range b.order {
-		n := 0
+		seen, good, fresh, bad := 0, 0, 0, 0
+		proven := slices.ContainsFunc(b.lines[k], func(r release) bool { return b.verdict(r) == foundGood })
 		for _, r := range slices.Backward(b.lines[k]) {
-			if n < b.keep && r.installer.notInstallable() == "" && b.reasons[r.installer.SHA256] == "" && r.installer.Denied == "" {
+			if !b.hopeful(r) {
+				continue
+			}
+			var take bool
+			switch v := b.verdict(r); {
+			case v == foundGood:
+				take = good < b.keep
+				good++
+			case v == foundBad:
+				take = bad < b.keep
+				bad++
+			case proven && good == 0: // newer than all that is good: perhaps what comes next
+				take = fresh < b.keep
+				fresh++
+			default: // older ones are not fetched in the place of what nobody can install
+				take = seen < b.keep
+			}
+			seen++
+			if take {
 				out = append(out, r)
-				n++
 			}
 		}
 	}
 	return out
 }
 
-// shown says which versions of a line become patches: the newest that something
-// can be installed from, and as many of the others that are newer than the last
-// of these. What can't be had must not push out what can.
+// shown says which versions of a line become patches: the newest, and beyond them
+// the newest that something can be installed from, with as many of the others as
+// are newer than the last of these. What can't be had, or is refused, must not
+// push out what can.
 func (b *builder) shown(all []release) map[int]bool {
-	out, good, other, lowest := map[int]bool{}, 0, 0, 0
+	out, good, fresh, other, lowest := map[int]bool{}, 0, 0, 0, 0
 	for i, r := range slices.Backward(all) {
+		_, have := b.sizes[r.installer.SHA256]
+		sound, v := have && b.hopeful(r), b.verdict(r)
 		switch {
 		case good == b.keep:
-		case b.sound(r):
+		case sound && v == foundGood:
 			good++
 			out[i], lowest = true, i
+		case sound && v == unseen:
+			if fresh++; fresh <= b.keep {
+				out[i], lowest = true, i
+			}
 		case other < b.keep:
 			other++
 			out[i] = true
 		}
 	}
-	for i := range lowest {
+	for i := range min(lowest, len(all)-b.keep) {
 		delete(out, i)
 	}
 	return out
 }
 
-// sound reports that something can be installed from a version, as far as it is
-// known here.
-func (b *builder) sound(r release) bool {
-	sum := r.installer.SHA256
-	_, have := b.sizes[sum]
-	return have && r.installer.notInstallable() == "" && b.reasons[sum] == "" && r.installer.Denied == ""
+// hopeful reports that something may be installed from a version, as far as it
+// is known here.
+func (b *builder) hopeful(r release) bool {
+	return r.installer.notInstallable() == "" && b.reasons[r.installer.SHA256] == "" && r.installer.Denied == ""
+}
+
+// opinion is what the lab has found of an installer for its package.
+type opinion int
+
+const (
+	unseen opinion = iota
+	foundGood
+	foundBad
+)
+
+func (b *builder) verdict(r release) opinion {
+	good, known := b.judged(r.version.Identifier, r.installer.SHA256)
+	switch {
+	case !known:
+		return unseen
+	case good:
+		return foundGood
+	}
+	return foundBad
 }
