@@ -216,14 +216,22 @@ func (a *Agent) renewIfDue(ctx context.Context) error {
 // own restart or a network that was away: they may have missed a wake.
 const returnSpread = 30 * time.Second
 
+// lasting is how long a wake channel must have been open to count as a good one:
+// the next is opened soon after it ends. One that a server, or a copy of this
+// machine, ends at once is not.
+const lasting = time.Minute
+
 // listen holds the wake channel open.
 func (a *Agent) listen(ctx context.Context) error {
 	var back schedule.Backoff
 	soon := later{do: func() { poke(a.hurry) }}
 	defer soon.stop()
 	for lost := false; ctx.Err() == nil; lost = true {
+		opened := time.Now()
 		err := a.server().Wake(ctx, func(w wire.Wake) {
-			back.Reset()
+			if time.Since(opened) > lasting {
+				back.Reset()
+			}
 			after := time.Duration(min(max(w.After, 0), int(schedule.MaxCheckIn/time.Second))) * time.Second
 			switch {
 			case w.Kind == "hello" && lost:

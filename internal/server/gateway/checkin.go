@@ -37,6 +37,7 @@ func (g *Gateway) checkIn(w http.ResponseWriter, r *http.Request, p peer) error 
 	}
 	now := g.cfg.Now()
 	g.reportSkew(p, &m, now)
+	copied := g.reportTwin(r.Context(), p, &m, now)
 	out := wire.CheckInReply{Now: now.UTC(), Catalog: g.cfg.Repository.Version()}
 	if m.Root != "" && m.Root != have {
 		if err := g.changed(r.Context(), p, m, now, &out); err != nil {
@@ -47,8 +48,10 @@ func (g *Gateway) checkIn(w http.ResponseWriter, r *http.Request, p peer) error 
 	if err := g.cfg.Store.CheckIn(r.Context(), p.tenant, p.endpoint, m, now); err != nil {
 		return err
 	}
-	if out.Orders, err = g.cfg.Orders.Orders(r.Context(), p.tenant, p.endpoint); err != nil {
-		return err
+	if !copied {
+		if out.Orders, err = g.cfg.Orders.Orders(r.Context(), p.tenant, p.endpoint); err != nil {
+			return err
+		}
 	}
 	out.Next = g.next(p.endpoint)
 	return reply(w, out)

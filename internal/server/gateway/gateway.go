@@ -137,6 +137,7 @@ type Gateway struct {
 	announced announcements
 	bodies    budget
 	noted     onceInAWhile
+	twins     twins
 	scans     sync.Map // endpoints that were asked for a fresh scan
 
 	mu      sync.RWMutex

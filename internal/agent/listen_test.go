@@ -1,0 +1,48 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/wire"
+)
+
+// brief opens wake channels that last for so long.
+type brief struct {
+	gateway
+	lasts time.Duration
+	n     int
+}
+
+func (b *brief) Wake(ctx context.Context, on func(wire.Wake)) error {
+	b.n++
+	on(wire.Wake{Kind: "hello"})
+	if b.lasts > 2*time.Minute {
+		pause(ctx, 2*time.Minute)
+		on(wire.Wake{Kind: "ping"})
+	}
+	pause(ctx, b.lasts)
+	return fault.New(fault.Unavailable, "the channel ended")
+}
+
+// TestWakeChannelsThatEndAtOnce: a server that closes each channel, or a copy of
+// this machine that takes it over, does not make it come back each second for
+// ever; after a channel that lasted it is back soon.
+func TestWakeChannelsThatEndAtOnce(t *testing.T) {
+	for lasts, most := range map[time.Duration]int{time.Millisecond: 30, 30 * time.Minute: 3} {
+		synctest.Test(t, func(t *testing.T) {
+			b := &brief{lasts: lasts}
+			a := &Agent{log: slog.New(slog.DiscardHandler), gate: b, hurry: make(chan struct{}, 1)}
+			ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+			defer stop()
+			check(t, a.listen(ctx))
+			if b.n < 2 || b.n > most {
+				t.Errorf("channels of %v: %d within an hour", lasts, b.n)
+			}
+		})
+	}
+}
