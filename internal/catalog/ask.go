@@ -28,8 +28,8 @@ func Ask(shards []*Shard, snap *inventory.Snapshot, live detect.Facts) (inventor
 	}
 	var open []detect.Rule
 	for _, s := range shards {
-		for _, i := range s.ruled() {
-			p, err := s.ruledPatch(i)
+		for n := range s.ruled() {
+			p, err := s.ruledPatch(n)
 			if err != nil {
 				return inventory.Answers{}, err
 			}
@@ -61,8 +61,8 @@ func (q asking) judge(r detect.Rule) detect.Verdict {
 	return detect.Verdict{Value: detect.Decide(r, q.settled, q.book.Ask)}
 }
 
-// ruledPatch decodes patch i, which has rules of its own, without its archives.
-func (s *Shard) ruledPatch(i int) (p patch.Patch, err error) {
+// decodeRuled decodes patch i, which has rules of its own, without its archives.
+func (s *Shard) decodeRuled(i int) (p patch.Patch, err error) {
 	body, err := s.record(patches, i)
 	if err != nil {
 		return p, err

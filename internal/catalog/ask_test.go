@@ -192,6 +192,11 @@ func TestServerIsAsCertainAsTheMachine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		snap, live := genEndpoint(t)
 		shard := ruledShard(t, genRuled(t))
+		if rapid.Bool().Draw(t, "keep") {
+			if err := shard.Keep(); err != nil {
+				t.Fatal(err)
+			}
+		}
 		want := said(t, shard, snap, live)
 		answers, err := Ask([]*Shard{shard}, snap, live)
 		if err != nil {
@@ -208,6 +213,10 @@ func TestServerIsAsCertainAsTheMachine(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, said(t, shard, &stored, nil), cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("(-the machine +the server):\n%s\nanswers: %+v", diff, answers)
+		}
+		shard.Forget()
+		if diff := cmp.Diff(want, said(t, shard, &stored, nil), cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("read anew (-the machine +the server):\n%s", diff)
 		}
 	})
 }

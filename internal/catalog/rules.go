@@ -48,8 +48,8 @@ type ruling struct {
 func (m *matcher) assessRules(s *Shard) error {
 	r := ruling{shard: s, edges: map[patch.ID][]patch.ID{}}
 	var apply []patch.ID
-	for _, i := range s.ruled() {
-		p, err := s.ruledPatch(i)
+	for n := range s.ruled() {
+		p, err := s.ruledPatch(n)
 		if err != nil {
 			return err
 		}

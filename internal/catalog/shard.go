@@ -6,8 +6,10 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/patch"
 )
 
 // Shard is an opened shard. The tables that a match needs are in memory, the
@@ -31,6 +33,7 @@ type Shard struct {
 
 	ruleOnce sync.Once
 	rules    []int // patches that are judged by their own rules
+	kept     atomic.Pointer[[]patch.Patch]
 
 	byPatchOnce sync.Once
 	byPatch     map[uint32][]int // item rows of each patch, for deltas

@@ -84,6 +84,8 @@ type Index struct {
 	content *content
 	// swap serialises SetCatalog.
 	swap sync.Mutex
+	// rules are of the shards that are being matched.
+	rules *memory
 }
 
 // content is one catalog. A newer one has a higher generation.
@@ -147,7 +149,7 @@ func (c *content) changed(platforms string) int64 {
 // New returns an empty index without a catalog: machines may report, nothing
 // is found missing until SetCatalog.
 func New(snapshots Snapshots) *Index {
-	return &Index{snapshots: snapshots, tenants: map[estate.TenantID]*tenant{}, content: &content{}}
+	return &Index{snapshots: snapshots, tenants: map[estate.TenantID]*tenant{}, content: &content{}, rules: &memory{most: maxKept}}
 }
 
 // current returns the catalog that counts now.
@@ -193,7 +195,7 @@ func (x *Index) Report(ctx context.Context, id estate.TenantID, endpoint estate.
 		return fault.Wrap(err, fault.CodeOf(err), "assess: the snapshot of %s can't be loaded", endpoint)
 	}
 	c := x.current()
-	result, err := c.assess(snap)
+	result, err := x.assess(c, snap)
 	if err != nil {
 		return fault.Wrap(err, fault.CodeOf(err), "assess: %s can't be matched with the catalog", endpoint)
 	}
@@ -229,6 +231,7 @@ func (x *Index) SetCatalog(ctx context.Context, shards map[string]*catalog.Shard
 		all = append(all, t)
 	}
 	x.mu.Unlock()
+	x.rules.only(shards)
 	var first error
 	for _, t := range all {
 		if err := x.refresh(ctx, t, c); err != nil && first == nil {
@@ -264,7 +267,7 @@ func (x *Index) reassess(ctx context.Context, t *tenant, c *content, j job) erro
 		}
 		var r result
 		if err == nil {
-			r, err = c.assess(snap)
+			r, err = x.assess(c, snap)
 		}
 		if err == nil {
 			t.replace(j.key, r)
@@ -285,11 +288,12 @@ type result struct {
 
 // assess matches a snapshot with the shards that serve it. Its system counts as
 // covered when the native one is there.
-func (c *content) assess(snap *inventory.Snapshot) (result, error) {
+func (x *Index) assess(c *content, snap *inventory.Snapshot) (result, error) {
 	out := result{generation: c.generation, platforms: unique.Make(strings.Join(snap.Platforms(), " ")).Value()}
 	var shards []*catalog.Shard
 	for i, platform := range snap.Platforms() {
 		if s := c.shards[platform]; s != nil && !slices.Contains(shards, s) {
+			x.rules.use(s)
 			shards = append(shards, s)
 			out.covered = out.covered || i == 0
 		}
