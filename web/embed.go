@@ -24,7 +24,7 @@ var placeholder []byte
 const nonceMark = "FETTLE_NONCE"
 
 // Handler serves the console under "/". A path that names no file and has no
-// extension is a page of the console and gets index.html; unknown files,
+// extension, or a patch, is a page of the console and gets index.html; unknown files,
 // and everything below /api/, get 404. Only GET and HEAD are answered.
 //
 // Every answer carries a Content-Security-Policy that allows nothing but this
@@ -73,9 +73,10 @@ func (c *console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// isPage reports whether the name belongs to the console's own router.
+// isPage reports whether the name belongs to the console's own router. The
+// names of patches have dots, and no file is called like them.
 func (c *console) isPage(name string) bool {
-	return path.Ext(name) == "" && name != "api" && !strings.HasPrefix(name, "api/")
+	return (path.Ext(name) == "" || strings.HasPrefix(name, "patches/")) && name != "api" && !strings.HasPrefix(name, "api/")
 }
 
 // isFile reports whether a file of the name was built. Hidden files are not

@@ -45,6 +45,7 @@ func TestHandlerServes(t *testing.T) {
 		{"GET", "/index.html", 200, "text/html; charset=utf-8", "no-store"},
 		{"GET", "/setup", 200, "text/html; charset=utf-8", "no-store"},
 		{"GET", "/machines/3f2a-9", 200, "text/html; charset=utf-8", "no-store"},
+		{"GET", "/patches/debian-12:amd64:openssl:3.0.17-1~deb12u3", 200, "text/html; charset=utf-8", "no-store"},
 		{"GET", "/assets/index-aB3.js", 200, "text/javascript; charset=utf-8", "public, max-age=31536000, immutable"},
 		{"GET", "/icon.svg", 200, "image/svg+xml", "public, max-age=3600"},
 		{"GET", "/assets/index-old.js", 404, "text/plain; charset=utf-8", ""},

@@ -2,46 +2,20 @@
 // administrator, sign in, look at machines and at what they lack and why,
 // approve, decline, sign out. The steps build on each other.
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
-import { audit, browse, open, shoot } from "./browser.mjs";
+import { describe, test } from "node:test";
+import { base, steps } from "./steps.mjs";
 
-const base = process.env.FETTLE_URL;
 const token = process.env.FETTLE_SETUP_TOKEN;
-if (!base || !token) throw new Error("FETTLE_URL and FETTLE_SETUP_TOKEN are not set: start this with run.mjs");
+if (!token) throw new Error("FETTLE_SETUP_TOKEN is not set: start this with run.mjs");
 
 const name = "ada";
 const password = "correct horse battery";
 
 describe("the console", () => {
-  let context;
-  let close;
   let page;
-  let faults;
-  let stuck = false; // a step builds on those before it
-
-  before(async () => {
-    ({ context, close } = await browse(base));
-    ({ page, faults } = await open(context, base));
+  const step = steps((opened) => {
+    page = opened;
   });
-  after(() => close?.());
-
-  /** A step: its faults and accessibility count, and it leaves a picture. */
-  function step(title, picture, body) {
-    test(title, async (t) => {
-      if (stuck) return t.skip("an earlier step failed");
-      faults.length = 0;
-      try {
-        await body();
-      } catch (error) {
-        stuck = true;
-        await shoot(page, `failed-${picture}`);
-        throw error;
-      }
-      await shoot(page, picture);
-      assert.deepEqual(await audit(page), [], "accessibility");
-      assert.deepEqual(faults, [], "errors in the browser");
-    });
-  }
 
   const heading = (text) => page.getByRole("heading", { level: 1, name: text });
   const rows = () => page.getByRole("main").locator("tbody tr.row");
@@ -194,6 +168,82 @@ describe("the console", () => {
     await page.getByRole("link", { name: "Deployments" }).click();
     await heading("Deployments").waitFor();
     await rows().first().or(page.getByText("Nothing has been deployed yet")).waitFor();
+  });
+
+  step("adds machines: asks for how many, and for how long", "add-machines", async () => {
+    await page.getByRole("link", { name: "Machines" }).click();
+    await page.getByRole("link", { name: "Add machines" }).click();
+    await heading("Add machines").waitFor();
+    const uses = page.getByLabel("How many machines");
+    await uses.fill("0");
+    await page.getByText("A whole number in this range").waitFor();
+    assert.equal(await page.getByRole("button", { name: "Make the line" }).isDisabled(), true);
+    await uses.fill("5");
+    await page.getByLabel("Note").fill("rack 4");
+  });
+
+  let line;
+  step("prints the lines of fettle enroll-token, and copies them", "add-machines-line", async () => {
+    await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    await page.getByRole("button", { name: "Make the line" }).click();
+    await page.getByText("The token is shown this once").waitFor();
+    await page.getByText(/^Run this on up to 5 machines, until /).waitFor();
+    const texts = await page.locator("pre.line").allTextContents();
+    const [linux, windows] = texts;
+    const parts = /^fettle-agent enroll (https:\/\/\S+) --token (fe1-\S+) --ca (sha256:\S+) --root (sha256:\S+)$/.exec(
+      linux,
+    );
+    assert.ok(parts, linux);
+    const [, server, secret, ca, root] = parts;
+    assert.equal(windows, `msiexec /i fettle-agent.msi /qn SERVER=${server} TOKEN=${secret} CA=${ca} ROOT=${root}`);
+    for (const pinned of [server, ca, root]) await page.locator("dd", { hasText: pinned }).waitFor();
+    for (const [system, text] of [
+      ["Linux", linux],
+      ["Windows", windows],
+    ]) {
+      await page.getByRole("button", { name: new RegExp(`^Copy: ${system}`) }).click();
+      await page.getByText("Copied.").first().waitFor();
+      assert.equal(await page.evaluate(() => navigator.clipboard.readText()), text);
+    }
+    await page.getByText("No machine has come in yet").waitFor();
+    line = linux;
+  });
+
+  step("shows a token this once", "add-machines-hidden", async () => {
+    const secret = line.split(" ")[4];
+    assert.match(secret, /^fe1-/);
+    await page.getByRole("button", { name: "Done: hide the token" }).click();
+    await page.getByRole("button", { name: "Make the line" }).waitFor();
+    await page.reload();
+    await rows().filter({ hasText: "rack 4" }).getByText("0 of 5").waitFor();
+    assert.equal((await page.content()).includes(secret), false, "the secret is still there");
+  });
+
+  step("ends a token", "add-machines-ended", async () => {
+    await page.getByRole("button", { name: "End the token rack 4" }).click();
+    const dialog = page.getByRole("dialog", { name: "End this token" });
+    await dialog.getByText("Machines that used it stay enrolled").waitFor();
+    await dialog.getByRole("button", { name: "End the token" }).click();
+    await rows().filter({ hasText: "rack 4" }).getByText("Ended").waitFor();
+  });
+
+  step("opens a patch to all that is known of it", "patch", async () => {
+    await page.getByRole("link", { name: "Patches", exact: true }).click();
+    await heading("Patches").waitFor();
+    await page.getByLabel("Missing somewhere").check();
+    await page.waitForURL(/needed=true/);
+    await rows().first().getByRole("link").click();
+    await page.getByRole("heading", { name: "Machines that lack it" }).waitFor();
+    await page.getByText("There is no way back from this patch").waitFor(); // apt has none
+    await page.getByText("Signed record").waitFor();
+    await page.getByRole("region", { name: "Machines that lack it" }).getByRole("link").first().waitFor();
+  });
+
+  step("keeps people from a patch that does not exist", "patch-unknown", async () => {
+    await page.goto("/patches/no-such:patch:1.0");
+    const alert = page.getByRole("alert");
+    await alert.waitFor();
+    assert.match(await alert.textContent(), /no patch of the catalog/i);
   });
 
   step("says what it has no page for", "nowhere", async () => {

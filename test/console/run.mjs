@@ -83,7 +83,7 @@ function parts(link) {
 const own = process.env.FETTLE_URL ? undefined : await start();
 try {
   const env = { ...process.env, ...(own ? parts(own.link) : {}) };
-  const tests = ["console.test.mjs", "windows.test.mjs"].map((name) => join(here, name));
+  const tests = ["console.test.mjs", "windows.test.mjs", "fleet.test.mjs"].map((name) => join(here, name));
   const { status } = spawnSync(process.execPath, ["--test", "--test-concurrency=1", "--test-reporter=spec", ...tests], {
     env,
     stdio: "inherit",

@@ -2,51 +2,17 @@
 // server under test has neither. Pages come from the real server, with its
 // policy; only the API is stood in for.
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
-import { audit, browse, open, shoot } from "./browser.mjs";
+import { describe } from "node:test";
+import { standIn, steps } from "./steps.mjs";
 import { answers } from "./windows.mjs";
 
-const base = process.env.FETTLE_URL;
-if (!base) throw new Error("FETTLE_URL is not set: start this with run.mjs");
-
 describe("the console of a Windows machine", () => {
-  let context;
-  let close;
   let page;
-  let faults;
-  let stuck = false; // a step builds on those before it
-  const sent = [];
-
-  before(async () => {
-    ({ context, close } = await browse(base));
-    ({ page, faults } = await open(context, base));
-    await context.route("**/api/v1/**", async (route) => {
-      const request = route.request();
-      const url = new URL(request.url());
-      if (request.method() !== "GET") sent.push({ path: url.pathname, body: request.postDataJSON() });
-      const body = answers(url, request.method());
-      await route.fulfill(body ? { json: body } : { status: 404, json: { title: "Not Found", status: 404 } });
-    });
+  let sent;
+  const step = steps(async (opened, context) => {
+    page = opened;
+    sent = await standIn(context, answers);
   });
-  after(() => close?.());
-
-  /** A step leaves a picture; its faults and accessibility count. */
-  function step(title, picture, body) {
-    test(title, async (t) => {
-      if (stuck) return t.skip("an earlier step failed");
-      faults.length = 0;
-      try {
-        await body();
-      } catch (error) {
-        stuck = true;
-        await shoot(page, `failed-${picture}`);
-        throw error;
-      }
-      await shoot(page, picture);
-      assert.deepEqual(await audit(page), [], "accessibility");
-      assert.deepEqual(faults, [], "errors in the browser");
-    });
-  }
 
   const main = () => page.getByRole("main");
 
@@ -63,7 +29,7 @@ describe("the console of a Windows machine", () => {
 
   step("links an update of Microsoft to its page", "windows-update", async () => {
     await main().getByRole("button", { name: "Windows 10 22H2" }).click();
-    const link = main().getByRole("link", { name: "KB5036892" });
+    const link = main().getByRole("link", { name: "KB5036892", exact: true });
     assert.equal(await link.getAttribute("href"), "https://support.microsoft.com/help/5036892");
   });
 

@@ -1,4 +1,4 @@
-import "@mantine/core/styles.css";
+import "./look/mantine";
 import "./look/look.css";
 import { MantineProvider } from "@mantine/core";
 import { QueryCache, QueryClient, QueryClientProvider } from "@tanstack/react-query";
@@ -13,6 +13,9 @@ import { theme } from "./look/theme";
 // The server's policy allows style elements only with the nonce of this page.
 const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
 setNonce(nonce);
+
+// A newer server has other files: the page that was open fetches them anew.
+window.addEventListener("vite:preloadError", () => window.location.reload());
 
 const client = new QueryClient({
   queryCache: new QueryCache({

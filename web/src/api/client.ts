@@ -9,6 +9,8 @@ export const api = createClient<paths>({
   baseUrl: "/",
   credentials: "same-origin",
   headers: { Accept: "application/json" },
+  // Lists in an address are parted by commas, as the server's description says.
+  querySerializer: { array: { style: "form", explode: false } },
 });
 
 /**

@@ -14,7 +14,7 @@ import { Link, Outlet, useRouterState } from "@tanstack/react-router";
 import { useEffect, useRef } from "react";
 import { CatalogBadge } from "../catalog/CatalogBar";
 import { useStatus } from "../catalog/catalog";
-import { DeployIcon, MachineIcon, Mark, MissingIcon, MoonIcon, SunIcon } from "../look/icons";
+import { DeployIcon, MachineIcon, Mark, MissingIcon, MoonIcon, PatchIcon, SunIcon } from "../look/icons";
 import { useMe, useSignOut } from "../session/session";
 
 /** The frame around every page of someone who is signed in. */
@@ -64,6 +64,9 @@ export function Shell() {
           </Link>
           <Link to="/missing">
             <MissingIcon /> Missing patches
+          </Link>
+          <Link to="/patches">
+            <PatchIcon /> Patches
           </Link>
           <Link to="/deployments">
             <DeployIcon /> Deployments

@@ -1,11 +1,19 @@
-import { createRootRoute, createRoute, createRouter, Link, Outlet, redirect } from "@tanstack/react-router";
-import { DeploymentPage } from "../deployments/DeploymentPage";
-import { DeploymentsPage } from "../deployments/DeploymentsPage";
-import { HostPage } from "../hosts/HostPage";
+import {
+  createRootRoute,
+  createRoute,
+  createRouter,
+  Link,
+  lazyRouteComponent,
+  Outlet,
+  redirect,
+} from "@tanstack/react-router";
 import { HostsPage } from "../hosts/HostsPage";
+import { type With, withFrom } from "../hosts/hosts";
 import { Failure, Waiting } from "../look/Notice";
 import { MissingPage, tidy } from "../missing/MissingPage";
 import type { Filter } from "../missing/missing";
+import { standingFrom } from "../missing/standing";
+import type { PatchFilter } from "../patches/patches";
 import { Door } from "../session/Door";
 import { Setup } from "../session/Setup";
 import { SignIn } from "../session/SignIn";
@@ -36,6 +44,14 @@ function Nowhere() {
   );
 }
 
+// What most visits don't open comes when it is asked for.
+const AddPage = lazyRouteComponent(() => import("../enrol/AddPage"), "AddPage");
+const DeploymentPage = lazyRouteComponent(() => import("../deployments/DeploymentPage"), "DeploymentPage");
+const DeploymentsPage = lazyRouteComponent(() => import("../deployments/DeploymentsPage"), "DeploymentsPage");
+const HostPage = lazyRouteComponent(() => import("../hosts/HostPage"), "HostPage");
+const PatchesPage = lazyRouteComponent(() => import("../patches/PatchesPage"), "PatchesPage");
+const PatchPage = lazyRouteComponent(() => import("../patches/PatchPage"), "PatchPage");
+
 const root = createRootRoute({ component: Outlet, notFoundComponent: Nowhere });
 const setup = createRoute({ getParentRoute: () => root, path: "/setup", component: Setup });
 const inside = createRoute({ getParentRoute: () => root, id: "inside", component: Gate });
@@ -46,7 +62,13 @@ const home = createRoute({
     throw redirect({ to: "/machines" });
   },
 });
-const hosts = createRoute({ getParentRoute: () => inside, path: "/machines", component: HostsPage });
+const hosts = createRoute({
+  getParentRoute: () => inside,
+  path: "/machines",
+  component: HostsPage,
+  validateSearch: (s: Record<string, unknown>): { with?: With } => tidy({ with: withFrom(s.with) }),
+});
+const add = createRoute({ getParentRoute: () => inside, path: "/add-machines", component: AddPage });
 const host = createRoute({ getParentRoute: () => inside, path: "/machines/$id", component: HostPage });
 const missing = createRoute({
   getParentRoute: () => inside,
@@ -58,13 +80,33 @@ const missing = createRoute({
       severity: typeof s.severity === "string" ? s.severity : "",
       security: s.security === true,
       exploited: s.exploited === true,
+      standing: standingFrom(s.standing),
     }),
 });
+const patches = createRoute({
+  getParentRoute: () => inside,
+  path: "/patches",
+  component: PatchesPage,
+  validateSearch: (s: Record<string, unknown>): PatchFilter =>
+    tidy({
+      q: s.q === undefined ? "" : String(s.q),
+      severity: typeof s.severity === "string" ? s.severity : "",
+      approval: typeof s.approval === "string" ? s.approval : "",
+      security: s.security === true,
+      needed: s.needed === true,
+      bulletin: s.bulletin === true,
+    }),
+});
+const patch = createRoute({ getParentRoute: () => inside, path: "/patches/$id", component: PatchPage });
 const deployments = createRoute({ getParentRoute: () => inside, path: "/deployments", component: DeploymentsPage });
 const deployment = createRoute({ getParentRoute: () => inside, path: "/deployments/$id", component: DeploymentPage });
 
 export const router = createRouter({
-  routeTree: root.addChildren([setup, inside.addChildren([home, hosts, host, missing, deployments, deployment])]),
+  routeTree: root.addChildren([
+    setup,
+    inside.addChildren([home, hosts, host, add, missing, patches, patch, deployments, deployment]),
+  ]),
+  defaultPendingComponent: () => <Waiting what="the page" />,
   defaultErrorComponent: ({ error }) => <Failure error={error} />,
 });
 

@@ -1,5 +1,6 @@
-import { Button, Group, Modal, ScrollArea, Select, Stack, Text, Textarea, TextInput } from "@mantine/core";
+import { Button, Group, ScrollArea, Select, Stack, Text, Textarea, TextInput } from "@mantine/core";
 import { type FormEvent, useState } from "react";
+import { Dialog } from "../look/Dialog";
 import { Failure } from "../look/Notice";
 import { count } from "../look/words";
 import { type Decision, useDecide, useGroups } from "./approvals";
@@ -43,15 +44,7 @@ export function DecideDialog({ decision, choices, close, done }: Props) {
   };
 
   return (
-    <Modal
-      opened
-      onClose={close}
-      title={`${approve ? "Approve" : "Decline"} ${what}`}
-      size="lg"
-      centered
-      closeButtonProps={{ "aria-label": "Close" }}
-      attributes={{ header: { role: "none" } }}
-    >
+    <Dialog title={`${approve ? "Approve" : "Decline"} ${what}`} close={close} size="lg">
       <form onSubmit={submit}>
         <Stack gap="md">
           {decide.error && <Failure error={decide.error} />}
@@ -112,6 +105,6 @@ export function DecideDialog({ decision, choices, close, done }: Props) {
           </Group>
         </Stack>
       </form>
-    </Modal>
+    </Dialog>
   );
 }

@@ -115,7 +115,7 @@ export function CatalogNotes() {
   return (
     <details className="panel">
       <summary>
-        <Group component="span" display="inline-flex" gap="xs" p="xs" wrap="nowrap" maw="92%" align="flex-start">
+        <Group component="span" display="inline-flex" gap="xs" wrap="nowrap" maw="92%" align="flex-start">
           <Tag tone="note">{count(notes.length, "note")}</Tag>
           <Text component="span" size="sm">
             What the publisher says about this catalog

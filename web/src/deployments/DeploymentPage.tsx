@@ -1,4 +1,4 @@
-import { Alert, Button, Group, Stack, Title } from "@mantine/core";
+import { Alert, Button, Group, Select, Stack, Text, Title } from "@mantine/core";
 import { Link, useParams } from "@tanstack/react-router";
 import { Fragment, useId, useState } from "react";
 import { ChevronIcon } from "../look/icons";
@@ -6,9 +6,22 @@ import { Empty, Show } from "../look/Notice";
 import { Page, Sheet } from "../look/Page";
 import { Progress, Tag } from "../look/Tag";
 import { ago, count, moment } from "../look/words";
+import { PatchLink } from "../patches/PatchLink";
 import { mayDeploy, useMe } from "../session/session";
 import { machines } from "./DeploymentsPage";
-import { type Deployment, type Task, takeable, tally, useDeployment, useTasks } from "./deployments";
+import {
+  type Deployment,
+  leftOut,
+  live,
+  type Task,
+  type TaskFilter,
+  takeable,
+  tally,
+  useDeployment,
+  useLeftOut,
+  useTasks,
+} from "./deployments";
+import { Advance } from "./Progress";
 import { RollbackDialog } from "./RollbackDialog";
 
 export function DeploymentPage() {
@@ -32,12 +45,55 @@ export function DeploymentPage() {
                 {d.reason}
               </Alert>
             )}
+            <LeftOut of={d} />
             <Facts of={d} />
+            <Patches of={d} />
             <Tasks of={d} />
           </Page>
         )}
       </Show>
     </Stack>
+  );
+}
+
+/** What a new deployment does not touch, told to whoever made it. */
+function LeftOut({ of: d }: { of: Deployment }) {
+  const left = Object.entries(useLeftOut(d.id));
+  if (left.length === 0) return null;
+  return (
+    <Alert color="yellow" title="Not everything that was asked for is part of it" role="status">
+      <ul className="plain">
+        {left.map(([why, n]) => (
+          <li key={why}>
+            {count(n, "finding")} {why}
+          </li>
+        ))}
+      </ul>
+    </Alert>
+  );
+}
+
+/** The patches, each with its own page; many are folded away. */
+function Patches({ of: d }: { of: Deployment }) {
+  const ids = d.patches ?? [];
+  if (ids.length === 0) return null;
+  return (
+    <details className="panel" open={ids.length <= 5}>
+      <summary>
+        <Text component="span" size="sm" fw={600}>
+          {count(ids.length, "patch", "patches")}
+          {ids.length > 1 &&
+            (d.operation === "rollback" ? ", taken back from the last to the first" : ", in this order")}
+        </Text>
+      </summary>
+      <ul className="plain inset">
+        {ids.map((id) => (
+          <li key={id}>
+            <PatchLink id={id} />
+          </li>
+        ))}
+      </ul>
+    </details>
   );
 }
 
@@ -62,20 +118,53 @@ function Facts({ of: d }: { of: Deployment }) {
       </dd>
       <dt>Machines</dt>
       <dd>{tally(d.counts) || "no task yet"}</dd>
+      <dt>Progress</dt>
+      <dd>
+        <Advance of={d} />
+      </dd>
     </dl>
   );
 }
 
+const filters: { value: TaskFilter; label: string }[] = [
+  { value: "", label: "All tasks" },
+  { value: "open", label: "Under way" },
+  { value: "verified", label: "Verified" },
+  { value: "failed", label: "Failed" },
+  { value: "left_out", label: "With patches left out" },
+];
+
 function Tasks({ of: d }: { of: Deployment }) {
-  const tasks = useTasks(d.id);
+  const [filter, setFilter] = useState<TaskFilter>("");
+  const tasks = useTasks(d.id, filter);
   return (
     <Stack gap="sm">
-      <Title order={2} size="h4">
-        Tasks
-      </Title>
+      <Group justify="space-between">
+        <Title order={2} size="h4">
+          Tasks
+        </Title>
+        <Select
+          aria-label="Which tasks to list"
+          data={filters}
+          value={filter}
+          onChange={(to) => setFilter((to ?? "") as TaskFilter)}
+          allowDeselect={false}
+          size="xs"
+          w={210}
+        />
+      </Group>
       <Show of={tasks} what="tasks">
         {(data) => {
           const list = data.pages.flatMap((p) => p.items);
+          if (list.length === 0 && filter !== "") {
+            return (
+              <Empty title="No task fits">
+                <Button variant="default" onClick={() => setFilter("")}>
+                  Show all tasks
+                </Button>
+              </Empty>
+            );
+          }
           if (list.length === 0) return <Empty title="No task yet">Tasks are made when the first ring starts.</Empty>;
           return (
             <>
@@ -112,6 +201,7 @@ function Tasks({ of: d }: { of: Deployment }) {
 function Row({ of: task, within, ring }: { of: Task; within: Deployment; ring?: string }) {
   const [open, setOpen] = useState(false);
   const id = useId();
+  const left = leftOut(task).length;
   return (
     <Fragment>
       <tr className="row">
@@ -133,7 +223,14 @@ function Row({ of: task, within, ring }: { of: Task; within: Deployment; ring?: 
           {task.progress ? <span className="quiet">{task.progress} % of this step</span> : null}
           {task.reason && <div className="reason">{task.reason}</div>}
         </td>
-        <td>{count(task.patches?.length ?? 0, "patch", "patches")}</td>
+        <td>
+          {count(task.patches?.length ?? 0, "patch", "patches")}{" "}
+          {left > 0 && (
+            <Tag tone="note" title="The machine leaves them out; open the task to see which and why">
+              {left.toLocaleString()} left out
+            </Tag>
+          )}
+        </td>
         <td>{task.attempt === 0 ? "not begun" : `attempt ${task.attempt}`}</td>
         <td title={moment(task.since)}>{ago(task.since, new Date())}</td>
       </tr>
@@ -152,6 +249,7 @@ function Row({ of: task, within, ring }: { of: Task; within: Deployment; ring?: 
 function Outcome({ of: task, within }: { of: Task; within: Deployment }) {
   const failures = task.result?.failures ?? [];
   const changes = task.result?.changes ?? task.plan?.changes ?? [];
+  const left = leftOut(task);
   return (
     <Stack gap="sm">
       {failures.map((f) => (
@@ -159,8 +257,25 @@ function Outcome({ of: task, within }: { of: Task; within: Deployment }) {
           {f.reason}
         </Alert>
       ))}
+      {left.length > 0 && (
+        <div>
+          <Text size="sm" fw={600}>
+            Left out by the machine
+          </Text>
+          <ul className="plain">
+            {left.map((r) => (
+              <li key={r.patch}>
+                <PatchLink id={r.patch} />
+                <div className="reason">{r.reason}</div>
+              </li>
+            ))}
+          </ul>
+        </div>
+      )}
       {changes.length === 0 ? (
-        <span className="quiet">The machine has not said yet what changes.</span>
+        <span className="quiet">
+          {live(task.state) ? "The machine has not said yet what changes." : "Nothing was changed."}
+        </span>
       ) : (
         <table className="grid">
           <thead>
@@ -206,7 +321,7 @@ function RollBack({ of: task, within }: { of: Task; within: Deployment }) {
       </Button>
       {asking && (
         <RollbackDialog
-          patches={patches}
+          patches={patches.map((id) => ({ id, label: id }))}
           machines={[{ id: task.endpoint, name: task.hostname || task.endpoint }]}
           close={() => setAsking(false)}
         />

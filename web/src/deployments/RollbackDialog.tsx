@@ -1,29 +1,40 @@
-import { Button, Checkbox, Group, Modal, ScrollArea, Stack, Text, Textarea } from "@mantine/core";
+import { Button, Checkbox, Group, ScrollArea, Stack, Text, Textarea } from "@mantine/core";
 import { useNavigate } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
+import { Dialog } from "../look/Dialog";
 import { Failure } from "../look/Notice";
 import { count } from "../look/words";
 import { useRollback } from "./deployments";
 
 interface Props {
-  patches: string[];
-  machines: { id: string; name: string }[];
+  patches: { id: string; label: string }[];
+  machines: { id: string; name: string; offline?: boolean }[];
+  /** What the machines have afterwards, where it is known. */
+  outcome?: string;
+  /** What the patch does to the machine. */
+  reboot?: string;
   close: () => void;
 }
 
-/** Asks why, and takes patches back on machines that have them. */
-export function RollbackDialog({ patches, machines, close }: Props) {
+/** Asks why, says what comes of it, and takes patches back on machines that have them. */
+export function RollbackDialog({ patches, machines, outcome, reboot, close }: Props) {
   const [reason, setReason] = useState("");
   const [keep, setKeep] = useState(false);
   const rollback = useRollback();
   const navigate = useNavigate();
   const what = count(patches.length, "patch", "patches");
   const where = machines.length === 1 ? (machines[0]?.name ?? "") : count(machines.length, "machine");
+  const offline = machines.filter((m) => m.offline).length;
 
   const submit = (event: FormEvent) => {
     event.preventDefault();
     rollback.mutate(
-      { patches, endpoints: machines.map((m) => m.id), reason: reason.trim(), keep_approval: keep },
+      {
+        patches: patches.map((p) => p.id),
+        endpoints: machines.map((m) => m.id),
+        reason: reason.trim(),
+        keep_approval: keep,
+      },
       {
         onSuccess: (made) => {
           close();
@@ -34,31 +45,52 @@ export function RollbackDialog({ patches, machines, close }: Props) {
   };
 
   return (
-    <Modal
-      opened
-      onClose={close}
-      title={`Roll back ${what} on ${where}`}
-      size="lg"
-      centered
-      closeButtonProps={{ "aria-label": "Close" }}
-      attributes={{ header: { role: "none" } }}
-    >
+    <Dialog title={`Roll back ${what} on ${where}`} close={close} size="lg">
       <form onSubmit={submit}>
         <Stack gap="md">
           {rollback.error && <Failure error={rollback.error} />}
           <ScrollArea.Autosize mah={160} type="auto">
             <ul className="cves">
-              {patches.map((id) => (
-                <li key={id} className="version">
-                  {id}
+              {patches.map((p) => (
+                <li key={p.id} title={p.id}>
+                  {p.label}
                 </li>
               ))}
             </ul>
           </ScrollArea.Autosize>
-          <Text size="sm">
-            Each is uninstalled, and the version before it is installed again where the catalog names one. It begins at
-            once.
-          </Text>
+          {machines.length > 1 && (
+            <ScrollArea.Autosize mah={100} type="auto">
+              <Text size="sm">On {machines.map((m) => m.name).join(", ")}</Text>
+            </ScrollArea.Autosize>
+          )}
+          <div>
+            <Text size="sm" fw={600}>
+              What comes of it
+            </Text>
+            <ul className="plain">
+              <li>
+                {outcome ??
+                  "Each is uninstalled, and the version before it is installed again where the catalog names one"}
+                .
+              </li>
+              <li>
+                Flaws that the {patches.length === 1 ? "patch mends are" : "patches mend are"} open there again, and
+                whoever uses the product may be interrupted.
+              </li>
+              {(reboot === "always" || reboot === "maybe") && (
+                <li>
+                  {machines.length === 1 ? "The machine" : "The machines"}{" "}
+                  {reboot === "always" ? "must" : "may have to"} restart: that is left to you.
+                </li>
+              )}
+              <li>
+                It begins at once
+                {offline > 0 &&
+                  `; ${count(offline, "machine")} ${offline === 1 ? "is" : "are"} offline and follow${offline === 1 ? "s" : ""} when back`}
+                .
+              </li>
+            </ul>
+          </div>
           <Textarea
             label="Reason"
             description="Auditors and the next administrator will ask"
@@ -79,12 +111,12 @@ export function RollbackDialog({ patches, machines, close }: Props) {
             <Button variant="default" onClick={close}>
               Cancel
             </Button>
-            <Button type="submit" color="red" loading={rollback.isPending}>
+            <Button type="submit" color="red.8" loading={rollback.isPending}>
               Roll back {what}
             </Button>
           </Group>
         </Stack>
       </form>
-    </Modal>
+    </Dialog>
   );
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type Deployment, live, type Task, takeable, tally } from "./deployments";
+import { type Deployment, leftOut, live, type Task, takeable, tally } from "./deployments";
+import { reached } from "./Progress";
 
 describe("live", () => {
   it.each(["queued", "installing", "waiting_for_reboot", "retry_planned"])("%s can change", (s) =>
@@ -35,4 +36,21 @@ describe("takeable", () => {
     ["a rollback", { ...d, operation: "rollback" }, task],
     ["patches without a way back", { ...d, reversible: undefined }, task],
   ] as [string, Deployment, Task][])("is nothing of %s", (_, of, t) => expect(takeable(of, t)).toEqual([]));
+});
+
+it("names what a machine left out once, whether its plan or its result says so", () => {
+  const refused = [{ patch: "a", reason: "held" }];
+  expect(leftOut({})).toEqual([]);
+  expect(leftOut({ plan: { changes: [], payloads: [], download_bytes: 0, refused } })).toEqual(refused);
+  const result = { attempt: 1, started: "", exit_code: 0, refused: [...refused, { patch: "b", reason: "pinned" }] };
+  expect(
+    leftOut({ plan: { changes: [], payloads: [], download_bytes: 0, refused }, result }).map((r) => r.patch),
+  ).toEqual(["a", "b"]);
+});
+
+it("counts as done only what a scan has proven, or what a dry run planned", () => {
+  const counts = { verified: 3, failed: 1, expired: 1, installing: 2, no_longer_applicable: 1 };
+  expect(reached(counts)).toEqual({ done: 3, bad: 2, open: 2, all: 8 });
+  expect(reached({ planned: 2 }, true)).toEqual({ done: 2, bad: 0, open: 0, all: 2 });
+  expect(reached(undefined).all).toBe(0);
 });

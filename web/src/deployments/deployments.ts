@@ -40,18 +40,52 @@ export function useDeployment(id: string) {
   });
 }
 
-export function useTasks(id: string) {
+/** What the list of tasks is narrowed to. */
+export type TaskFilter = "" | "open" | "failed" | "verified" | "left_out";
+
+const states: Partial<Record<TaskFilter, string[]>> = {
+  open: [
+    "queued",
+    "awaiting_approval",
+    "scheduled",
+    "planning",
+    "staging",
+    "downloading",
+    "staged",
+    "waiting_for_window",
+    "waiting_for_user",
+    "waking",
+    "installing",
+    "waiting_for_reboot",
+    "rebooting",
+    "verifying",
+    "retry_planned",
+  ],
+  failed: ["failed", "expired"],
+  verified: ["verified", "planned"],
+};
+
+export function useTasks(id: string, filter: TaskFilter) {
   const t = useTenant();
   return useInfiniteQuery({
-    queryKey: ["tasks", t, id],
+    queryKey: ["tasks", t, id, filter],
     queryFn: ({ pageParam }) =>
       answer(
         api.GET("/api/v1/tenants/{t}/deployments/{id}/tasks", {
-          params: { path: { t, id }, query: { limit: 200, after: pageParam || undefined } },
+          params: {
+            path: { t, id },
+            query: {
+              limit: 200,
+              after: pageParam || undefined,
+              state: states[filter],
+              left_out: filter === "left_out" || undefined,
+            },
+          },
         }),
       ),
     initialPageParam: "",
     getNextPageParam: (last) => last.next || undefined,
+    placeholderData: (previous) => previous,
     refetchInterval: (q) => pace(q.state.data?.pages.some((p) => p.items.some((task) => live(task.state))) ?? false),
   });
 }
@@ -84,8 +118,24 @@ export function useRollback() {
           body: { ...ask, operation: "rollback" },
         }),
       ),
-    onSuccess: () => client.invalidateQueries({ queryKey: ["deployments"] }),
+    onSuccess: (made) => {
+      client.setQueryData(["left out", made.id], made.left_out);
+      for (const queryKey of [["deployments"], ["holders"], ["missing"], ["patch"]])
+        client.invalidateQueries({ queryKey });
+    },
   });
+}
+
+/** What was left out when the deployment was made, by the reason; the server
+ * tells it once, to whoever made it. */
+export function useLeftOut(id: string): Record<string, number> {
+  return useQuery<Record<string, number>>({ queryKey: ["left out", id], enabled: false, gcTime: 3_600_000 }).data ?? {};
+}
+
+/** What a machine's plan or its installation left out, with the reason for each. */
+export function leftOut(task: Pick<Task, "plan" | "result">): { patch: string; reason: string }[] {
+  const all = [...(task.plan?.refused ?? []), ...(task.result?.refused ?? [])];
+  return [...new Map(all.map((r) => [r.patch, r])).values()];
 }
 
 /** Which patches of a task can be taken back: those that its machine has proven to have. */

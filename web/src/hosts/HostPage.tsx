@@ -1,5 +1,6 @@
 import { Alert, Anchor, Button, Group, List, SimpleGrid, Stack, Text, Title } from "@mantine/core";
 import { Link, useParams } from "@tanstack/react-router";
+import { useState } from "react";
 import { CatalogTrouble } from "../catalog/CatalogBar";
 import { Empty, Failure, Show } from "../look/Notice";
 import { Page } from "../look/Page";
@@ -7,6 +8,8 @@ import { Health, Tag } from "../look/Tag";
 import { ago, count, moment } from "../look/words";
 import { MachineMissing } from "../missing/MachineMissing";
 import { useMissing } from "../missing/missing";
+import { StandingFilter } from "../missing/StandingTag";
+import type { Standing } from "../missing/standing";
 import { type HostDetail, useHost, useScan } from "./hosts";
 import { windows } from "./packages";
 import { Software } from "./Software";
@@ -69,13 +72,24 @@ function Due({ of: h }: { of: HostDetail }) {
           It must be repaired before anything can be installed; Fettle does so at the next deployment.
         </Alert>
       )}
+      {h.broken > 0 && (
+        <Alert color="red" title={`${count(h.broken, "package")} installed only half`} role="status">
+          {h.broken === 1 ? "Its installation was" : "Their installations were"} begun and did not end well. The list
+          below names {h.broken === 1 ? "it" : "them"} and says what to do; the whole list of installed software marks
+          each in red.
+        </Alert>
+      )}
       {(h.reboot_due || state?.reboot_due) && (
         <Alert color="yellow" title="A reboot is due" role="status">
           {state?.reboot_reasons?.length ? `Because of ${state.reboot_reasons.join(", ")}.` : null}
         </Alert>
       )}
       {restarts.length > 0 && (
-        <Alert color="yellow" title={`${count(restarts.length, "service")} still run replaced files`} role="status">
+        <Alert
+          color="yellow"
+          title={`${count(restarts.length, "service")} still ${restarts.length === 1 ? "runs" : "run"} replaced files`}
+          role="status"
+        >
           <List size="sm">
             {restarts.map((unit) => (
               <List.Item key={unit}>{unit}</List.Item>
@@ -154,24 +168,27 @@ function hardware(inv: HostDetail["inventory"]): string {
 }
 
 function Missing({ of: h }: { of: HostDetail }) {
-  const missing = useMissing({}, h.id);
+  const [standing, setStanding] = useState<Standing>();
+  const missing = useMissing({ standing }, { host: h.id });
   return (
     <Stack gap="sm">
       <Group justify="space-between">
         <Title order={2} size="h4">
           Missing patches
         </Title>
-        {h.health !== "unknown" && (
-          <Text size="sm" className="quiet">
-            {count(h.missing, "update")} missing, {h.missing_security.toLocaleString()} of them for security,{" "}
-            {h.exploited.toLocaleString()} against flaws that are exploited
-          </Text>
-        )}
+        <StandingFilter value={standing} onChange={setStanding} size="xs" />
       </Group>
+      {(h.health !== "unknown" || h.missing > 0) && (
+        <Text size="sm" className="quiet">
+          {summary(h)}
+        </Text>
+      )}
       <Show of={missing} what="what it lacks">
         {(data) => {
           const findings = data.pages.flatMap((p) => p.items);
-          if (findings.length === 0) return <None of={h} />;
+          if (findings.length === 0) {
+            return standing ? <NoneOfThese clear={() => setStanding(undefined)} /> : <None of={h} />;
+          }
           return (
             <>
               <MachineMissing findings={findings} />
@@ -185,6 +202,33 @@ function Missing({ of: h }: { of: HostDetail }) {
         }}
       </Show>
     </Stack>
+  );
+}
+
+/** What a machine lacks, in one line. */
+export function summary(h: HostDetail): string {
+  const parts = [
+    h.missing === 0
+      ? "No update missing"
+      : `${count(h.missing, "update")} missing, ${h.missing_security.toLocaleString()} for security, ` +
+        `${h.exploited.toLocaleString()} against exploited flaws`,
+  ];
+  if (h.bulletins > 0) {
+    const verb = h.bulletins === 1 ? "is a bulletin" : "are bulletins";
+    parts.push(`${h.bulletins.toLocaleString()} of them ${verb}, which nothing can be installed from`);
+  }
+  if (h.user_only > 0) parts.push(`besides, ${count(h.user_only, "product")} of single users`);
+  if (h.broken > 0) parts.push(`${count(h.broken, "package")} half installed`);
+  return parts.join("; ");
+}
+
+function NoneOfThese({ clear }: { clear: () => void }) {
+  return (
+    <Empty title="Nothing fits this filter">
+      <Button variant="default" onClick={clear}>
+        Show everything that it lacks
+      </Button>
+    </Empty>
   );
 }
 

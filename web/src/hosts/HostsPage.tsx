@@ -1,6 +1,6 @@
-import { Button, Group, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Group, Select, Stack, Text, TextInput } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
-import { Link } from "@tanstack/react-router";
+import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
 import { CatalogNotes, CatalogTrouble } from "../catalog/CatalogBar";
 import { SearchIcon } from "../look/icons";
@@ -8,18 +8,26 @@ import { Empty, Show } from "../look/Notice";
 import { Page, Sheet } from "../look/Page";
 import { Health, Tag } from "../look/Tag";
 import { ago, count, moment } from "../look/words";
-import { type Host, notes, useHosts } from "./hosts";
+import { mayEnrol, useMe } from "../session/session";
+import { type Host, notes, useHosts, type With, withFrom, withs } from "./hosts";
 import { Summary } from "./Summary";
 
 export function HostsPage() {
   const [typed, setTyped] = useState("");
   const [q] = useDebouncedValue(typed.trim().toLowerCase(), 250);
-  const hosts = useHosts(q);
+  const { with: has } = useSearch({ strict: false }) as { with?: With };
+  const navigate = useNavigate();
+  const narrow = (to: With | undefined) => navigate({ to: "/machines", search: to ? { with: to } : {}, replace: true });
+  const hosts = useHosts(q, has);
   return (
-    <Page title="Machines" about="Every machine that has enrolled, and what it lacks.">
+    <Page
+      title="Machines"
+      about="Every machine that has enrolled, and what it lacks."
+      actions={<Add variant="filled" />}
+    >
       <CatalogTrouble />
       <Summary />
-      <Group justify="space-between">
+      <Group gap="md">
         <TextInput
           aria-label="Search machines by the beginning of their name"
           placeholder="Name begins with…"
@@ -28,11 +36,28 @@ export function HostsPage() {
           onChange={(e) => setTyped(e.currentTarget.value)}
           w={280}
         />
+        <Select
+          aria-label="Which machines"
+          placeholder="Whatever they have"
+          data={withs}
+          value={has ?? null}
+          onChange={(word) => narrow(withFrom(word))}
+          clearable
+          clearButtonProps={{ "aria-label": "Whatever they have" }}
+          w={250}
+        />
       </Group>
       <Show of={hosts} what="machines">
         {(data) => {
           const list = data.pages.flatMap((p) => p.items);
-          if (list.length === 0) return q ? <NoMatch q={q} clear={() => setTyped("")} /> : <NoMachines />;
+          if (list.length === 0) {
+            if (!q && !has) return <NoMachines />;
+            const clear = () => {
+              setTyped("");
+              narrow(undefined);
+            };
+            return <NoMatch q={q} has={has} clear={clear} />;
+          }
           return (
             <Stack gap="sm">
               <HostTable hosts={list} />
@@ -99,8 +124,8 @@ function HostTable({ hosts }: { hosts: Host[] }) {
             <td className="notes">
               <Group gap={6}>
                 {notes(h).map((n) => (
-                  <Tag key={n} tone="note">
-                    {n}
+                  <Tag key={n.text} tone={n.tone} title={n.more}>
+                    {n.text}
                   </Tag>
                 ))}
               </Group>
@@ -121,9 +146,9 @@ function Figure({ n, known }: { n: number; known: boolean }) {
   );
 }
 
-function NoMatch({ q, clear }: { q: string; clear: () => void }) {
+function NoMatch({ q, has, clear }: { q: string; has?: With; clear: () => void }) {
   return (
-    <Empty title={`No machine's name begins with “${q}”`}>
+    <Empty title={has ? "No machine fits these filters" : `No machine's name begins with “${q}”`}>
       <Button mt="sm" variant="default" onClick={clear}>
         Show all machines
       </Button>
@@ -131,13 +156,29 @@ function NoMatch({ q, clear }: { q: string; clear: () => void }) {
   );
 }
 
+/** The way to the page that adds machines, for whoever may. */
+function Add({ variant }: { variant: "filled" | "default" }) {
+  const me = useMe();
+  if (!mayEnrol(me.data)) return null;
+  return (
+    <Button variant={variant} renderRoot={(props) => <Link to="/add-machines" {...props} />}>
+      Add machines
+    </Button>
+  );
+}
+
 function NoMachines() {
+  const me = useMe();
   return (
     <Empty title="No machine has enrolled yet">
-      <p>
-        On this server run <code>fettle enroll-token</code>. It prints one line; run that line as root on each machine
-        to be patched.
-      </p>
+      {mayEnrol(me.data) ? (
+        <Stack gap="sm" align="center">
+          One line, run on a machine, enrols it and pins this server.
+          <Add variant="default" />
+        </Stack>
+      ) : (
+        "Someone with the role operator can add machines here."
+      )}
     </Empty>
   );
 }

@@ -43,7 +43,15 @@ export function Software({ of: h }: { of: HostDetail }) {
       <Show of={software} what="installed software">
         {(data) => {
           const list = data.pages.flatMap((p) => p.items);
-          if (list.length === 0) return <Empty title="Nothing fits">Try another word, or another list.</Empty>;
+          if (list.length === 0) {
+            return q ? (
+              <Empty title={`Nothing is called “${q}”`}>
+                Try a part of the name{onWindows && ", or another list"}.
+              </Empty>
+            ) : (
+              <Empty title="Nothing of this kind was found">The machine's last scan names none.</Empty>
+            );
+          }
           return (
             <>
               <List list={list} onWindows={onWindows} />

@@ -64,29 +64,6 @@ export function Approval({ of }: { of: string }) {
   return <Tag tone={tone}>{text}</Tag>;
 }
 
-const states: Record<string, [Tone, string, string]> = {
-  held: ["info", "Held", "The machine's administrator holds the package at its version"],
-  broken: ["bad", "Half installed", "The installation of the newest version was begun and did not end well"],
-  pinned: ["info", "Pinned", "The machine's package preferences keep the newer version away"],
-  user_only: [
-    "info",
-    "One user's",
-    "Only single users have the product, for themselves; Fettle installs for the whole machine",
-  ],
-  unknown: ["note", "Unsure", "A test could not be answered; the reason says which"],
-};
-
-/** Why a finding is not simply missing; nothing for those that are. */
-export function Standing({ of }: { of: string }) {
-  const found = states[of];
-  if (!found) return null;
-  return (
-    <Tag tone={found[0]} title={found[2]}>
-      {found[1]}
-    </Tag>
-  );
-}
-
 const good = ["verified", "finished", "planned"];
 const bad = ["failed", "expired"];
 const warn = ["halted", "retry_planned", "waiting_for_reboot"];

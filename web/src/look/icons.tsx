@@ -33,6 +33,11 @@ export const MissingIcon = () => (
     <path d="M12 8v5M12 16.5v.01" />
   </Icon>
 );
+export const PatchIcon = () => (
+  <Icon>
+    <path d="M12 3l8 4.5v9L12 21l-8-4.5v-9zM4 7.5l8 4.5 8-4.5M12 12v9" />
+  </Icon>
+);
 export const DeployIcon = () => (
   <Icon>
     <path d="M4 17v3h16v-3M12 3v12M7 10l5 5 5-5" />

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ago, count, percent, plain, sentence, span } from "./words";
+import { ago, bytes, count, percent, plain, sentence, span } from "./words";
 
 const now = new Date("2026-03-01T12:00:00Z");
 
@@ -31,3 +31,10 @@ describe("words", () => {
     expect(percent(0.00042)).toBe("0.042%");
   });
 });
+
+it.each([
+  [400, "0.4 kB"],
+  [1_589_510, "1.6 MB"],
+  [14_700_000, "14.7 MB"],
+  [2_500_000_000, "2.5 GB"],
+])("writes %d bytes as %s", (n, text) => expect(bytes(n)).toBe(text));

@@ -54,3 +54,15 @@ export function sentence(word: string): string {
 export function percent(part: number): string {
   return part.toLocaleString(undefined, { style: "percent", maximumSignificantDigits: 2 });
 }
+
+/** A size of at least a kilobyte as "1.4 MB"; powers of 1,000, as vendors give them. */
+export function bytes(n: number): string {
+  const units = ["kB", "MB", "GB", "TB"];
+  let size = n / 1000;
+  let unit = 0;
+  while (size >= 1000 && unit < units.length - 1) {
+    size /= 1000;
+    unit++;
+  }
+  return `${size.toLocaleString(undefined, { maximumSignificantDigits: size < 10 ? 2 : 3 })} ${units[unit]}`;
+}

@@ -5,10 +5,14 @@ import { SelectAll, SelectBox } from "../approvals/SelectBox";
 import { type Selection, useSelection } from "../approvals/selection";
 import { ChevronIcon } from "../look/icons";
 import { Sheet } from "../look/Page";
-import { Approval, Exploited, Severity, Standing, Tag } from "../look/Tag";
+import { Exploited, Severity, Tag } from "../look/Tag";
 import { count } from "../look/words";
+import { PatchLink } from "../patches/PatchLink";
 import { byUrgency, type Finding, nameOf } from "./missing";
 import { Evidence, Risk } from "./Proof";
+import { Decided, StandingTag } from "./StandingTag";
+import { decidable, type Standing } from "./standing";
+import { WhatToDo } from "./WhatToDo";
 
 const choice = (f: Finding) => ({ patch: f.patch, label: `${f.product || f.package} ${f.available}` });
 
@@ -16,7 +20,8 @@ const choice = (f: Finding) => ({ patch: f.patch, label: `${f.product || f.packa
 export function MachineMissing({ findings }: { findings: Finding[] }) {
   const selection = useSelection();
   const sorted = [...findings].sort(byUrgency);
-  const choices = [...new Map(sorted.map((f) => [f.patch, choice(f)])).values()];
+  const open = sorted.filter((f) => decidable(f.standing));
+  const choices = [...new Map(open.map((f) => [f.patch, choice(f)])).values()];
   return (
     <Stack gap="sm">
       <Sheet label="Missing patches of this machine">
@@ -50,10 +55,8 @@ function Row({ of: f, selection }: { of: Finding; selection: Selection }) {
   return (
     <Fragment>
       <tr className={`row ${selection.has(f.patch) ? "chosen" : ""}`}>
-        <td>
-          <SelectBox choice={choice(f)} selection={selection} />
-        </td>
-        <td>
+        <td>{decidable(f.standing) && <SelectBox choice={choice(f)} selection={selection} />}</td>
+        <td className="name">
           <button
             type="button"
             className="toggle"
@@ -73,10 +76,10 @@ function Row({ of: f, selection }: { of: Finding; selection: Selection }) {
         <td className="version">{f.installed}</td>
         <td className="version">{f.available}</td>
         <td className={f.cves.length ? "amount" : "amount zero"}>
-          {f.cves.length ? count(f.cves.length, "CVE") : "none known"}
+          {f.cves.length ? count(f.cves.length, "CVE") : "none"}
         </td>
         <td>
-          <Approval of={f.approval} />
+          <Decided standing={f.standing} approval={f.approval} />
         </td>
       </tr>
       {open && (
@@ -92,13 +95,19 @@ function Row({ of: f, selection }: { of: Finding; selection: Selection }) {
 }
 
 /** Severity, and what else makes a finding urgent or not. */
-export function Marks({ of: f }: { of: { severity: string; security: boolean; exploited?: boolean; state?: string } }) {
+export function Marks({
+  of: f,
+}: {
+  of: { severity: string; security: boolean; exploited?: boolean; standings?: Standing[]; standing?: Standing };
+}) {
   return (
     <Group gap={6}>
       <Severity of={f.severity} />
       {f.security ? <Tag tone="info">Security</Tag> : <Tag tone="plain">Not security</Tag>}
       {f.exploited && <Exploited />}
-      {f.state && <Standing of={f.state} />}
+      {(f.standings ?? (f.standing ? [f.standing] : [])).map((s) => (
+        <StandingTag key={s} of={s} />
+      ))}
     </Group>
   );
 }
@@ -106,10 +115,11 @@ export function Marks({ of: f }: { of: { severity: string; security: boolean; ex
 function Detail({ of: f }: { of: Finding }) {
   return (
     <Stack gap="md">
+      <WhatToDo of={f} />
       <Evidence of={f} />
       <Risk advisories={f.advisories} cves={f.cves} epss={f.epss} />
       <Text size="sm">
-        <span className="quiet">Patch</span> <span className="version">{f.patch}</span>
+        <span className="quiet">Patch</span> <PatchLink id={f.patch} />
         {f.archive && (
           <>
             {" "}

@@ -12,12 +12,13 @@ import { Page } from "../look/Page";
 import { count, sentence } from "../look/words";
 import { byPatch, type Filter, severities, useMissing } from "./missing";
 import { PatchTable } from "./PatchTable";
+import { StandingFilter } from "./StandingTag";
 
 export function MissingPage() {
   const filter = useSearch({ strict: false }) as Filter;
   const missing = useMissing(filter);
   const selection = useSelection();
-  const narrowed = Boolean(filter.q || filter.severity || filter.security || filter.exploited);
+  const narrowed = Object.keys(tidy(filter)).length > 0;
   return (
     <Page title="Missing patches" about="What the fleet lacks, patch by patch; the most urgent first.">
       <CatalogTrouble />
@@ -90,6 +91,7 @@ function Filters({ filter }: { filter: Filter }) {
         clearButtonProps={{ "aria-label": "Any severity" }}
         w={170}
       />
+      <StandingFilter value={filter.standing} onChange={(standing) => set({ standing })} />
       <Checkbox
         label="Security only"
         checked={filter.security ?? false}
@@ -105,8 +107,8 @@ function Filters({ filter }: { filter: Filter }) {
 }
 
 /** Keeps only what narrows, so that the address stays short. */
-export function tidy(f: Filter): Filter {
-  return Object.fromEntries(Object.entries(f).filter(([, v]) => v)) as Filter;
+export function tidy<T extends object>(f: T): T {
+  return Object.fromEntries(Object.entries(f).filter(([, v]) => v)) as T;
 }
 
 function NoMatch(): ReactNode {

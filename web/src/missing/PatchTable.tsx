@@ -1,15 +1,19 @@
-import { Stack } from "@mantine/core";
+import { Stack, Text } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { Fragment, useId, useState } from "react";
 import { SelectAll, SelectBox } from "../approvals/SelectBox";
 import type { Selection } from "../approvals/selection";
 import { ChevronIcon } from "../look/icons";
 import { Sheet } from "../look/Page";
-import { Approval, Standing, Tag } from "../look/Tag";
+import { Tag } from "../look/Tag";
 import { count } from "../look/words";
+import { PatchLink } from "../patches/PatchLink";
 import { Marks } from "./MachineMissing";
-import { distinct, type Needed, nameOf } from "./missing";
+import { distinct, type Finding, type Needed, nameOf } from "./missing";
 import { Risk } from "./Proof";
+import { Decided, StandingTag } from "./StandingTag";
+import type { Standing } from "./standing";
+import { WhatToDo } from "./WhatToDo";
 
 const choice = (p: Needed) => ({ patch: p.patch, label: `${p.product} ${p.version}` });
 
@@ -20,7 +24,7 @@ export function PatchTable({ list, selection, whole }: { list: Needed[]; selecti
       <thead>
         <tr>
           <th scope="col">
-            <SelectAll all={list.map(choice)} selection={selection} />
+            <SelectAll all={list.filter((p) => p.decidable).map(choice)} selection={selection} />
           </th>
           <th scope="col">Patch</th>
           <th scope="col">Severity</th>
@@ -47,10 +51,8 @@ function Row({ of: p, selection }: { of: Needed; selection: Selection }) {
   return (
     <Fragment>
       <tr className={`row ${selection.has(p.patch) ? "chosen" : ""}`}>
-        <td>
-          <SelectBox choice={choice(p)} selection={selection} />
-        </td>
-        <td>
+        <td>{p.decidable && <SelectBox choice={choice(p)} selection={selection} />}</td>
+        <td className="name">
           <button
             type="button"
             className="toggle"
@@ -69,15 +71,15 @@ function Row({ of: p, selection }: { of: Needed; selection: Selection }) {
         <td className="version">{p.version}</td>
         <td className="amount">{count(p.machines, "machine")}</td>
         <td className={p.cves.length ? "amount" : "amount zero"}>
-          {p.cves.length ? count(p.cves.length, "CVE") : "none known"}
+          {p.cves.length ? count(p.cves.length, "CVE") : "none"}
         </td>
         <td>
-          {p.approval === "differs" ? (
+          {p.approval === "differs" && p.decidable ? (
             <Tag tone="note" title="It is decided for some of the machines only, or differently">
               Differs by machine
             </Tag>
           ) : (
-            <Approval of={p.approval} />
+            <Decided standing={p.decidable ? "installable" : firstOf(p)} approval={p.approval} />
           )}
         </td>
       </tr>
@@ -86,9 +88,16 @@ function Row({ of: p, selection }: { of: Needed; selection: Selection }) {
           <td />
           <td colSpan={6} className="detail" id={id}>
             <Stack gap="md">
-              <Machines of={p} />
+              {firstOfEach(p.findings).map((f) => (
+                <WhatToDo key={f.standing} of={f} />
+              ))}
+              <table className="grid">
+                <MachineRows of={p.findings} />
+              </table>
               <Risk advisories={p.advisories} cves={p.cves} epss={Math.max(0, ...p.findings.map((f) => f.epss ?? 0))} />
-              <div className="version">{p.patch}</div>
+              <Text size="sm">
+                <span className="quiet">All about it:</span> <PatchLink id={p.patch} />
+              </Text>
             </Stack>
           </td>
         </tr>
@@ -104,9 +113,19 @@ function packages(p: Needed): string {
   return names.length > 4 ? `${shown} and ${count(names.length - 4, "more package")}` : shown;
 }
 
-function Machines({ of: p }: { of: Needed }) {
+/** One finding of each standing: what is to be done is the same for all of them. */
+function firstOfEach(findings: Finding[]): Finding[] {
+  return [...new Map([...findings].reverse().map((f) => [f.standing, f])).values()];
+}
+
+function firstOf(p: Needed): Standing {
+  return p.standings[0] ?? "unknown";
+}
+
+/** The machines of some findings, with the reason for each. */
+export function MachineRows({ of: findings }: { of: Finding[] }) {
   return (
-    <table className="grid">
+    <>
       <thead>
         <tr>
           <th scope="col">Machine</th>
@@ -116,7 +135,7 @@ function Machines({ of: p }: { of: Needed }) {
         </tr>
       </thead>
       <tbody>
-        {p.findings.map((f) => (
+        {findings.map((f) => (
           <tr key={`${f.endpoint} ${f.package} ${f.arch} ${f.state}`}>
             <td>
               <Link to="/machines/$id" params={{ id: f.endpoint }} className="link">
@@ -124,15 +143,15 @@ function Machines({ of: p }: { of: Needed }) {
               </Link>
             </td>
             <td>
-              {nameOf(f)} <Standing of={f.state} />
+              {nameOf(f)} <StandingTag of={f.standing} />
             </td>
             <td className="reason">{f.reason}</td>
             <td>
-              <Approval of={f.approval} />
+              <Decided standing={f.standing} approval={f.approval} />
             </td>
           </tr>
         ))}
       </tbody>
-    </table>
+    </>
   );
 }

@@ -15,6 +15,7 @@ const finding = (more: Partial<Finding>): Finding => ({
   advisories: [],
   cves: [],
   state: "missing",
+  standing: "installable",
   reason: "",
   approval: "awaiting_approval",
   ...more,
@@ -56,6 +57,20 @@ describe("byPatch", () => {
   it("says so when machines differ in the decision", () => {
     const [p] = byPatch([finding({ approval: "approved" }), finding({ approval: "declined" })]);
     expect(p?.approval).toBe("differs");
+  });
+});
+
+describe("what there is to decide", () => {
+  const bulletin = finding({ standing: "bulletin", bulletin: true });
+  it("is nothing of a bulletin", () => {
+    expect(byPatch([bulletin])[0]).toMatchObject({ decidable: false, standings: ["bulletin"] });
+  });
+  it("is the decision for those machines where it can be installed", () => {
+    const [p] = byPatch([
+      finding({ standing: "user_only", approval: "awaiting_approval" }),
+      finding({ endpoint: "e2", approval: "approved" }),
+    ]);
+    expect(p).toMatchObject({ decidable: true, approval: "approved", standings: ["user_only", "installable"] });
   });
 });
 

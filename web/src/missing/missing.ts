@@ -1,6 +1,7 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { answer, api, type Schemas } from "../api/client";
 import { useTenant } from "../session/session";
+import { decidable, type Standing } from "./standing";
 
 /** A finding whose lists are never null. */
 export type Finding = Schemas["Finding"] & { advisories: string[]; cves: string[] };
@@ -21,26 +22,29 @@ export interface Filter {
   severity?: string;
   security?: boolean;
   exploited?: boolean;
+  /** What can be done about it. */
+  standing?: Standing;
 }
 
 export const severities = ["critical", "important", "moderate", "low", "unknown"];
 
-/** What machines lack, the whole fleet or one of them; 1,000 rows at a time. */
-export function useMissing(filter: Filter, host?: string) {
+/** What machines lack, the whole fleet, one of them or of one patch; 1,000 rows at a time. */
+export function useMissing(filter: Filter, of: { host?: string; patch?: string } = {}) {
   const t = useTenant();
   return useInfiniteQuery({
-    queryKey: ["missing", t, host ?? "", filter],
+    queryKey: ["missing", t, of, filter],
     queryFn: async ({ pageParam }) => {
       const page = await answer(
         api.GET("/api/v1/tenants/{t}/missing", {
           params: {
             path: { t },
             query: {
-              host,
+              ...of,
               q: filter.q || undefined,
               severity: (filter.severity || undefined) as never,
               security: filter.security || undefined,
               exploited: filter.exploited || undefined,
+              standing: filter.standing,
               limit: 1000,
               after: pageParam || undefined,
             },
@@ -70,6 +74,10 @@ export interface Needed {
   machines: number;
   /** The decision, or "differs" when it is not the same for all the machines. */
   approval: string;
+  /** How its findings stand, each standing once. */
+  standings: Standing[];
+  /** Whether there is anything to decide: on some machine it could be installed. */
+  decidable: boolean;
 }
 
 const rank: Record<string, number> = { critical: 5, important: 4, moderate: 3, unknown: 2, low: 1 };
@@ -102,7 +110,8 @@ export function byPatch(findings: Finding[]): Needed[] {
 function gather(patch: string, findings: Finding[]): Needed {
   const first = findings[0] as Finding;
   const worst = findings.reduce((a, f) => ((rank[f.severity] ?? 0) > (rank[a.severity] ?? 0) ? f : a), first);
-  const decisions = new Set(findings.map((f) => f.approval));
+  const open = findings.filter((f) => decidable(f.standing));
+  const decisions = new Set((open.length > 0 ? open : findings).map((f) => f.approval));
   return {
     patch,
     product: first.product || first.package,
@@ -114,7 +123,9 @@ function gather(patch: string, findings: Finding[]): Needed {
     cves: distinct(findings.flatMap((f) => f.cves)),
     findings,
     machines: new Set(findings.map((f) => f.endpoint)).size,
-    approval: decisions.size === 1 ? first.approval : "differs",
+    approval: decisions.size === 1 ? (open[0] ?? first).approval : "differs",
+    standings: [...new Set(findings.map((f) => f.standing))],
+    decidable: open.length > 0,
   };
 }
 

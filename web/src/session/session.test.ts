@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { tokenOf } from "./Setup";
-import { type Me, mayDecide, mayDeploy, tenantOf } from "./session";
+import { type Me, mayDecide, mayDeploy, mayEnrol, tenantOf } from "./session";
 
 const person = (permissions: Me["permissions"], ...tenants: string[]): Me => ({
   kind: "user",
@@ -32,4 +32,11 @@ describe("mayDeploy", () => {
 it("takes the token out of the link", () => {
   expect(tokenOf("#token=abc-123")).toBe("abc-123");
   expect(tokenOf("#")).toBe("");
+});
+
+describe("mayEnrol", () => {
+  const operator = person({ acme: ["manage_hosts"] }, "main", "acme");
+  it("in the tenant that is asked for", () => expect(mayEnrol(operator, "acme")).toBe(true));
+  it("not in another", () => expect(mayEnrol(operator, "main")).toBe(false));
+  it("not in the one that he works in, unless there too", () => expect(mayEnrol(operator)).toBe(false));
 });

@@ -78,7 +78,14 @@ export function mayDeploy(me: Me | null | undefined): boolean {
   return may(me, "run_deploy");
 }
 
-function may(me: Me | null | undefined, what: "approve_patch" | "run_deploy"): boolean {
-  const within = ["*", tenantOf(me)];
+/** Whether the person may add machines to the tenant, or else to the one that he works in. */
+export function mayEnrol(me: Me | null | undefined, tenant?: string): boolean {
+  return may(me, "manage_hosts", tenant);
+}
+
+type Right = "approve_patch" | "run_deploy" | "manage_hosts";
+
+function may(me: Me | null | undefined, what: Right, tenant?: string): boolean {
+  const within = ["*", tenant ?? tenantOf(me)];
   return within.some((scope) => me?.permissions[scope]?.includes(what));
 }

@@ -1,0 +1,182 @@
+import { Button, Checkbox, Group, Select, Stack, Text, TextInput } from "@mantine/core";
+import { useDebouncedCallback } from "@mantine/hooks";
+import { Link, useNavigate, useSearch } from "@tanstack/react-router";
+import { useEffect, useState } from "react";
+import { CatalogTrouble } from "../catalog/CatalogBar";
+import { useStatus } from "../catalog/catalog";
+import { SearchIcon } from "../look/icons";
+import { Empty, Show } from "../look/Notice";
+import { Page, Sheet } from "../look/Page";
+import { Approval, Exploited, Severity, Tag } from "../look/Tag";
+import { count, sentence } from "../look/words";
+import { tidy } from "../missing/MissingPage";
+import { severities } from "../missing/missing";
+import { type PatchFilter, type PatchRow, usePatches } from "./patches";
+
+export function PatchesPage() {
+  const filter = useSearch({ strict: false }) as PatchFilter;
+  const patches = usePatches(filter);
+  return (
+    <Page title="Patches" about="What the catalog has: missing somewhere, installed everywhere, or for nobody here.">
+      <CatalogTrouble />
+      <Filters filter={filter} />
+      <Show of={patches} what="patches">
+        {(data) => {
+          const list = data.pages.flatMap((p) => p.items);
+          if (list.length === 0) return <None narrowed={Object.keys(filter).length > 0} />;
+          return (
+            <Stack gap="sm">
+              <Table list={list} />
+              <Group justify="space-between">
+                <Text size="sm" className="quiet">
+                  {count(list.length, "patch", "patches")}
+                  {patches.hasNextPage ? " shown, there are more" : ""}
+                </Text>
+                {patches.hasNextPage && (
+                  <Button
+                    variant="default"
+                    loading={patches.isFetchingNextPage}
+                    onClick={() => patches.fetchNextPage()}
+                  >
+                    Show more
+                  </Button>
+                )}
+              </Group>
+            </Stack>
+          );
+        }}
+      </Show>
+    </Page>
+  );
+}
+
+const approvals = ["awaiting_approval", "approved", "declined"];
+
+function Filters({ filter }: { filter: PatchFilter }) {
+  const navigate = useNavigate();
+  const [typed, setTyped] = useState(filter.q ?? "");
+  useEffect(() => {
+    if (!filter.q) setTyped("");
+  }, [filter.q]);
+  const set = (more: PatchFilter) =>
+    navigate({ to: "/patches", search: (old: PatchFilter) => tidy({ ...old, ...more }), replace: true });
+  const search = useDebouncedCallback((q: string) => set({ q: q.trim() }), 250);
+  return (
+    <Group gap="md">
+      <TextInput
+        aria-label="Search by product, version, CVE or advisory"
+        placeholder="Product, version, CVE, advisory"
+        leftSection={<SearchIcon />}
+        value={typed}
+        onChange={(e) => {
+          setTyped(e.currentTarget.value);
+          search(e.currentTarget.value);
+        }}
+        w={280}
+      />
+      <Select
+        aria-label="Severity"
+        placeholder="Any severity"
+        data={severities.map((s) => ({ value: s, label: sentence(s) }))}
+        value={filter.severity ?? null}
+        onChange={(severity) => set({ severity: severity ?? "" })}
+        clearable
+        clearButtonProps={{ "aria-label": "Any severity" }}
+        w={170}
+      />
+      <Select
+        aria-label="Decision"
+        placeholder="Any decision"
+        data={approvals.map((a) => ({ value: a, label: sentence(a) }))}
+        value={filter.approval ?? null}
+        onChange={(approval) => set({ approval: approval ?? "" })}
+        clearable
+        clearButtonProps={{ "aria-label": "Any decision" }}
+        w={190}
+      />
+      <Checkbox
+        label="Missing somewhere"
+        checked={filter.needed ?? false}
+        onChange={(e) => set({ needed: e.currentTarget.checked })}
+      />
+      <Checkbox
+        label="Security only"
+        checked={filter.security ?? false}
+        onChange={(e) => set({ security: e.currentTarget.checked })}
+      />
+      <Checkbox
+        label="Bulletins only"
+        checked={filter.bulletin ?? false}
+        onChange={(e) => set({ bulletin: e.currentTarget.checked })}
+      />
+    </Group>
+  );
+}
+
+function Table({ list }: { list: PatchRow[] }) {
+  return (
+    <Sheet label="Patches">
+      <thead>
+        <tr>
+          <th scope="col">Patch</th>
+          <th scope="col">Version</th>
+          <th scope="col">Severity</th>
+          <th scope="col">Lacked by</th>
+          <th scope="col">CVEs</th>
+          <th scope="col">Approval</th>
+        </tr>
+      </thead>
+      <tbody>
+        {list.map((p) => (
+          <tr key={p.id} className="row">
+            <td className="name">
+              <Link to="/patches/$id" params={{ id: p.id }} className="link">
+                {p.product}
+              </Link>
+              <div className="reason">{[p.platform, ...p.advisories.slice(0, 3)].join(", ")}</div>
+            </td>
+            <td className="version">{p.version}</td>
+            <td className="marks">
+              <Group gap={6}>
+                <Severity of={p.severity} />
+                {p.class === "security" ? <Tag tone="info">Security</Tag> : <Tag tone="plain">{sentence(p.class)}</Tag>}
+                {p.exploited && <Exploited />}
+                {p.bulletin && (
+                  <Tag tone="note" title="There is nothing that Fettle may install; its page says what to do instead">
+                    Bulletin
+                  </Tag>
+                )}
+              </Group>
+            </td>
+            <td className={p.needed_by ? "amount" : "amount zero"}>
+              {p.needed_by ? count(p.needed_by, "machine") : "no machine"}
+            </td>
+            <td className={p.cves ? "amount" : "amount zero"}>{p.cves ? count(p.cves, "CVE") : "none"}</td>
+            <td>{p.bulletin ? <span className="quiet">Nothing to install</span> : <Approval of={p.approval} />}</td>
+          </tr>
+        ))}
+      </tbody>
+    </Sheet>
+  );
+}
+
+function None({ narrowed }: { narrowed: boolean }) {
+  const navigate = useNavigate();
+  const { data } = useStatus();
+  if (narrowed) {
+    return (
+      <Empty title="No patch fits these filters">
+        <Button mt="sm" variant="default" onClick={() => navigate({ to: "/patches", search: {} })}>
+          Show the whole catalog
+        </Button>
+      </Empty>
+    );
+  }
+  return (
+    <Empty title="The catalog is empty">
+      {data?.catalog.version
+        ? "Its publisher has found no patch yet; its notes on the page Machines say why."
+        : "Patches are listed here once the first catalog has arrived. “fettle doctor” says what holds it up."}
+    </Empty>
+  );
+}
