@@ -106,7 +106,7 @@ func Accept(dir, product, name string, only bool, now time.Time) (Signer, error)
 	case !slices.Contains(pin.Names, name):
 		seen := strings.Join(pin.Names, ", ")
 		if r != nil {
-			seen += ", and refused of " + r.Name
+			seen += " (and refused: " + r.Name + ")"
 		}
 		return Signer{}, fault.New(fault.Invalid, "lab: nobody of the name %q has signed %s", name, product).
 			WithHint("The installers are signed by %s; give one of these names as it stands.", seen)
@@ -121,10 +121,9 @@ func Accept(dir, product, name string, only bool, now time.Time) (Signer, error)
 }
 
 func findPin(pins map[string]Pin, product string) (string, error) {
-	product = strings.ToLower(product)
 	var found []string
 	for k := range pins {
-		if _, id, _ := strings.Cut(k, " "); k == product || id == product {
+		if _, id, _ := strings.Cut(k, " "); strings.EqualFold(k, product) || strings.EqualFold(id, product) {
 			found = append(found, k)
 		}
 	}
