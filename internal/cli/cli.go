@@ -99,9 +99,9 @@ func Explain(w io.Writer, err error) {
 		fmt.Fprintln(w, "  hint: fettle help shows the commands and their flags")
 		return
 	}
-	fmt.Fprintf(w, "fettle: %s\n", f.Error())
+	fmt.Fprintf(w, "fettle: %s\n", calm(f.Error()))
 	if hint := fault.HintOf(err); hint != "" {
-		fmt.Fprintf(w, "  hint: %s\n", hint)
+		fmt.Fprintf(w, "  hint: %s\n", calm(hint))
 	}
 }
 

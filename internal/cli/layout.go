@@ -174,15 +174,26 @@ func (g *grid) shorten(width int) {
 	}
 }
 
-// plain takes control characters out of a text: what machines report must not
-// steer a terminal.
-func plain(text string) string {
+// plain takes control characters out of a text, and those that turn the
+// direction of writing round: what machines report must not steer a terminal,
+// nor show one name as another.
+func plain(text string) string { return strings.Map(steady, text) }
+
+// calm is plain, but that lines stay lines.
+func calm(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
+		if r == '\n' || r == '\t' {
+			return r
 		}
-		return r
+		return steady(r)
 	}, text)
+}
+
+func steady(r rune) rune {
+	if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+		return ' '
+	}
+	return r
 }
 
 // cut shortens a text to n characters.

@@ -20,7 +20,7 @@ func (o *options) printJSON(v any) error {
 // say prints one line for people; with --json nothing.
 func (o *options) say(format string, args ...any) {
 	if !o.json {
-		fmt.Fprintf(o.out, format+"\n", args...)
+		fmt.Fprint(o.out, calm(fmt.Sprintf(format+"\n", args...)))
 	}
 }
 
