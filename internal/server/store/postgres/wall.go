@@ -127,8 +127,9 @@ func (w wall) grant(ctx context.Context) error {
 	return nil
 }
 
-// holes says what is wrong with the walls of the tables that the role sees;
-// nothing when all is well. What is not known as tenantless must have a wall.
+// holes says what is wrong with the walls of Fettle's tables, nothing when all
+// is well. What is not known as tenantless must have one; a table of another
+// owner in the same schema is another program's.
 func holes(ctx context.Context, conns *pgxpool.Pool) ([]string, error) {
 	rows, err := conns.Query(ctx, `select c.relname, c.relrowsecurity and c.relforcerowsecurity,
 			(select count(*) from pg_policy p where p.polrelid = c.oid),
@@ -136,6 +137,7 @@ func holes(ctx context.Context, conns *pgxpool.Pool) ([]string, error) {
 			coalesce((select pg_get_expr(p.polqual, c.oid) from pg_policy p where p.polrelid = c.oid limit 1), ''),
 			coalesce((select pg_get_expr(p.polwithcheck, c.oid) from pg_policy p where p.polrelid = c.oid limit 1), '')
 		from pg_class c where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p') and c.relname <> all($1)
+			and c.relowner = (select t.relowner from pg_class t where t.oid = 'tenants'::regclass)
 		order by c.relname`, tenantless())
 	if err != nil {
 		return nil, err

@@ -334,8 +334,8 @@ func TestTrustRow7EveryTableHasAWall(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct{ harm, mend, says string }{
-		"a table that nobody thought of": {"create table notes (tenant text, text text)", "drop table notes", "table notes has none"},
-		"one without a tenant":           {"create table other (id text)", "drop table other", "table other has none"},
+		"a table that nobody thought of": {"create table notes (tenant text, text text); alter table notes owner to fettle", "drop table notes", "table notes has none"},
+		"one without a tenant":           {"create table other (id text); alter table other owner to fettle", "drop table other", "table other has none"},
 		"switched off":                   {"alter table tasks disable row level security", "alter table tasks enable row level security", "table tasks has none"},
 		"not for the owner":              {"alter table users no force row level security", "alter table users force row level security", "table users has none"},
 		"a second policy":                {"create policy more on audit using (true)", "drop policy more on audit", "table audit has another policy"},
@@ -344,9 +344,6 @@ func TestTrustRow7EveryTableHasAWall(t *testing.T) {
 		"for some roles":                 {"alter policy tenant on sites to postgres", "alter policy tenant on sites to public", "table sites has another policy"},
 	} {
 		w.cluster.SQL(t, "fettle", c.harm)
-		if strings.HasPrefix(c.harm, "create table") {
-			w.cluster.SQL(t, "fettle", "grant all on all tables in schema public to fettle")
-		}
 		db, err := Open(t.Context(), Config{DSN: w.cluster.DSN})
 		if !fault.Is(err, fault.Denied) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
@@ -356,6 +353,7 @@ func TestTrustRow7EveryTableHasAWall(t *testing.T) {
 		}
 		w.cluster.SQL(t, "fettle", c.mend)
 	}
+	w.cluster.SQL(t, "fettle", "create table somebody_elses (tenant text)")
 	db, err := Open(t.Context(), Config{DSN: w.cluster.DSN})
 	if err != nil {
 		t.Fatalf("mended, it opens: %v", err)
