@@ -184,7 +184,7 @@ func (p *Publisher) fetchAsked(ctx context.Context, patches []patch.Patch, who s
 	out := make([]lab.Proven, 0, len(ids))
 	for _, x := range patches {
 		res, fetchable := outcome(x, kept, rejected)
-		if fetchable {
+		if fetchable && !slices.ContainsFunc(found, func(f patch.Patch) bool { return f.ID == x.ID && f.Install.Stray() != "" }) {
 			if err := Ask(p.cfg, []patch.ID{x.ID}, who, now); err != nil {
 				return nil, err
 			}

@@ -28,6 +28,8 @@ type Lesson struct {
 	Size   int64  `json:"size,omitempty"` // bytes
 	// Reason says why it could not be had; then it is tried again.
 	Reason string `json:"reason,omitempty"`
+	// Refused says why it is not fetched, although it is wanted.
+	Refused string `json:"refused,omitempty"`
 }
 
 // Learn fetches the payloads that are not learned yet into dir and forgets
@@ -95,6 +97,8 @@ func (l Learned) Tell(p *patch.Patch, hint string) {
 		switch x := l[pay.Digest]; {
 		case x.SHA256 != "":
 			pay.SHA256, pay.Size = x.SHA256, x.Size
+		case x.Refused != "":
+			p.Evidence.Checks = []string{"nothing is installed from it: " + x.Refused}
 		case x.Reason != "":
 			p.Evidence.Checks = []string{"nothing is installed from it: its payload could not be fetched: " + x.Reason}
 		default:

@@ -143,9 +143,9 @@ func (l *Learning[S, P]) Conclude(ctx context.Context, dir string, prev Fingerpr
 		if err := learned.Learn(ctx, l.Client, dir, wanted); err != nil {
 			return Fetched{}, err
 		}
-		for _, p := range refused {
-			if _, named := learned[p.Digest]; !named && p.Digest != "" {
-				learned[p.Digest] = Lesson{Reason: l.Refuses}
+		for digest, why := range refused {
+			if _, good := learned[digest]; !good {
+				learned[digest] = Lesson{Refused: why}
 			}
 		}
 	}
@@ -164,9 +164,9 @@ func told[S any, P State[S]](st P) string {
 	return fmt.Sprint(kept, st.common().Learned)
 }
 
-// chosen are the payloads that are wanted, and those that people ask for in
-// vain.
-func (l *Learning[S, P]) chosen(c Choice) (wanted, refused []patch.Payload, err error) {
+// chosen are the payloads that are wanted, and, by digest, why others are not
+// fetched although they are: nothing would be installed from them.
+func (l *Learning[S, P]) chosen(c Choice) (wanted []patch.Payload, refused map[string]string, err error) {
 	if c.Named == nil && len(l.asked) == 0 {
 		return nil, nil, nil
 	}
@@ -174,17 +174,26 @@ func (l *Learning[S, P]) chosen(c Choice) (wanted, refused []patch.Payload, err 
 	if err != nil {
 		return nil, nil, err
 	}
+	refused = map[string]string{}
 	for _, p := range all {
-		into := &wanted
-		switch {
-		case c.Named != nil && c.Named(p):
-		case !slices.Contains(l.asked, p.ID):
+		named := c.Named != nil && c.Named(p)
+		if !named && !slices.Contains(l.asked, p.ID) {
 			continue
-		case l.Refuses != "":
-			into = &refused
+		}
+		why := p.Install.Stray()
+		switch {
+		case why != "":
+			why = "its manifest " + why
+		case !named:
+			why = l.Refuses
 		}
 		for _, it := range p.Items {
-			*into = append(*into, it.Payload)
+			switch {
+			case why == "":
+				wanted = append(wanted, it.Payload)
+			case it.Payload.Digest != "":
+				refused[it.Payload.Digest] = why
+			}
 		}
 	}
 	return wanted, refused, nil
