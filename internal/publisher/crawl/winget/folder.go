@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/fettlehq/fettle/internal/fault"
@@ -69,6 +70,7 @@ func readFolder(ctx context.Context, in fs.FS, wanted follow) (folded, error) {
 		}
 		if wanted.wants(d.Identifier) {
 			out.Files++
+			d.Place = name
 			docs = append(docs, d)
 		}
 		return nil
@@ -76,9 +78,10 @@ func readFolder(ctx context.Context, in fs.FS, wanted follow) (folded, error) {
 	if err != nil {
 		return folded{}, err
 	}
+	docs, twice := apart(docs)
 	var rejected []crawl.Rejection
 	out.Versions, rejected = Join(docs)
-	out.Rejected = append(out.Rejected, rejected...)
+	out.Rejected = slices.Concat(out.Rejected, twice, rejected)
 	return out, nil
 }
 

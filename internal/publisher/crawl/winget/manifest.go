@@ -36,6 +36,9 @@ type Document struct {
 
 	Defaults   Installer   `yaml:",inline"`
 	Installers []Installer `yaml:"Installers"`
+
+	// Place is the file's path below the folder of manifests.
+	Place string `yaml:"-"`
 }
 
 // Installer is one installer, or the defaults of all in the file's root.
