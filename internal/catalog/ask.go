@@ -18,7 +18,8 @@ import (
 func Ask(shards []*Shard, snap *inventory.Snapshot, live detect.Facts) (inventory.Answers, error) {
 	m := newMatcher(shards, snap, live)
 	q := asking{book: snap.NewBook(live), settled: snap.Settled()}
-	m.judge = q.judge
+	m.outcome = q.outcome
+	m.judge = func(r detect.Rule) detect.Verdict { return detect.Verdict{Value: q.outcome(r)} }
 	for _, p := range snap.Packages {
 		if inventory.IsProduct(p.Kind) {
 			if err := m.assessProduct(p); err != nil {
@@ -34,7 +35,7 @@ func Ask(shards []*Shard, snap *inventory.Snapshot, live detect.Facts) (inventor
 				return inventory.Answers{}, err
 			}
 			applicable, installed := p.Rules()
-			if q.judge(applicable).Value != detect.False && q.judge(installed).Value != detect.True {
+			if q.outcome(applicable) != detect.False && q.outcome(installed) != detect.True {
 				open = append(open, applicable, installed)
 			}
 		}
@@ -57,8 +58,8 @@ type asking struct {
 	settled detect.Facts
 }
 
-func (q asking) judge(r detect.Rule) detect.Verdict {
-	return detect.Verdict{Value: detect.Decide(r, q.settled, q.book.Ask)}
+func (q asking) outcome(r detect.Rule) detect.Value {
+	return detect.Decide(r, q.settled, q.book.Ask)
 }
 
 // decodeRuled decodes patch i, which has rules of its own, without its archives.

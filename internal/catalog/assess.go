@@ -56,7 +56,9 @@ func newMatcher(shards []*Shard, snap *inventory.Snapshot, facts detect.Facts) *
 		facts = stored
 	}
 	return &matcher{
-		shards: shards, snap: snap, stored: stored, judge: func(r detect.Rule) detect.Verdict { return detect.Eval(r, facts) },
+		shards: shards, snap: snap, stored: stored,
+		outcome: func(r detect.Rule) detect.Value { return detect.Outcome(r, facts) },
+		judge:   func(r detect.Rule) detect.Verdict { return detect.Eval(r, facts) },
 		policy: newPolicy(snap.Policy, snap.OS.Arch), known: map[string]*outstanding{},
 		patches: map[*Shard]map[uint32]*brief{},
 	}
@@ -66,7 +68,8 @@ func newMatcher(shards []*Shard, snap *inventory.Snapshot, facts detect.Facts) *
 type matcher struct {
 	shards  []*Shard
 	snap    *inventory.Snapshot
-	judge   func(detect.Rule) detect.Verdict // evaluates rules that patches bring
+	outcome func(detect.Rule) detect.Value   // evaluates rules that patches bring
+	judge   func(detect.Rule) detect.Verdict // the same with its evidence
 	stored  detect.Facts                     // the snapshot's own
 	policy  *policy
 	refs    []ref // scratch

@@ -96,7 +96,7 @@ func sameInstaller(all []named, p inventory.Package) []named {
 // condition can't be judged stays, and is judged when it becomes a finding.
 func (m *matcher) runs(r ref) bool {
 	b, err := m.brief(r)
-	return err == nil && (b.Applicable == nil || m.judge(*b.Applicable).Value != detect.False)
+	return err == nil && (b.Applicable == nil || m.outcome(*b.Applicable) != detect.False)
 }
 
 // lacks adds the finding that the product lacks offer newest, or the one before

@@ -16,11 +16,6 @@ type judged struct {
 	installed  detect.Verdict
 }
 
-// lacking reports that the patch is, or may be, missing.
-func (j *judged) lacking() bool {
-	return j.applicable.Value != detect.False && j.installed.Value != detect.True
-}
-
 // ruled lists the ordinals of the patches that are judged by their own rules.
 func (s *Shard) ruled() []int {
 	s.ruleOnce.Do(func() {
@@ -53,16 +48,16 @@ func (m *matcher) assessRules(s *Shard) error {
 		if err != nil {
 			return err
 		}
-		j := judged{patch: p}
 		applicable, installed := p.Rules()
-		j.applicable, j.installed = m.judge(applicable), m.judge(installed)
-		if len(j.patch.Supersedes) > 0 {
-			r.edges[j.patch.ID] = j.patch.Supersedes
+		may := m.outcome(applicable)
+		if len(p.Supersedes) > 0 {
+			r.edges[p.ID] = p.Supersedes
 		}
-		if j.applicable.Value == detect.True {
-			apply = append(apply, j.patch.ID)
+		if may == detect.True {
+			apply = append(apply, p.ID)
 		}
-		if j.lacking() {
+		if may != detect.False && m.outcome(installed) != detect.True {
+			j := judged{patch: p, applicable: m.judge(applicable), installed: m.judge(installed)}
 			j.patch.Applicable, j.patch.Installed = nil, nil
 			r.all = append(r.all, j)
 		}
@@ -74,7 +69,7 @@ func (m *matcher) assessRules(s *Shard) error {
 		}
 	}
 	for i := range r.all {
-		if j := &r.all[i]; j.lacking() && !replaced[j.patch.ID] {
+		if j := &r.all[i]; !replaced[j.patch.ID] {
 			if err := m.foundByRule(r, j); err != nil {
 				return err
 			}
@@ -112,7 +107,7 @@ func (m *matcher) foundByRule(r ruling, j *judged) error {
 	}
 	every := func(string) bool { return true }
 	for i := range r.all {
-		if q := &r.all[i].patch; covers[q.ID] && r.all[i].lacking() {
+		if q := &r.all[i].patch; covers[q.ID] {
 			b := &brief{ID: q.ID, Product: q.Product, Version: q.Version, Advisories: q.Advisories, CVEs: q.CVEs}
 			if err := m.add(o, r.shard, b, every, every); err != nil {
 				return err

@@ -68,6 +68,40 @@ func Eval(r Rule, f Facts) Verdict {
 	return leaf(r, f)
 }
 
+// Outcome is the value of Eval without its evidence. It stops where one child
+// decides, so it is for the many rules of which nobody wants to see more.
+func Outcome(r Rule, f Facts) Value {
+	switch {
+	case len(r.All) > 0:
+		return outcome(r.All, f, False, True)
+	case len(r.Any) > 0:
+		return outcome(r.Any, f, True, False)
+	case r.Not != nil:
+		return negate(Outcome(*r.Not, f))
+	case r.Always != nil:
+		return of(*r.Always)
+	}
+	if t, can := f.(Teller); can {
+		if a, given := t.Told(r); given {
+			return a.Value
+		}
+	}
+	return look(r, f).Value
+}
+
+func outcome(rules []Rule, f Facts, decisive, otherwise Value) Value {
+	out := otherwise
+	for _, r := range rules {
+		switch Outcome(r, f) {
+		case decisive:
+			return decisive
+		case Undetermined:
+			out = Undetermined
+		}
+	}
+	return out
+}
+
 // fold combines children: one that equals decisive decides, else any unknown
 // makes the whole unknown, else it is otherwise.
 func fold(rules []Rule, f Facts, decisive, otherwise Value) Verdict {

@@ -107,7 +107,7 @@ func (nothing) OS() (OSFact, error)                            { return OSFact{}
 // answer decides. Its value is the one that Eval gives over the settled facts
 // and all answers: whatever the tests say that were not asked, it stays.
 func Decide(r Rule, settled Facts, ask func(test Rule) Value) Value {
-	if v := Eval(r, settled).Value; v != Undetermined {
+	if v := Outcome(r, settled); v != Undetermined {
 		return v
 	}
 	switch {

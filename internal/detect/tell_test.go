@@ -61,8 +61,8 @@ func TestDecide(t *testing.T) {
 			known.given[test.Key()] = a
 			return a.Value
 		})
-		if got != want || Eval(r, known).Value != want {
-			t.Fatalf("%+v: decided %s, told %s, is %s", r, got, Eval(r, known).Value, want)
+		if got != want || Eval(r, known).Value != want || Outcome(r, known) != want || Outcome(r, live) != want {
+			t.Fatalf("%+v: decided %s, told %s and %s, is %s and %s", r, got, Eval(r, known).Value, Outcome(r, known), want, Outcome(r, live))
 		}
 		if Eval(r, known.partly).Value != Undetermined && len(known.given) > 0 {
 			t.Fatalf("%+v is settled, and %d tests were asked", r, len(known.given))
