@@ -227,11 +227,9 @@ func (a *Agent) listen(ctx context.Context) error {
 	soon := later{do: func() { poke(a.hurry) }}
 	defer soon.stop()
 	for lost := false; ctx.Err() == nil; lost = true {
-		opened := time.Now()
+		opened, heard := time.Now(), false
 		err := a.server().Wake(ctx, func(w wire.Wake) {
-			if time.Since(opened) > lasting {
-				back.Reset()
-			}
+			heard = true
 			after := time.Duration(min(max(w.After, 0), int(schedule.MaxCheckIn/time.Second))) * time.Second
 			switch {
 			case w.Kind == "hello" && lost:
@@ -245,7 +243,12 @@ func (a *Agent) listen(ctx context.Context) error {
 			}
 			soon.in(schedule.Spread(after), time.Now())
 		})
-		wait := back.Next()
+		var spread time.Duration
+		if heard && time.Since(opened) > lasting { // the others of the fleet may have lost theirs too
+			back.Reset()
+			spread = schedule.Spread(returnSpread / 3)
+		}
+		wait := back.Next() + spread
 		a.log.Debug("wake channel ended", "error", err, "again_in", wait)
 		if !pause(ctx, wait) {
 			return nil

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,5 +45,46 @@ func TestWakeChannelsThatEndAtOnce(t *testing.T) {
 				t.Errorf("channels of %v: %d within an hour", lasts, b.n)
 			}
 		})
+	}
+}
+
+// fleeting opens channels that end for all at the same moment, and notes when
+// each agent is back.
+type fleeting struct {
+	gateway
+	cut  time.Time
+	back []time.Time
+}
+
+func (f *fleeting) Wake(ctx context.Context, on func(wire.Wake)) error {
+	on(wire.Wake{Kind: "hello"})
+	if now := time.Now(); now.Before(f.cut) {
+		pause(ctx, f.cut.Sub(now))
+	} else {
+		f.back = append(f.back, now)
+		<-ctx.Done()
+	}
+	return fault.New(fault.Unavailable, "the channel ended")
+}
+
+// TestFleetComesBackSpread: after a network that was away for a moment the fleet
+// does not come back in one moment.
+func TestFleetComesBackSpread(t *testing.T) {
+	var back []time.Duration
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			f := &fleeting{cut: time.Now().Add(time.Hour)}
+			a := &Agent{log: slog.New(slog.DiscardHandler), gate: f, hurry: make(chan struct{}, 1)}
+			ctx, stop := context.WithTimeout(t.Context(), 2*time.Hour)
+			defer stop()
+			check(t, a.listen(ctx))
+			if len(f.back) != 1 {
+				t.Fatalf("back %d times", len(f.back))
+			}
+			back = append(back, f.back[0].Sub(f.cut))
+		})
+	}
+	if first, last := slices.Min(back), slices.Max(back); last-first < 5*time.Second || last > returnSpread {
+		t.Errorf("fifty machines come back between %v and %v", first, last)
 	}
 }
