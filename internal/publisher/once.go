@@ -215,9 +215,10 @@ func check(apply enrich.Feed) func(io.Reader) (crawl.Output, error) {
 	}
 }
 
-// told puts what the lab has refused into notes, which go with the catalog to
-// whoever looks at what machines lack; of many the first ones.
-func told(rejected []lab.Rejection) []string {
+// told puts what the lab has refused, and whose signatures it doubts, into notes,
+// which go with the catalog to whoever looks at what machines lack; of many the
+// first ones.
+func told(rejected []lab.Rejection, doubts []string) []string {
 	const shown = 20
 	var out []string
 	for _, r := range rejected[:min(len(rejected), shown)] {
@@ -225,6 +226,10 @@ func told(rejected []lab.Rejection) []string {
 	}
 	if n := len(rejected) - shown; n > 0 {
 		out = append(out, fmt.Sprintf("refused: %d more; 'fettle publisher once --json' names them", n))
+	}
+	out = append(out, doubts[:min(len(doubts), shown)]...)
+	if n := len(doubts) - shown; n > 0 {
+		out = append(out, fmt.Sprintf("%d more signers bear another name than their manifests' makers; 'fettle publisher signers' lists them", n))
 	}
 	return out
 }
@@ -240,7 +245,7 @@ func (p *Publisher) judge(ctx context.Context, b *batch) error {
 		return err
 	}
 	rejected = append(rejected, conflicts...)
-	b.all.Notes = append(b.all.Notes, told(rejected)...)
+	b.all.Notes = append(b.all.Notes, told(rejected, p.lab.Doubtful(kept))...)
 	kept, circles := catalog.BreakCircles(kept)
 	for _, c := range circles {
 		rejected = append(rejected, lab.Rejection{Patch: c.Patch, Reason: c.Error()})

@@ -11,6 +11,10 @@
 // payload: it tells what a machine lacks, and nothing can be installed from it.
 // What fails a check is rejected: it is not published, and the health report
 // names it.
+//
+// Three things that no signature covers are decided here too, and remembered in
+// the data folder: who signs a product (Pin, signers.json), which package a product
+// of Windows belongs to (Settle, products.json), and whom people have accepted.
 package lab
 
 import (

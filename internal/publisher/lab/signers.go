@@ -3,6 +3,7 @@ package lab
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -190,6 +191,30 @@ func (l *Lab) pin(patches []patch.Patch, now time.Time) error {
 	return save(l.signerPath, l.signers)
 }
 
+// Doubtful lists, in sentences, the signers of the patches' products that were
+// pinned when they were first seen, that nobody has confirmed, and that don't bear
+// the name of the maker whom the manifest names.
+func (l *Lab) Doubtful(patches []patch.Patch) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	offered := map[string]bool{}
+	for _, p := range patches {
+		if isCode(p) {
+			offered[product(p)] = true
+		}
+	}
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(l.signers)) {
+		pin := l.signers[k]
+		_, id, _ := strings.Cut(k, " ")
+		if s := (Signer{k, pin}); offered[k] && pin.Maker != "" && pin.Confirmed.IsZero() && len(pin.Names) > 0 && !s.Fits() && l.named(id) == "" {
+			out = append(out, fmt.Sprintf("%s is signed by %s, whose name is not that of the maker in its manifest (%s), and nobody has confirmed it: fettle publisher signers accept %s %q",
+				id, signer(pin.Names[0], pin.Organization), clip(pin.Maker), id, pin.Names[0]))
+		}
+	}
+	return out
+}
+
 // Reload reads the signers anew: people may have accepted one since the last run.
 func (l *Lab) Reload() error {
 	l.mu.Lock()
@@ -221,7 +246,7 @@ func (l *Lab) meet(p patch.Patch, proof Proof, now time.Time) (changed, foreign 
 	key := product(p)
 	pin, seen := l.signers[key]
 	if _, ok := l.allowed(p, proof); !ok && (seen || l.named(p.Product) != "") {
-		if !seen { // the operator has named another: nobody is pinned
+		if !seen || p.Items[0].Payload.Signer != "" { // the operator has named another: nobody is pinned
 			return false, true
 		}
 		if pin.Refused != nil && pin.Refused.Name == proof.Signer {
@@ -232,6 +257,8 @@ func (l *Lab) meet(p patch.Patch, proof Proof, now time.Time) (changed, foreign 
 		return true, true
 	}
 	switch {
+	case p.Items[0].Payload.Signer != "": // the source's configuration names him
+		return false, false
 	case !seen:
 		pin = Pin{Names: []string{proof.Signer}, Organization: proof.Organization, Since: now.UTC(), Maker: maker(p)}
 	case pin.Organization == "" && proof.Organization != "" && slices.Contains(pin.Names, proof.Signer): // as the first publishers kept it

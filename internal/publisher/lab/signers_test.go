@@ -81,10 +81,15 @@ func TestSignersTold(t *testing.T) {
 			t.Errorf("%s: evidence:\n%s", p.ID, text)
 		}
 	}
+	m.run(fits, other, bare)
+	doubts := func() []string { return m.open().Doubtful([]patch.Patch{fits, other, bare}) }
+	if got := doubts(); len(got) != 1 || !strings.Contains(got[0], `git.git is signed by Johannes Doe (Johannes Doe Group), whose name is not that of the maker in its manifest (the git community)`) {
+		t.Errorf("doubts %q", got)
+	}
 	if _, err := lab.Accept(m.dir, "Git.Git", "Johannes Doe", false, m.now); err != nil { // whom nobody refuses is confirmed
 		t.Error(err)
 	}
-	if text := m.checks(other); !strings.Contains(text, "accepted by a person") {
+	if text := m.checks(other); !strings.Contains(text, "accepted by a person") || len(doubts()) > 0 {
 		t.Errorf("evidence:\n%s", text)
 	}
 	m.code.Publishers = map[string]string{"maker.tool": "Maker Incorporated Group"}

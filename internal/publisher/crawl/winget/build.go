@@ -14,6 +14,10 @@ import (
 	"github.com/fettlehq/fettle/internal/vercmp"
 )
 
+// maxClaims bounds the AppsAndFeaturesEntries of an installer: each becomes items
+// of all later versions. Those of winget-pkgs have a handful.
+const maxClaims = 64
+
 // Vendor is the patches' vendor.
 const Vendor = "winget"
 
@@ -83,6 +87,9 @@ func (b *builder) enter(v Version, in Installer) string {
 	}
 	if vercmp.Valid(vercmp.Windows, v.Version) != nil || vercmp.Valid(vercmp.Windows, in.displayVersion(v)) != nil {
 		return "its version is not made of numbers, so it can't be compared"
+	}
+	if len(in.Entries) > maxClaims {
+		return "it claims to be more products than any installer is"
 	}
 	in = in.told(b.said[in.SHA256])
 	if len(in.identities(v)) == 0 && !(b.fetching && in.kind() == "msi") {

@@ -58,3 +58,16 @@ func TestTrustRow2ClaimedProducts(t *testing.T) {
 		}
 	}
 }
+
+// TestTrustRow2ClaimsWithoutEnd: no installer claims products without end, each
+// of which would be part of all later versions.
+func TestTrustRow2ClaimsWithoutEnd(t *testing.T) {
+	var entries strings.Builder
+	for i := range maxClaims + 1 {
+		fmt.Fprintf(&entries, "\n  - DisplayName: Other %d", i)
+	}
+	b, out := build(t, 3, singleton("1.0", "1.6.0", "InstallerType: nullsoft", "Installers:", installerLines("x64", "\n  AppsAndFeaturesEntries:"+entries.String()), installerLines("x86", "")))
+	if len(b.tally.Left["it claims to be more products than any installer is"]) != 1 || len(out) != 3 {
+		t.Errorf("%d patches, %+v", len(out), b.tally)
+	}
+}

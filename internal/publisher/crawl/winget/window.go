@@ -1,6 +1,7 @@
 package winget
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -129,7 +130,7 @@ func (b *builder) evidence(r release) []string {
 		out = append(out, fmt.Sprintf("the installer calls itself %q of %q, the manifest %q of %q", s.Name, s.Maker, clip(r.version.Name), clip(r.version.Publisher)))
 	}
 	if r.installer.kind() == "msi" && s.ProductCode != "" {
-		out = append(out, "product code "+s.ProductCode+", upgrade code "+s.UpgradeCode+" of the package; the manifest names no other")
+		out = append(out, "product code "+s.ProductCode+", upgrade code "+cmp.Or(s.UpgradeCode, "none")+" of the package; the manifest names no other")
 	}
 	return out
 }
