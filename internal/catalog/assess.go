@@ -59,7 +59,7 @@ func newMatcher(shards []*Shard, snap *inventory.Snapshot, facts detect.Facts) *
 		shards: shards, snap: snap, stored: stored,
 		outcome: func(r detect.Rule) detect.Value { return detect.Outcome(r, facts) },
 		judge:   func(r detect.Rule) detect.Verdict { return detect.Eval(r, facts) },
-		policy: newPolicy(snap.Policy, snap.OS.Arch), known: map[string]*outstanding{},
+		policy:  newPolicy(snap.Policy, snap.OS.Arch), known: map[string]*outstanding{},
 		patches: map[*Shard]map[uint32]*brief{},
 	}
 }
