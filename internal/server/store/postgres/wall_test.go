@@ -81,9 +81,26 @@ func (w world) dump(t *testing.T) func() string {
 	return func() string { return storetest.Dump(t, w.admin, strings.Join(w.tables, " "), w.victim.Tenant) }
 }
 
-// The whole suite's attack, with the scope and the database both in place.
-func TestTrustRow7ForeignRows(t *testing.T) {
+// TestTrustRow7RowSecurity attacks one database in turn; the last of them
+// changes its schema.
+func TestTrustRow7RowSecurity(t *testing.T) {
 	w := newWorld(t)
+	for _, c := range []struct {
+		name   string
+		attack func(*testing.T, world)
+	}{
+		{"methods", methods},
+		{"sight alone", sightAlone},
+		{"raw SQL", rawSQL},
+		{"connections carry nothing", carryNothing},
+		{"every table has a wall", everyTable},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.attack(t, w) })
+	}
+}
+
+// All methods, with the scope and the database both in place.
+func methods(t *testing.T, w world) {
 	storetest.Attack(t, w.db, w.db.In(estate.InTenant(w.me)), w.me, w.victim, w.dump(t))
 }
 
@@ -112,8 +129,7 @@ func (fixed) Narrow(context.Context, store.Sight) error { return nil }
 
 // Row-level security alone keeps tenants apart: the code asks for the rows of
 // the whole server, in every method, and the database gives one tenant's.
-func TestTrustRow7SightAlone(t *testing.T) {
-	w := newWorld(t)
+func sightAlone(t *testing.T, w world) {
 	e, owner, err := engine(t.Context(), Config{DSN: w.cluster.DSN})
 	if err != nil {
 		t.Fatal(err)
@@ -152,8 +168,7 @@ type switched struct{ store.Pool }
 
 // Raw SQL on a connection with a tenant's sight: of another's rows nothing is
 // read, changed, removed or added, in no table.
-func TestTrustRow7RawSQL(t *testing.T) {
-	w := newWorld(t)
+func rawSQL(t *testing.T, w world) {
 	conns := connect(t, w.cluster.DSN)
 	mine, other := store.SightOf(estate.InTenant(w.me)), string(w.victim.Tenant)
 	before := w.dump(t)()
@@ -217,8 +232,7 @@ func number(t *testing.T, p pool, sight store.Sight, text string, args ...any) i
 }
 
 // However a use of a connection ends, the next user of it has no sight.
-func TestTrustRow7ConnectionsCarryNothing(t *testing.T) {
-	w := newWorld(t)
+func carryNothing(t *testing.T, w world) {
 	cfg, err := pgxpool.ParseConfig(w.cluster.DSN)
 	if err != nil {
 		t.Fatal(err)
@@ -321,8 +335,7 @@ func survive(fn func() error) (err error) {
 
 // Every table that is not known to hold no tenant's rows has the one policy,
 // and a server that finds another schema does not start.
-func TestTrustRow7EveryTableHasAWall(t *testing.T) {
-	w := newWorld(t)
+func everyTable(t *testing.T, w world) {
 	for _, table := range w.tables {
 		var enabled, forced bool
 		var policies, using, check string

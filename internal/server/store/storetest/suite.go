@@ -109,14 +109,16 @@ func ids(prefix string, n int) []estate.EndpointID {
 func Dump(t testing.TB, db *sql.DB, tables string, tenant estate.TenantID) string {
 	t.Helper()
 	var out strings.Builder
+	tx, err := db.BeginTx(t.Context(), nil)
+	must(t, err)
+	defer func() { _ = tx.Rollback() }() // it has only read
 	for table := range strings.FieldsSeq(tables) {
 		column := "tenant"
 		if table == "tenants" {
 			column = "id"
 		}
-		rows, err := db.QueryContext(t.Context(), "select * from "+table+" where "+column+" = $1 order by 1, 2", string(tenant))
+		rows, err := tx.QueryContext(t.Context(), "select * from "+table+" where "+column+" = $1 order by 1, 2", string(tenant))
 		must(t, err)
-		defer rows.Close()
 		columns, err := rows.Columns()
 		must(t, err)
 		n := 0
@@ -130,6 +132,7 @@ func Dump(t testing.TB, db *sql.DB, tables string, tenant estate.TenantID) strin
 			fmt.Fprintln(&out, table, values)
 		}
 		must(t, rows.Err())
+		must(t, rows.Close())
 		if n == 0 {
 			t.Errorf("table %s has no row of %s: the attack proves nothing for it", table, tenant)
 		}
