@@ -134,6 +134,7 @@ type Gateway struct {
 	wakes     wakes
 	enrols    enrolLimiter
 	intake    intake
+	shares    shares
 	announced announcements
 	bodies    budget
 	noted     onceInAWhile

@@ -72,11 +72,23 @@ func (g *Gateway) dispatch(rt route, w http.ResponseWriter, r *http.Request) {
 	}
 	p, err := g.authenticate(rt, r)
 	if err == nil {
-		err = rt.serve(w, r, p)
+		err = g.answer(rt, w, r, p)
 	}
 	if err != nil {
 		g.refuse(w, r, p, err)
 	}
+}
+
+// answer serves a peer that may ask, within its share.
+func (g *Gateway) answer(rt route, w http.ResponseWriter, r *http.Request, p peer) error {
+	if rt.needs == byCertificate {
+		leave, err := g.shares.enter(p.endpoint)
+		if err != nil {
+			return err
+		}
+		defer leave()
+	}
+	return rt.serve(w, r, p)
 }
 
 func (g *Gateway) authenticate(rt route, r *http.Request) (peer, error) {

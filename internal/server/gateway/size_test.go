@@ -3,12 +3,15 @@ package gateway_test
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/pki"
 	"github.com/fettlehq/fettle/internal/wire"
@@ -78,11 +81,18 @@ func TestUnchangedCheckInSize(t *testing.T) {
 // JSON, identity from SQLite, group commit. Client and server share the CPU.
 func BenchmarkUnchangedCheckIn(b *testing.B) {
 	w := newWorld(b)
-	a := w.enrol("acme")
-	m := settled(b, a, 900)
-	body := encode(b, m)
-	b.SetParallelism(32)
+	const parallel = 32
+	agents := make(chan *agent, parallel*runtime.GOMAXPROCS(0))
+	token := w.token("acme", cap(agents))
+	var body []byte
+	for i := range cap(agents) {
+		a := w.admit("acme", estate.EndpointID(fmt.Sprint("e", i)), token)
+		body = encode(b, settled(b, a, 900))
+		agents <- a
+	}
+	b.SetParallelism(parallel)
 	b.RunParallel(func(pb *testing.PB) {
+		a := <-agents
 		c := &http.Client{Transport: &http.Transport{
 			ForceAttemptHTTP2: true, TLSClientConfig: pki.ClientConfig(a.cert, pki.NewTrust(w.ca.Certificate())),
 		}}

@@ -51,6 +51,8 @@ type world struct {
 	changed []estate.EndpointID
 	serves  map[string]bool
 	clock   time.Duration // added to now
+	// hold, when set, is called before an endpoint gets its orders.
+	hold func(context.Context, estate.EndpointID)
 }
 
 func newWorld(t testing.TB) *world {
@@ -113,7 +115,10 @@ func (w *world) serve() {
 	})
 }
 
-func (w *world) Orders(_ context.Context, _ estate.TenantID, id estate.EndpointID) ([]wire.Order, error) {
+func (w *world) Orders(ctx context.Context, _ estate.TenantID, id estate.EndpointID) ([]wire.Order, error) {
+	if w.hold != nil {
+		w.hold(ctx, id)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.orders[id], nil
