@@ -60,7 +60,7 @@ func hostsCmd(o *options) *cobra.Command {
 	f.StringVar(&group, "group", "", "machines of one group")
 	f.StringVar(&site, "site", "", "machines of one site")
 	f.StringVar(&state, "state", "", "active or revoked")
-	cmd.AddCommand(packagesCmd(o), &cobra.Command{
+	cmd.AddCommand(packagesCmd(o), hostTasksCmd(o), &cobra.Command{
 		Use: "scan HOST", Short: "Ask a machine for a fresh scan now", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.onHost(cmd, args[0], http.MethodPost, "scan", "asked %s for a fresh scan")
@@ -71,6 +71,42 @@ func hostsCmd(o *options) *cobra.Command {
 			return o.onHost(cmd, args[0], http.MethodDelete, "", "revoked %s; the machine has to enrol anew to come back")
 		},
 	})
+	return cmd
+}
+
+// hostTasksCmd lists what was done on a machine.
+func hostTasksCmd(o *options) *cobra.Command {
+	var leftOut bool
+	cmd := &cobra.Command{
+		Use: "tasks HOST", Short: "List what deployments did on a machine, newest first", Args: cobra.ExactArgs(1),
+		RunE: o.on(func(cmd *cobra.Command, c *client, args []string) error {
+			h, err := c.host(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			q := url.Values{}
+			if leftOut {
+				q.Set("left_out", "true")
+			}
+			list, err := all[task](cmd.Context(), c, c.tenantPath("hosts", string(h.ID), "tasks"), q)
+			if err != nil {
+				return err
+			}
+			if o.json {
+				return o.printJSON(list)
+			}
+			if len(list) == 0 {
+				o.say("No deployment had to do with it.")
+				return nil
+			}
+			rows := make([][]string, 0, len(list))
+			for _, t := range list {
+				rows = append(rows, []string{string(t.Deployment), string(t.State), stamp(t.Since), strconv.Itoa(len(t.Patches)), t.Reason})
+			}
+			return o.table([]string{"DEPLOYMENT", "STATE", "SINCE", "PATCHES", "WHY"}, rows)
+		}),
+	}
+	cmd.Flags().BoolVar(&leftOut, "left-out", false, "only those in which the machine left patches out")
 	return cmd
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/estate"
@@ -29,16 +30,23 @@ type Task struct {
 	Hostname string `json:"hostname"`
 }
 
-func (a *API) deployments(ctx context.Context, in *struct {
+type deploymentsIn struct {
 	TenantPath
 	Paging
-},
-) (*listed[Deployment], error) {
+	Patch string `query:"patch" maxLength:"512" doc:"Only those of this patch"`
+}
+
+func (a *API) deployments(ctx context.Context, in *deploymentsIn) (*listed[Deployment], error) {
 	data := a.Data(of(ctx).scope)
-	list, next, err := data.Deployments(ctx, in.After, in.Limit)
+	kept, err := sift(ctx, in.After, func(after string) ([]deploy.Deployment, string, error) {
+		return data.Deployments(ctx, after, in.Limit)
+	}, func(d deploy.Deployment) deploy.Deployment { return d }, func(d deploy.Deployment) bool {
+		return in.Patch == "" || slices.Contains(d.Patches, patch.ID(in.Patch))
+	})
 	if err != nil {
 		return nil, err
 	}
+	list, next := kept.Body.Items, kept.Body.Next
 	ids := make([]deploy.ID, len(list))
 	for i, d := range list {
 		ids[i] = d.ID
@@ -93,11 +101,18 @@ type tasksIn struct {
 	Paging
 	State   []deploy.State `query:"state" maxItems:"30" doc:"Tasks in these states alone"`
 	LeftOut bool           `query:"left_out" doc:"Only tasks whose machine left patches out"`
+	Patch   string         `query:"patch" maxLength:"512" doc:"With left_out: only those that left this one out"`
 }
 
 // fits reports whether the task is one of those that are asked for.
 func (in *tasksIn) fits(t deploy.Task) bool {
-	return !in.LeftOut || t.Plan != nil && len(t.Plan.Refused) > 0 || t.Result != nil && len(t.Result.Refused) > 0
+	return !in.LeftOut || leftOut(t, patch.ID(in.Patch))
+}
+
+// leftOut reports whether the machine left the patch out of the task; "" is any.
+func leftOut(t deploy.Task, id patch.ID) bool {
+	fits := func(r deploy.Refusal) bool { return id == "" || r.Patch == id }
+	return t.Plan != nil && slices.ContainsFunc(t.Plan.Refused, fits) || t.Result != nil && slices.ContainsFunc(t.Result.Refused, fits)
 }
 
 func (a *API) tasks(ctx context.Context, in *tasksIn) (*listed[Task], error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/wire"
 )
@@ -183,11 +184,49 @@ func TestTasksThatLeftSomethingOut(t *testing.T) {
 		Task: orders[0].Task, Attempt: 1, At: time.Now(), State: deploy.Planned,
 		Plan: &deploy.Plan{Refused: []deploy.Refusal{{Patch: billing2, Reason: "the machine's policy forbids it"}}},
 	}}))
-	for query, want := range map[string]int{"": 2, "?left_out=true": 1, "?limit=1&left_out=true": 1} {
+	of := mainT + "/deployments/" + string(d.ID) + "/tasks"
+	for path, want := range map[string]int{
+		of: 2, of + "?left_out=true": 1, of + "?limit=1&left_out=true": 1,
+		of + "?left_out=true&patch=" + url.QueryEscape(string(billing2)): 1, of + "?left_out=true&patch=nobody": 0,
+		mainT + "/hosts/e4/tasks": 1, mainT + "/hosts/e4/tasks?left_out=true": 1, mainT + "/hosts/e1/tasks?left_out=true": 0, mainT + "/hosts/e2/tasks": 0,
+	} {
 		var tasks Page[Task]
-		w.call("GET", mainT+"/deployments/"+string(d.ID)+"/tasks"+query, nil, 200, &tasks)
+		w.call("GET", path, nil, 200, &tasks)
 		if len(tasks.Items) != want {
-			t.Errorf("%q: %d tasks", query, len(tasks.Items))
+			t.Errorf("%s: %d tasks", path, len(tasks.Items))
 		}
+	}
+	w.refused("GET", mainT+"/hosts/nobody/tasks", nil, fault.NotFound)
+	for id, want := range map[patch.ID]int{"": 1, billing2: 1, billing1: 0} {
+		var list Page[Deployment]
+		w.call("GET", mainT+"/deployments?patch="+url.QueryEscape(string(id)), nil, 200, &list)
+		if len(list.Items) != want {
+			t.Errorf("%q: %d deployments", id, len(list.Items))
+		}
+	}
+}
+
+// TestTasksOfAMachine are listed from the newest on, page by page.
+func TestTasksOfAMachine(t *testing.T) {
+	w := newAppWorld(t)
+	var want []deploy.ID
+	for range 3 {
+		var d Deployment
+		w.call("POST", mainT+"/deployments", back(map[string]any{"endpoints": []string{"e1"}, "dry_run": true}), 201, &d)
+		want = append([]deploy.ID{d.ID}, want...)
+	}
+	var got []deploy.ID
+	for after := ""; ; {
+		var page Page[Task]
+		w.call("GET", mainT+"/hosts/e1/tasks?limit=2&after="+url.QueryEscape(after), nil, 200, &page)
+		for _, one := range page.Items {
+			got = append(got, one.Deployment)
+		}
+		if after = page.Next; after == "" {
+			break
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }

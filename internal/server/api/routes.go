@@ -68,6 +68,7 @@ func routes() []route {
 		{"hosts.get", get, intoT + "/hosts/{id}", tenant(estate.Read), 200, "One machine with its inventory", on((*API).host)},
 		{"hosts.packages", get, intoT + "/hosts/{id}/packages", tenant(estate.Read), 200, "Packages of a machine", on((*API).hostPackages)},
 		{"hosts.missing", get, intoT + "/hosts/{id}/missing", tenant(estate.Read), 200, "What a machine lacks", on((*API).hostMissing)},
+		{"hosts.tasks", get, intoT + "/hosts/{id}/tasks", tenant(estate.Read), 200, "What was done on a machine, newest first", on((*API).hostTasks)},
 		{"hosts.scan", post, intoT + "/hosts/{id}/scan", tenant(estate.ManageHosts), 202, "Ask a machine for a fresh scan", on((*API).scanHost)},
 		{"hosts.revoke", remove, intoT + "/hosts/{id}", tenant(estate.ManageHosts), 204, "Shut a machine out for good", on((*API).revokeHost)},
 		{"groups.list", get, intoT + "/groups", tenant(estate.Read), 200, "List groups", on((*API).groups)},

@@ -604,6 +604,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/tenants/{t}/hosts/{id}/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What was done on a machine, newest first
+         * @description Needs the permission read.
+         */
+        get: operations["hosts.tasks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tenants/{t}/missing": {
         parameters: {
             query?: never;
@@ -2675,6 +2695,8 @@ export interface operations {
                 limit?: number;
                 /** @description The cursor that the page before gave */
                 after?: string;
+                /** @description Only those of this patch */
+                patch?: string;
             };
             header?: never;
             path: {
@@ -2896,6 +2918,8 @@ export interface operations {
                 state?: string[] | null;
                 /** @description Only tasks whose machine left patches out */
                 left_out?: boolean;
+                /** @description With left_out: only those that left this one out */
+                patch?: string;
             };
             header?: never;
             path: {
@@ -3306,6 +3330,46 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "hosts.tasks": {
+        parameters: {
+            query?: {
+                /** @description Rows in a page */
+                limit?: number;
+                /** @description The cursor that the page before gave */
+                after?: string;
+                /** @description Only those in which the machine left patches out */
+                left_out?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @description Tenant */
+                t: string;
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageTask"];
+                };
             };
             /** @description Error */
             default: {
