@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"golang.org/x/time/rate"
@@ -16,8 +17,8 @@ import (
 	"github.com/fettlehq/fettle/internal/wire"
 )
 
-// enrolLimiter bounds what strangers can make the server do: all together,
-// and those who fail by address. Addresses share a fixed number of buckets, so
+// enrolLimiter bounds what applicants can make the server do: those with a
+// token that may be good all together, and those who fail by address. Addresses share a fixed number of buckets, so
 // that many of them cost no memory.
 type enrolLimiter struct {
 	all   *rate.Limiter
@@ -38,39 +39,55 @@ func (l *enrolLimiter) of(r *http.Request) *rate.Limiter {
 	if err != nil {
 		host = r.RemoteAddr
 	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && !ip.Is4In6() {
+		p, _ := ip.WithZone("").Prefix(64) // never fails for IPv6; who has one address has the network
+		host = p.String()
+	}
 	return l.fails[maphash.String(l.seed, host)%uint64(len(l.fails))]
 }
 
 // enroll gives an identity for a token. A bad token is refused in memory after
 // one HMAC, whatever is wrong with it.
 func (g *Gateway) enroll(w http.ResponseWriter, r *http.Request, _ peer) error {
+	busy := fault.New(fault.Unavailable, "too many enrolments at the moment").WithHint("try again in ten seconds")
 	fails := g.enrols.of(r)
-	if fails.Tokens() < 1 || !g.enrols.all.Allow() {
+	if fails.Tokens() < 1 {
 		w.Header().Set("Retry-After", "10")
-		return fault.New(fault.Unavailable, "too many enrolments at the moment").WithHint("try again in ten seconds")
+		return busy
 	}
-	reply, err := g.admit(r)
+	req, err := g.applicant(r)
+	if err == nil && !g.enrols.all.Allow() {
+		w.Header().Set("Retry-After", "10")
+		return busy
+	}
+	var out wire.EnrollReply
+	if err == nil {
+		out, err = g.admit(r, req)
+	}
 	if err != nil {
 		fails.Allow() // what failed is charged to the address
 		return err
 	}
-	return replyEnrolled(w, reply)
+	return reply(w, out)
 }
 
-func replyEnrolled(w http.ResponseWriter, e wire.EnrollReply) error { return reply(w, e) }
-
-func (g *Gateway) admit(r *http.Request) (wire.EnrollReply, error) {
-	var req wire.EnrollRequest
+// applicant reads a request and sorts out, in memory, who can't have a token:
+// strangers take nothing of what those need who have one.
+func (g *Gateway) applicant(r *http.Request) (req wire.EnrollRequest, err error) {
 	if err := read(r, &req); err != nil {
-		return wire.EnrollReply{}, err
+		return req, err
 	}
 	if err := checkEnrol(req); err != nil {
-		return wire.EnrollReply{}, err
+		return req, err
 	}
 	if !g.cfg.Store.PlausibleToken(req.Token) {
-		return wire.EnrollReply{}, fault.New(fault.Unauthenticated, "the enrolment token is not valid").
+		return req, fault.New(fault.Unauthenticated, "the enrolment token is not valid").
 			WithHint("it may be mistyped, used up, expired or revoked; ask for a new one with: fettle enroll-token")
 	}
+	return req, nil
+}
+
+func (g *Gateway) admit(r *http.Request, req wire.EnrollRequest) (wire.EnrollReply, error) {
 	now := g.cfg.Now()
 	id := estate.EndpointID(newID())
 	// The request is tried before the token is spent; this certificate is
