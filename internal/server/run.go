@@ -119,6 +119,7 @@ func (s *Server) serveAdmin(ctx context.Context, l net.Listener) error {
 			srv.Close()
 		}
 	}()
+	l = impatient{l, readerPatience}
 	var err error
 	if s.adminTLS() {
 		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.adminCertificate()}
