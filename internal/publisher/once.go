@@ -240,12 +240,12 @@ func (p *Publisher) judge(ctx context.Context, b *batch) error {
 		return err
 	}
 	kept, rejected := p.lab.Judge(b.all.Patches, b.all.Archives)
-	kept, conflicts, err := p.lab.Settle(kept)
+	settled, err := p.lab.Settle(kept)
 	if err != nil {
 		return err
 	}
-	rejected = append(rejected, conflicts...)
-	b.all.Notes = append(b.all.Notes, told(rejected, p.lab.Doubtful(kept))...)
+	kept, rejected = settled.Patches, append(rejected, settled.Rejected...)
+	b.all.Notes = slices.Concat(b.all.Notes, told(rejected, p.lab.Doubtful(kept)), settled.Notes[:min(len(settled.Notes), 20)])
 	kept, circles := catalog.BreakCircles(kept)
 	for _, c := range circles {
 		rejected = append(rejected, lab.Rejection{Patch: c.Patch, Reason: c.Error()})

@@ -35,25 +35,26 @@ type claims map[inventory.Identity]map[string]*claimant
 // Settle decides which package each product of Windows belongs to. Manifests
 // claim products by text that nobody has signed; if two followed packages could
 // claim one, either could pass off its installers as the other's fixes. So a
-// product belongs to one package, or to several of one signer:
+// product belongs to one package:
 //
-//   - the package that the operator names (Code.Products), else
-//   - those that are signed by the maker whom the display name's publisher
-//     names, else
+//   - the one that the operator names (Code.Products), else
+//   - one that is signed by the maker whom the display name's publisher names,
+//     else
 //   - the one that had it first, else
 //   - the only one with an installer that is proven.
 //
-// What claims another's product loses that claim; a patch that is left with no
-// product is rejected. Where two are proven and nothing decides, nothing is
-// installed from either of them until the operator does. patches are those that
-// Judge has kept. The error is not nil when what is remembered can't be read or
-// written.
-func (l *Lab) Settle(patches []patch.Patch) ([]patch.Patch, []Rejection, error) {
+// Of several of one signer it is the one that had it first, else that of the
+// shortest name. What claims another's product loses that claim; a patch that is
+// left with no product is rejected. Where two strangers are proven and nothing
+// decides, nothing is installed from either of them until the operator does.
+// patches are those that Judge has kept. The error is not nil when what is
+// remembered can't be read or written.
+func (l *Lab) Settle(patches []patch.Patch) (Settled, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	owners := map[string]owner{}
 	if err := load(l.ownerPath, &owners); err != nil {
-		return nil, nil, fault.Wrap(err, fault.CodeOf(err), "lab: the file of products").
+		return Settled{}, fault.Wrap(err, fault.CodeOf(err), "lab: the file of products").
 			WithHint("Restore %s from a backup. Without it a product belongs to whichever package claims it now.", l.ownerPath)
 	}
 	before := maps.Clone(owners)
@@ -67,10 +68,19 @@ func (l *Lab) Settle(patches []patch.Patch) ([]patch.Patch, []Rejection, error) 
 	}
 	if !maps.EqualFunc(before, owners, func(a, b owner) bool { return a.Product == b.Product && slices.Equal(a.Makers, b.Makers) }) {
 		if err := save(l.ownerPath, owners); err != nil {
-			return nil, nil, err
+			return Settled{}, err
 		}
 	}
-	return s.apply(l, patches), s.rejected, nil
+	left := s.apply(l, patches)
+	return Settled{left, s.rejected, s.notes}, nil
+}
+
+// Settled is what Settle has come to.
+type Settled struct {
+	Patches  []patch.Patch
+	Rejected []Rejection
+	// Notes tell of claims on what another package of the same signer has.
+	Notes []string
 }
 
 // claimed collects the claims.
@@ -133,6 +143,7 @@ func common(a, b []string) bool {
 type settlement struct {
 	lost, open map[string]map[inventory.Identity]string
 	rejected   []Rejection
+	notes      []string
 }
 
 // settle decides about one product.
@@ -152,21 +163,48 @@ func (l *Lab) settle(s *settlement, id inventory.Identity, by map[string]*claima
 		s.rejected = append(s.rejected, Rejection{patch.ID("product " + key), text + ": nothing is installed from them; " + settleHint(key, "whose it is")})
 		return
 	}
+	one := first(own, had)
 	for _, c := range all {
-		if slices.Contains(own, c) {
+		if c == one {
 			continue
 		}
-		text := fmt.Sprintf("%s claims the product \"%s\", which belongs to %s", c.people(), key, why)
+		same := slices.Contains(own, c) && common(c.makers, one.makers)
+		belongs := why
+		switch {
+		case same:
+			belongs = one.people() + ", a package of the same signer"
+		case slices.Contains(own, c):
+			belongs = one.people() + ", whose maker has the same name"
+		}
+		text := fmt.Sprintf("%s claims the product \"%s\", which belongs to %s", c.people(), key, belongs)
 		put(s.lost, c.key, id, text)
+		if same {
+			s.notes = append(s.notes, text+"; to give it to the other, "+settleHint(key, c.name))
+			continue
+		}
 		s.rejected = append(s.rejected, Rejection{patch.ID("product " + key), text + ": the claim is not believed; if it is right, " + settleHint(key, c.name)})
 	}
-	if i := slices.IndexFunc(own, func(c *claimant) bool { return c.proven }); i >= 0 {
-		first := own[i]
-		if remembered && slices.ContainsFunc(own, func(c *claimant) bool { return c.key == had.Product }) {
-			first = by[had.Product]
-		}
-		owners[key] = owner{first.key, first.makers}
+	if one != nil && one.proven {
+		owners[key] = owner{one.key, one.makers}
 	}
+}
+
+// first is the one of several packages of one signer that a product belongs to:
+// the one that had it, else of those that are proven that of the shortest name.
+func first(own []*claimant, had owner) *claimant {
+	if len(own) == 0 {
+		return nil
+	}
+	return slices.MinFunc(own, func(a, b *claimant) int {
+		last := func(is bool) int {
+			if is {
+				return 0
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(last(a.key == had.Product), last(b.key == had.Product)), cmp.Compare(last(a.proven), last(b.proven)),
+			cmp.Compare(len(a.key), len(b.key)), strings.Compare(a.key, b.key))
+	})
 }
 
 func settleHint(key, name string) string {

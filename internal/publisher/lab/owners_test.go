@@ -26,6 +26,7 @@ type market struct {
 	code   lab.Code
 	proofs map[string]lab.Proof
 	now    time.Time
+	notes  []string // of the last run
 }
 
 func newMarket(t testing.TB) *market {
@@ -84,11 +85,12 @@ func (m *market) run(ps ...patch.Patch) (published []string, refused []lab.Rejec
 		m.t.Fatal(err)
 	}
 	kept, refused := l.Judge(ps, nil)
-	kept, more, err := l.Settle(kept)
+	settled, err := l.Settle(kept)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	for _, p := range kept {
+	m.notes = settled.Notes
+	for _, p := range settled.Patches {
 		text := p.Product + " " + p.Version + ":"
 		if p.Evidence.Verdict != patch.Proven {
 			text = "-" + text
@@ -101,7 +103,7 @@ func (m *market) run(ps ...patch.Patch) (published []string, refused []lab.Rejec
 		}
 		published = append(published, text)
 	}
-	return published, append(refused, more...)
+	return published, append(refused, settled.Rejected...)
 }
 
 func (m *market) want(what string, got []string, want ...string) {
@@ -195,9 +197,9 @@ func TestTrustRow2ProductOfNobody(t *testing.T) {
 	m.says("two strangers", refused, []string{"product arp app", "A.App (signed by Anna) and B.App (signed by Bert) claim", `set winget.products: {"arp app": whose it is}`})
 	l := m.open()
 	kept, _ := l.Judge([]patch.Patch{a, b}, nil)
-	kept, _, err := l.Settle(kept)
-	if err != nil || !strings.Contains(kept[0].Evidence.Checks[0], "nothing is installed from it: A.App (signed by Anna) and B.App (signed by Bert) claim") {
-		t.Errorf("%v %+v", err, kept)
+	settled, err := l.Settle(kept)
+	if err != nil || !strings.Contains(settled.Patches[0].Evidence.Checks[0], "nothing is installed from it: A.App (signed by Anna) and B.App (signed by Bert) claim") {
+		t.Errorf("%v %+v", err, settled)
 	}
 	m.code.Products = map[string]string{"arp App": "a.app"}
 	got, refused = m.run(a, b)
@@ -205,18 +207,27 @@ func TestTrustRow2ProductOfNobody(t *testing.T) {
 	m.says("decided", refused, []string{"B.App (signed by Bert) claims", "belongs to a.app by the configuration"})
 }
 
-// TestSiblings: packages of one signer share their products, bulletins too, and
-// what nobody proved is left as it is.
-func TestSiblings(t *testing.T) {
+// TestTrustRow2SiblingsProduct: of packages of one signer one has the product,
+// the first, else the one of the shortest name: a genuine program must not come
+// as another's fix either. It is told, and the others keep what is theirs alone.
+func TestTrustRow2SiblingsProduct(t *testing.T) {
 	m := newMarket(t)
-	plain, german := m.offer("Fox.Fox", "2.0", "Fox Corporation", "app fox|fox"), m.offer("Fox.Fox.de", "2.1", "Fox Corporation", "app fox|fox", "arp fox")
-	next := m.offer("Fox.Fox.de", "2.2", "", "app fox|fox")
-	got, refused := m.run(plain, german, next)
-	m.want("siblings", got, "Fox.Fox 2.0: app/fox|fox", "Fox.Fox.de 2.1: app/fox|fox arp/fox", "-Fox.Fox.de 2.2: app/fox|fox")
-	m.says("siblings", refused)
-	got, refused = m.run(plain, next) // pinned in the run before
-	m.want("pinned", got, "Fox.Fox 2.0: app/fox|fox", "-Fox.Fox.de 2.2: app/fox|fox")
-	m.says("pinned", refused)
+	msi, exe := m.offer("Goo.Browser", "2.0", "Goo LLC", "app browser|goo", "arp {11111111-1111-1111-1111-111111111111}"), m.offer("Goo.Browser.EXE", "2.1", "Goo LLC", "app browser|goo", "arp goo browser")
+	next := m.offer("Goo.Browser.EXE", "2.2", "", "app browser|goo")
+	got, refused := m.run(exe, msi, next)
+	m.want("siblings", got, "Goo.Browser.EXE 2.1: arp/goo browser", "Goo.Browser 2.0: app/browser|goo arp/{11111111-1111-1111-1111-111111111111}")
+	m.says("siblings", refused, []string{string(next.ID), "no product is left that it is for"})
+	if len(m.notes) != 1 || !strings.Contains(m.notes[0], `Goo.Browser.EXE (signed by Goo LLC) claims the product "app browser|goo", which belongs to Goo.Browser (signed by Goo LLC), a package of the same signer; to give it to the other, set winget.products: {"app browser|goo": Goo.Browser.EXE}`) {
+		t.Errorf("notes %q", m.notes)
+	}
+	short := m.offer("G.B", "99.0", "Goo LLC", "app browser|goo", "app drive|goo") // genuine, higher, and shorter
+	got, refused = m.run(short, msi)
+	m.want("a newcomer", got, "G.B 99.0: app/drive|goo", "Goo.Browser 2.0: app/browser|goo arp/{11111111-1111-1111-1111-111111111111}")
+	m.says("a newcomer", refused)
+	m.code.Products = map[string]string{"app browser|goo": "Goo.Browser.EXE"}
+	got, refused = m.run(exe, msi)
+	m.want("by the configuration", got, "Goo.Browser.EXE 2.1: app/browser|goo arp/goo browser", "Goo.Browser 2.0: arp/{11111111-1111-1111-1111-111111111111}")
+	m.says("by the configuration", refused, []string{"Goo.Browser (signed by Goo LLC) claims", "by the configuration"})
 	got, refused = m.run(m.offer("X.One", "1", "", "arp x"), m.offer("X.Two", "2", "", "arp x"))
 	m.want("unproven", got, "-X.One 1: arp/x", "-X.Two 2: arp/x")
 	m.says("unproven", refused)
@@ -228,13 +239,13 @@ func TestOwnersDamaged(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(m.dir, "products.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := m.open().Settle(nil); !fault.Is(err, fault.Invalid) || !strings.Contains(fault.HintOf(err), "backup") {
+	if _, err := m.open().Settle(nil); !fault.Is(err, fault.Invalid) || !strings.Contains(fault.HintOf(err), "backup") {
 		t.Errorf("%v", err)
 	}
 }
 
 // TestTrustRow2OneOwner: whatever is claimed by whom and in which order it
-// comes, nothing of two signers can be installed for one product.
+// comes, nothing of two packages can be installed for one product.
 func TestTrustRow2OneOwner(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		m := newMarket(t)
@@ -254,24 +265,24 @@ func TestTrustRow2OneOwner(t *testing.T) {
 				r.Fatal(err)
 			}
 			kept, _ := l.Judge(ps, nil)
-			kept, _, err := l.Settle(kept)
+			settled, err := l.Settle(kept)
 			if err != nil {
 				r.Fatal(err)
 			}
 			by := map[string][]string{}
-			for _, p := range kept {
+			for _, p := range settled.Patches {
 				if len(p.Items) == 0 {
 					r.Fatalf("%s is for nothing", p.ID)
 				}
 				for _, it := range p.Items {
-					if p.Evidence.Verdict == patch.Proven && !slices.Contains(by[it.Kind+it.Name], it.Payload.Signer) {
-						by[it.Kind+it.Name] = append(by[it.Kind+it.Name], it.Payload.Signer)
+					if id := strings.ToLower(it.Kind + it.Name); p.Evidence.Verdict == patch.Proven && !slices.Contains(by[id], p.Product) {
+						by[id] = append(by[id], p.Product)
 					}
 				}
 			}
-			for what, signers := range by {
-				if len(signers) > 1 {
-					r.Fatalf("%s is installed from %v", what, signers)
+			for what, packages := range by {
+				if len(packages) > 1 {
+					r.Fatalf("%s is installed from %v", what, packages)
 				}
 			}
 		}
