@@ -397,6 +397,7 @@ export function answers(url, method) {
   if (path.startsWith("hosts/")) {
     const h = hosts.find((one) => one.id === id);
     if (part === "packages") return list([]);
+    if (part === "tasks") return list(tasks.filter((t) => t.endpoint === id && (!query.left_out || t.plan?.refused)));
     return h && { ...h, inventory: inventory(id) };
   }
   if (path.startsWith("patches/")) return part === "holders" ? list(id === sevenZip ? holders : []) : details[id];
@@ -410,9 +411,12 @@ export function answers(url, method) {
     hosts: () => list(hosts.filter((h) => !query.with || h[query.with] > 0)),
     missing: () => list(missing.filter(fits)),
     patches: () => list(patches.filter((p) => !query.bulletin || p.bulletin)),
-    deployments: list([deployment]),
+    deployments: () => list([deployment].filter((d) => !query.patch || d.patches.includes(query.patch))),
     "deployments/d-9": deployment,
-    "deployments/d-9/tasks": () => list(tasks.filter((t) => !query.left_out || t.plan?.refused)),
+    "deployments/d-9/tasks": () =>
+      list(
+        tasks.filter((t) => !query.left_out || t.plan?.refused?.some((r) => !query.patch || r.patch === query.patch)),
+      ),
     "deployments/d-10": rolledBack,
     groups: list([]),
     tokens: list([

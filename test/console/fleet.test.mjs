@@ -154,6 +154,45 @@ describe("the console of a fleet with all that needs people", () => {
     assert.equal(await page.getByRole("button", { name: "Roll back…" }).isDisabled(), true);
   });
 
+  step("shows where the keyboard is, wherever it goes", "fleet-keyboard", async () => {
+    for (const path of ["/machines", "/missing", "/add-machines", `/patches/${encodeURIComponent(sevenZip)}`]) {
+      await page.goto(path);
+      await rows().first().waitFor();
+      const seen = [];
+      for (let i = 0; i < 40; i++) {
+        await page.keyboard.press("Tab");
+        const stop = await page.evaluate(async () => {
+          const at = document.activeElement;
+          if (!at || at === document.body) return undefined; // the end of the page
+          at.dataset.stop ??= String(Math.random());
+          const look = () => getComputedStyle(at);
+          let shown = look().outlineStyle !== "none" && look().outlineWidth !== "0px";
+          if (!shown && at.matches("input, textarea")) {
+            // Fields show it by their border: it is another one without the focus.
+            const border = look().borderColor;
+            at.blur();
+            await new Promise((resolve) => setTimeout(resolve, 150));
+            shown = look().borderColor !== border;
+            at.focus();
+          }
+          return {
+            id: at.dataset.stop,
+            name: at.getAttribute("aria-label") || at.textContent.trim() || at.tagName,
+            shown,
+          };
+        });
+        if (!stop || seen.some((s) => s.id === stop.id)) break;
+        seen.push(stop);
+      }
+      assert.ok(seen.length > 10, `${path}: only ${seen.length} stops`);
+      assert.deepEqual(
+        seen.filter((s) => !s.shown).map((s) => s.name),
+        [],
+        `${path}: stops that can't be seen`,
+      );
+    }
+  });
+
   step("asks before it rolls back, with the consequences", "fleet-rollback-asks", async () => {
     await page.getByLabel("Select all machines that can take it back").check();
     await page.getByText("2 machines selected").waitFor();
@@ -220,6 +259,25 @@ describe("the console of a fleet with all that needs people", () => {
     await main().getByRole("button", { name: "web1" }).click();
     await main().getByText("php8.2-fpm is held by the machine's administrator").waitFor();
     await main().getByText("Nothing was changed.").waitFor();
+  });
+
+  step("says so on the machine's page, and finds it there", "fleet-left-out-machine", async () => {
+    await main().getByRole("link", { name: "Open the machine" }).click();
+    const deployments = page.getByRole("region", { name: "Deployments of this machine" });
+    await deployments.getByText("php8.2-fpm is held by the machine's administrator").waitFor();
+    await page.goto("/machines/pc7");
+    await deployments.getByRole("link", { name: "d-9" }).waitFor();
+    await choose("Which deployments to list", "With patches left out");
+    await page.getByText("It left nothing out").waitFor();
+    await page.getByRole("button", { name: "Show all deployments" }).click();
+    await deployments.getByRole("link", { name: "d-9" }).waitFor();
+  });
+
+  step("says so on the patch's page", "fleet-left-out-patch", async () => {
+    await page.goto(`/patches/${encodeURIComponent("debian-12:amd64:php8.2:8.2.29-1~deb12u1")}`);
+    const deployments = page.getByRole("region", { name: "Deployments of this patch" });
+    await deployments.getByText("php8.2-fpm is held by the machine's administrator").waitFor();
+    await deployments.getByRole("link", { name: "november" }).waitFor();
   });
 
   step("lets nobody decide, roll back or add machines who may only read", "fleet-reader", async () => {

@@ -222,6 +222,7 @@ export function answers(url, method) {
     me,
     status,
     hosts: list([host]),
+    "hosts/pc7/tasks": list(tasks["d-1"]),
     "hosts/pc7": { ...host, inventory },
     "hosts/pc7/packages": list(software.filter((p) => !kind || p.k === kind)),
     missing: list(missing),

@@ -21,6 +21,7 @@ import {
   useLeftOut,
   useTasks,
 } from "./deployments";
+import { LeftOutList } from "./LeftOut";
 import { Advance } from "./Progress";
 import { RollbackDialog } from "./RollbackDialog";
 
@@ -249,7 +250,6 @@ function Row({ of: task, within, ring }: { of: Task; within: Deployment; ring?: 
 function Outcome({ of: task, within }: { of: Task; within: Deployment }) {
   const failures = task.result?.failures ?? [];
   const changes = task.result?.changes ?? task.plan?.changes ?? [];
-  const left = leftOut(task);
   return (
     <Stack gap="sm">
       {failures.map((f) => (
@@ -257,21 +257,7 @@ function Outcome({ of: task, within }: { of: Task; within: Deployment }) {
           {f.reason}
         </Alert>
       ))}
-      {left.length > 0 && (
-        <div>
-          <Text size="sm" fw={600}>
-            Left out by the machine
-          </Text>
-          <ul className="plain">
-            {left.map((r) => (
-              <li key={r.patch}>
-                <PatchLink id={r.patch} />
-                <div className="reason">{r.reason}</div>
-              </li>
-            ))}
-          </ul>
-        </div>
-      )}
+      <LeftOutList of={leftOut(task)} />
       {changes.length === 0 ? (
         <span className="quiet">
           {live(task.state) ? "The machine has not said yet what changes." : "Nothing was changed."}

@@ -15,14 +15,15 @@ export function live(state: string): boolean {
   return !ended.includes(state);
 }
 
-export function useDeployments() {
+/** All deployments, or those of one patch, the newest first. */
+export function useDeployments(patch?: string) {
   const t = useTenant();
   return useInfiniteQuery({
-    queryKey: ["deployments", t],
+    queryKey: ["deployments", t, patch],
     queryFn: ({ pageParam }) =>
       answer(
         api.GET("/api/v1/tenants/{t}/deployments", {
-          params: { path: { t }, query: { limit: 100, after: pageParam || undefined } },
+          params: { path: { t }, query: { patch, limit: 100, after: pageParam || undefined } },
         }),
       ),
     initialPageParam: "",
@@ -65,10 +66,11 @@ const states: Partial<Record<TaskFilter, string[]>> = {
   verified: ["verified", "planned"],
 };
 
-export function useTasks(id: string, filter: TaskFilter) {
+/** The tasks of a deployment; of "left_out" also only those that left one patch out. */
+export function useTasks(id: string, filter: TaskFilter, patch?: string) {
   const t = useTenant();
   return useInfiniteQuery({
-    queryKey: ["tasks", t, id, filter],
+    queryKey: ["tasks", t, id, filter, patch],
     queryFn: ({ pageParam }) =>
       answer(
         api.GET("/api/v1/tenants/{t}/deployments/{id}/tasks", {
@@ -79,7 +81,29 @@ export function useTasks(id: string, filter: TaskFilter) {
               after: pageParam || undefined,
               state: states[filter],
               left_out: filter === "left_out" || undefined,
+              patch,
             },
+          },
+        }),
+      ),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.next || undefined,
+    placeholderData: (previous) => previous,
+    refetchInterval: (q) => pace(q.state.data?.pages.some((p) => p.items.some((task) => live(task.state))) ?? false),
+  });
+}
+
+/** What deployments did on a machine, the newest first. */
+export function useHostTasks(id: string, leftOut: boolean) {
+  const t = useTenant();
+  return useInfiniteQuery({
+    queryKey: ["host tasks", t, id, leftOut],
+    queryFn: ({ pageParam }) =>
+      answer(
+        api.GET("/api/v1/tenants/{t}/hosts/{id}/tasks", {
+          params: {
+            path: { t, id },
+            query: { left_out: leftOut || undefined, limit: 10, after: pageParam || undefined },
           },
         }),
       ),

@@ -10,6 +10,7 @@ import { MachineMissing } from "../missing/MachineMissing";
 import { useMissing } from "../missing/missing";
 import { StandingFilter } from "../missing/StandingTag";
 import type { Standing } from "../missing/standing";
+import { History } from "./History";
 import { type HostDetail, useHost, useScan } from "./hosts";
 import { windows } from "./packages";
 import { Software } from "./Software";
@@ -38,6 +39,7 @@ export function HostPage() {
             <Due of={h} />
             <Facts of={h} />
             <Missing of={h} />
+            <History host={h.id} />
             {h.inventory && <Software of={h} />}
           </Page>
         )}

@@ -89,6 +89,7 @@ function HostTable({ hosts }: { hosts: Host[] }) {
         <tr>
           <th scope="col">Machine</th>
           <th scope="col">Health</th>
+          <th scope="col">Notes</th>
           <th scope="col" className="numeric" title="Security updates that the machine lacks">
             Missing security
           </th>
@@ -100,7 +101,6 @@ function HostTable({ hosts }: { hosts: Host[] }) {
           </th>
           <th scope="col">Operating system</th>
           <th scope="col">Last contact</th>
-          <th scope="col">Notes</th>
         </tr>
       </thead>
       <tbody>
@@ -114,13 +114,6 @@ function HostTable({ hosts }: { hosts: Host[] }) {
             <td>
               <Health of={h.health} />
             </td>
-            <Figure n={h.missing_security} known={h.health !== "unknown"} />
-            <Figure n={h.missing} known={h.health !== "unknown"} />
-            <Figure n={h.exploited} known={h.health !== "unknown"} />
-            <td>{h.os}</td>
-            <td title={moment(h.last_seen)}>
-              {h.online ? <Tag tone="good">Online</Tag> : <span className="quiet">{ago(h.last_seen, now)}</span>}
-            </td>
             <td className="notes">
               <Group gap={6}>
                 {notes(h).map((n) => (
@@ -129,6 +122,13 @@ function HostTable({ hosts }: { hosts: Host[] }) {
                   </Tag>
                 ))}
               </Group>
+            </td>
+            <Figure n={h.missing_security} known={h.health !== "unknown"} />
+            <Figure n={h.missing} known={h.health !== "unknown"} />
+            <Figure n={h.exploited} known={h.health !== "unknown"} />
+            <td>{h.os}</td>
+            <td title={moment(h.last_seen)}>
+              {h.online ? <Tag tone="good">Online</Tag> : <span className="quiet">{ago(h.last_seen, now)}</span>}
             </td>
           </tr>
         ))}

@@ -8,7 +8,7 @@ export function Summary() {
   const { endpoints = 0, online = 0, missing_security: exposed = 0 } = data?.counts ?? {};
   if (endpoints === 0) return null;
   return (
-    <SimpleGrid cols={{ base: 1, sm: 3 }} spacing="sm">
+    <SimpleGrid cols={3} spacing={{ base: "xs", sm: "sm" }}>
       <Card value={endpoints} label={endpoints === 1 ? "machine enrolled" : "machines enrolled"} />
       <Card value={online} label={`online now, of ${count(endpoints, "machine")}`} />
       <Card
@@ -22,7 +22,7 @@ export function Summary() {
 
 function Card({ value, label, bad }: { value: number; label: string; bad?: boolean }) {
   return (
-    <Paper className="panel" px="md" py="sm">
+    <Paper className="panel" px={{ base: "xs", sm: "md" }} py="sm">
       <Text fz={28} fw={700} lh={1.2} c={bad ? "var(--mantine-color-red-text)" : undefined}>
         {value.toLocaleString()}
       </Text>

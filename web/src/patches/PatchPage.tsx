@@ -10,6 +10,7 @@ import { bytes, count, moment, plain, sentence } from "../look/words";
 import { useMissing } from "../missing/missing";
 import { MachineRows } from "../missing/PatchTable";
 import { mayDecide, useMe } from "../session/session";
+import { Course } from "./Course";
 import { Flaws } from "./Flaws";
 import { InsteadOf, Places } from "./Instead";
 import { PatchLink } from "./PatchLink";
@@ -40,6 +41,7 @@ export function PatchPage() {
             <Facts of={d} />
             <Lacking id={id} />
             {!bulletin(d) && <TakeBack of={d} />}
+            {!bulletin(d) && <Course patch={id} />}
             <Flaws of={d} />
           </Page>
         )}

@@ -22,12 +22,18 @@ export function TakeBack({ of: d }: { of: PatchDetail }) {
         <Holders of={d} />
       ) : (
         <Alert color="gray" title="There is no way back from this patch" role="status">
-          {back.reason && <Text size="sm">{capital(back.reason)}.</Text>}
+          {back.reason && <Text size="sm">{why(d.patch.id, back.reason)}.</Text>}
           {back.hint && <Text size="sm">{capital(back.hint)}.</Text>}
         </Alert>
       )}
     </div>
   );
+}
+
+/** The server's reason without what the heading has said already. */
+export function why(id: string, reason: string): string {
+  const rest = reason.replace(`${id} can't be rolled back: `, "");
+  return rest === reason ? reason : capital(rest);
 }
 
 /** What a rollback leaves on a machine. */

@@ -3,7 +3,7 @@ import "../testing";
 import { describe, expect, it } from "vitest";
 import { reasonOf } from "./Instead";
 import { nameOfPatch, type PatchDetail, placesOf } from "./patches";
-import { afterwards, free } from "./TakeBack";
+import { afterwards, free, why } from "./TakeBack";
 
 type Parts = { advisories?: string[]; references?: string[][]; urls?: string[] };
 
@@ -63,4 +63,9 @@ it("takes back only where it is certain and nothing there requires it", () => {
   expect(free({ ...holder, required_by: [] })).toBe(true);
   expect(free({ ...holder, required_by: ["x"] })).toBe(false);
   expect(free({ ...holder, certain: false })).toBe(false);
+});
+
+it("says why there is no way back, and leaves ids as they are written", () => {
+  expect(why("debian-12:x", "debian-12:x can't be rolled back: apt has no way")).toBe("Apt has no way");
+  expect(why("debian-12:x", "debian-12:y is unknown")).toBe("debian-12:y is unknown");
 });
