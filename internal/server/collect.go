@@ -31,9 +31,13 @@ type collection struct {
 	last mirror.Collected
 }
 
-// collect removes payloads that no open task plans with and no approved patch
-// brings, once they were of no use for the configured time.
+// collect removes what is of no use any more: sessions that have ended, and
+// payloads that no open task plans with and no approved patch brings, once they
+// were of no use for the configured time.
 func (s *Server) collect(ctx context.Context, _ json.RawMessage) error {
+	if _, err := s.db.PruneSessions(ctx, s.cfg.Now()); err != nil {
+		return err
+	}
 	needed, err := s.neededPayloads(ctx)
 	if err != nil {
 		return fault.Wrap(err, fault.CodeOf(err), "server: which payloads are needed can't be told; none is removed")

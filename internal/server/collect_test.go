@@ -61,8 +61,14 @@ func TestPayloadsAreCollected(t *testing.T) {
 	if err := in.CreateDeployment(t.Context(), d, []deploy.Task{task}); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.db.CommitCtx(t.Context(), "ended", []byte("x"), clock.Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.collect(t.Context(), nil); err != nil {
 		t.Fatal(err)
+	}
+	if n, err := s.db.PruneSessions(t.Context(), clock); n != 0 || err != nil {
+		t.Errorf("%d sessions that ended were left, %v", n, err)
 	}
 	for what, want := range map[patch.Payload]bool{planned: true, approved: true, idle: false} {
 		if has, err := s.blobs.Has(blob.Key(what.SHA256)); has != want || err != nil {

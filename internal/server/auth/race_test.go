@@ -2,6 +2,8 @@ package auth
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -100,5 +102,57 @@ func TestPasswordResetBringsNobodyBack(t *testing.T) {
 	wantCode(t, err, fault.Conflict)
 	if list, err := plain(all).Users(t.Context()); err != nil || len(list) != 0 {
 		t.Errorf("%v are there again: %v", list, err)
+	}
+}
+
+// TestSignOutStaysOut: a request that is under way while its session is ended
+// does not bring the session back when it is answered.
+func TestSignOutStaysOut(t *testing.T) {
+	s, _, _ := open(t)
+	_, err := s.CreateUser(t.Context(), estate.Everything(), estate.User{Name: "ada", Grants: []estate.Grant{{Role: estate.Admin}}}, good)
+	must(t, err)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	h := s.Sessions(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var err error
+		switch r.URL.Path {
+		case "/in":
+			_, err = s.SignIn(r.Context(), "10.0.0.1", "ada", good)
+		case "/out":
+			err = s.SignOut(r.Context())
+		case "/slow":
+			close(begun)
+			<-goOn
+			fallthrough
+		default:
+			_, err = s.Actor(r)
+		}
+		if err != nil {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	ask := func(path string, cookies []*http.Cookie) *http.Response {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+		for _, c := range cookies {
+			r.AddCookie(c)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Result()
+	}
+	cookies := ask("/in", nil).Cookies()
+	if code := ask("/", cookies).StatusCode; code != http.StatusOK {
+		t.Fatalf("signed in: %d", code)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ask("/slow", cookies)
+	}()
+	<-begun
+	ask("/out", cookies)
+	close(goOn)
+	<-done
+	if code := ask("/", cookies).StatusCode; code != http.StatusUnauthorized {
+		t.Errorf("after the sign-out: %d", code)
 	}
 }

@@ -11,9 +11,13 @@ import (
 // (github.com/alexedwards/scs/v2): the token is a secret of high entropy, of
 // which only the SHA-256 is kept.
 
+// A session that was ended stays as a row without data until it would have
+// expired: a request that was under way then keeps the session when it is
+// answered, which is not to bring it back.
+
 // FindCtx returns the data of a session that has not expired.
 func (db *DB) FindCtx(ctx context.Context, token string) (data []byte, found bool, err error) {
-	row := sqlRow(ctx, db.nobody(), "select data from sessions where hash = $1 and expires > $2", hashText(token), millis(time.Now()))
+	row := sqlRow(ctx, db.nobody(), "select data from sessions where hash = $1 and expires > $2 and length(data) > 0", hashText(token), millis(time.Now()))
 	err = row.Scan(&data)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, false, nil
@@ -21,16 +25,16 @@ func (db *DB) FindCtx(ctx context.Context, token string) (data []byte, found boo
 	return data, err == nil, db.wrap(err, "find a session")
 }
 
-// CommitCtx adds or replaces a session.
+// CommitCtx adds or replaces a session; one that was ended stays so.
 func (db *DB) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
 	_, err := db.nobody().exec(ctx, "keep a session", `insert into sessions (hash, expires, data) values ($1, $2, $3)
-		on conflict (hash) do update set expires = excluded.expires, data = excluded.data`, hashText(token), millis(expiry), data)
+		on conflict (hash) do update set expires = excluded.expires, data = excluded.data where length(sessions.data) > 0`, hashText(token), millis(expiry), data)
 	return err
 }
 
 // DeleteCtx ends a session; one that does not exist is no error.
 func (db *DB) DeleteCtx(ctx context.Context, token string) error {
-	_, err := db.nobody().exec(ctx, "end a session", "delete from sessions where hash = $1", hashText(token))
+	_, err := db.nobody().exec(ctx, "end a session", "update sessions set data = $1 where hash = $2", []byte{}, hashText(token))
 	return err
 }
 

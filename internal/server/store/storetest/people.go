@@ -96,7 +96,15 @@ func testSessions(t *testing.T, db *store.DB) {
 	if n != 1 {
 		t.Errorf("%d pruned", n)
 	}
-	must(t, db.DeleteCtx(ctx, "token"))
+	must(t, db.CommitCtx(ctx, "other", []byte("c"), time.Now().Add(time.Hour)))
+	must(t, db.DeleteCtx(ctx, "other"))
+	must(t, db.DeleteCtx(ctx, "never"))
+	must(t, db.CommitCtx(ctx, "other", []byte("d"), time.Now().Add(2*time.Hour))) // by a request that was under way
+	_, found, err = db.FindCtx(ctx, "other")
+	must(t, err)
+	if found {
+		t.Error("a session that was ended is back")
+	}
 }
 
 func seal(text string) func(int64, string) ([]byte, string, error) {
