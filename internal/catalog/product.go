@@ -30,8 +30,10 @@ type named struct {
 func (m *matcher) assessProduct(p inventory.Package) error {
 	sides := m.sides(p)
 	for i, s := range sides {
-		if err := m.assessSide(p, m.counting(s, p), rivals(sides, i)); err != nil {
-			return err
+		for _, refs := range m.counting(s, p) {
+			if err := m.assessSide(p, refs, rivals(sides, i)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

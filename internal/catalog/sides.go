@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -128,28 +127,44 @@ func (m *matcher) naming(p inventory.Package) []offered {
 	return slices.DeleteFunc(out, func(o offered) bool { return len(o.rows) == 0 })
 }
 
-// counting are the rows that count of a side. Of several packages the one that
-// names the product most exactly counts alone, and of several forms that which
-// the machine has, if something can be installed from it that is not older than
-// what is there: what only claims the product must not hide another's fix.
-func (m *matcher) counting(s side, p inventory.Package) []ref {
-	rows := []named{}
+// counting are the rows that count of a side, those that are judged together in
+// one list. Of several packages the one that names the product by a code most
+// exactly counts alone, and of several forms that which the machine has, if
+// something can be installed from it that is not older than what is there: what
+// only claims the product must not hide another's fix. An Uninstall key is no
+// such code: any manifest may name it, and who names the product otherwise is a
+// finding of his own.
+func (m *matcher) counting(s side, p inventory.Package) [][]ref {
 	sure := slices.DeleteFunc(slices.Clone(s.packages), func(o offered) bool { return !m.vouched(o.rows, p) })
-	best := 0
-	if len(sure) > 0 {
-		best = slices.MinFunc(sure, func(a, b offered) int { return cmp.Compare(a.rank, b.rank) }).rank
+	var best *offered
+	for i, o := range sure {
+		if best == nil || o.rank < best.rank {
+			best = &sure[i]
+		}
 	}
+	coded := best != nil && !slices.ContainsFunc(best.rows, func(r named) bool { return r.row.flags&flagMSI == 0 })
+	var rows []named
 	for _, o := range s.packages {
-		if len(sure) == 0 || o.rank == best {
+		if best == nil || !coded || o.rank == best.rank {
 			rows = append(rows, o.rows...)
 		}
 	}
-	if same := sameInstaller(slices.Clone(rows), p); len(sure) == 0 || m.vouched(same, p) {
+	if same := sameInstaller(slices.Clone(rows), p); best == nil || m.vouched(same, p) {
 		rows = same
 	}
-	out := make([]ref, 0, len(rows))
+	var out [][]ref
+	ranks := []int{}
 	for _, r := range rows {
-		out = append(out, r.ref)
+		rank := r.rank
+		if best == nil {
+			rank = 0
+		}
+		i := slices.Index(ranks, rank)
+		if i < 0 {
+			ranks, out = append(ranks, rank), append(out, nil)
+			i = len(out) - 1
+		}
+		out[i] = append(out[i], r.ref)
 	}
 	return out
 }

@@ -91,6 +91,13 @@ func TestTrustRow2ClaimedProductHidesNothing(t *testing.T) {
 			[]string{"Maker.Tool:2.0:exe"},
 			"",
 		},
+		"of the same signer, another product, higher": {
+			inventory.Package{Name: "Tool_is1", Title: "Tool", Publisher: "Maker Ltd", Version: "1.0"},
+			tool,
+			offeredBy("Maker.Drive", "99.0", "exe", "Maker Inc", "arp tool_is1"),
+			[]string{"Maker.Drive:99.0:exe", "Maker.Tool:2.0:exe"},
+			"",
+		},
 		"of the same signer, a form that nobody can install": {
 			inventory.Package{Name: oldCode, Title: "Tool", Publisher: "Maker Ltd", Version: "1.0", UpgradeCode: family},
 			tool,
@@ -152,12 +159,17 @@ func TestSidesOfOneMaker(t *testing.T) {
 func TestTrustRow2NothingHidesTheFix(t *testing.T) {
 	names := []string{"arp tool_is1", "arp " + oldCode, "upgrade " + family, "app tool|maker"}
 	rapid.Check(t, func(r *rapid.T) {
-		own := offeredBy("Maker.Tool", "2.0", rapid.SampledFrom([]string{"exe", "msi"}).Draw(r, "kind"), "Maker Inc", rapid.SampledFrom(names).Draw(r, "own"))
+		claim := rapid.SampledFrom(names).Draw(r, "own") // which no other has, once the lab has settled whose it is
+		own := offeredBy("Maker.Tool", "2.0", rapid.SampledFrom([]string{"exe", "msi"}).Draw(r, "kind"), "Maker Inc", claim)
 		ps := []patch.Patch{own}
 		for i := range rapid.IntRange(0, 3).Draw(r, "others") {
 			version := rapid.SampledFrom([]string{"0.5", "1.0", "2.0", "99.0"}).Draw(r, "version")
-			p := offeredBy("Evil.Thing"+string(rune('a'+i)), version, rapid.SampledFrom([]string{"exe", "msi"}).Draw(r, "form"), rapid.SampledFrom([]string{"", "Evil Inc", "Maker"}).Draw(r, "signer"),
-				rapid.SliceOfNDistinct(rapid.SampledFrom(names), 1, 4, rapid.ID[string]).Draw(r, "claims")...)
+			signers, form := []string{"", "Evil Inc", "Maker"}, rapid.SampledFrom([]string{"exe", "msi"}).Draw(r, "form")
+			if form == "exe" && own.Install.Kind == "exe" { // packages of Windows Installer have codes that are looked at
+				signers = append(signers, "Maker Inc")
+			}
+			p := offeredBy("Evil.Thing"+string(rune('a'+i)), version, form, rapid.SampledFrom(signers).Draw(r, "signer"),
+				rapid.SliceOfNDistinct(rapid.SampledFrom(slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == claim })), 1, 3, rapid.ID[string]).Draw(r, "claims")...)
 			if p.Items[0].Payload.Signer == "Maker" { // a name that only resembles the maker's fits too, and hides nothing either
 				p.Product = "Fake.Maker" + string(rune('a'+i))
 			}
