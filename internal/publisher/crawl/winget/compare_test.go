@@ -156,3 +156,20 @@ func TestTrustRow2OldSoldAsNew(t *testing.T) {
 		})
 	}
 }
+
+// FuzzVersions: whatever a file and a manifest say, it is judged, and never what
+// is level is refused.
+func FuzzVersions(f *testing.F) {
+	f.Add("71.188.32942", "151.0.7922.174", "msi", true)
+	f.Add("3, 0, 23, 0", "3.0.23", "nullsoft", false)
+	f.Add("99999999999999999999.1", "0", "wix", false)
+	f.Fuzz(func(t *testing.T, found, claimed, kind string, honest bool) {
+		if vercmp.Valid(vercmp.Windows, claimed) != nil {
+			return // enter leaves it out
+		}
+		got, words := says("", "ProductVersion="+found, "FileVersion="+claimed).versions(Installer{Type: kind}, Version{Version: claimed}, honest)
+		if n, ok := numbers(claimed); words == "" || ok && n == claimed && got != agrees && len(claimed) < 80 {
+			t.Errorf("%d, %q", got, words)
+		}
+	})
+}
