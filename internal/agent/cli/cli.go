@@ -55,9 +55,9 @@ func run(ctx context.Context, args []string, io streams) int {
 	if fault.CodeOf(err) == fault.Internal {
 		text = err.Error() // the person at this terminal may see everything
 	}
-	_, _ = fmt.Fprintf(io.err, "fettle-agent: %s\n", text)
+	_, _ = fmt.Fprintf(io.err, "fettle-agent: %s\n", calm(text))
 	if hint := fault.HintOf(err); hint != "" {
-		_, _ = fmt.Fprintf(io.err, "hint: %s\n", hint)
+		_, _ = fmt.Fprintf(io.err, "hint: %s\n", calm(hint))
 	}
 	return fault.ExitCode(err)
 }

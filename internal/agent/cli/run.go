@@ -183,7 +183,7 @@ func statusTable(out io.Writer, s agent.Status) error {
 		row("task "+string(t.Task), fmt.Sprintf("%s, attempt %d, since %s", t.Step, t.Attempt, moment(t.Since)))
 	}
 	_ = w.Flush()
-	_, err := io.WriteString(out, b.String())
+	_, err := io.WriteString(out, calm(b.String()))
 	return err
 }
 

@@ -64,7 +64,7 @@ func inventoryCommand(io streams) *cobra.Command {
 				}
 			}
 			for _, p := range problems {
-				_, _ = fmt.Fprintf(io.err, "could not be learned: %s\n", p) // a warning beside the answer
+				_, _ = fmt.Fprintf(io.err, "could not be learned: %s\n", calm(p)) // a warning beside the answer
 			}
 			if packages {
 				return packageLines(io.out, s.Packages)
@@ -86,7 +86,7 @@ func packageLines(out io.Writer, all []inventory.Package) error {
 		}
 		b.WriteByte('\n')
 	}
-	_, err := io.WriteString(out, b.String())
+	_, err := io.WriteString(out, calm(b.String()))
 	return err
 }
 
@@ -129,7 +129,7 @@ func scanTable(out io.Writer, r agent.ScanReport) error {
 	for _, p := range r.Problems {
 		_, _ = fmt.Fprintf(&b, "could not be learned: %s\n", p)
 	}
-	_, err := io.WriteString(out, b.String())
+	_, err := io.WriteString(out, calm(b.String()))
 	return err
 }
 
