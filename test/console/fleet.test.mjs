@@ -161,24 +161,15 @@ describe("the console of a fleet with all that needs people", () => {
       const seen = [];
       for (let i = 0; i < 40; i++) {
         await page.keyboard.press("Tab");
-        const stop = await page.evaluate(async () => {
+        const stop = await page.evaluate(() => {
           const at = document.activeElement;
           if (!at || at === document.body) return undefined; // the end of the page
           at.dataset.stop ??= String(Math.random());
-          const look = () => getComputedStyle(at);
-          let shown = look().outlineStyle !== "none" && look().outlineWidth !== "0px";
-          if (!shown && at.matches("input, textarea")) {
-            // Fields show it by their border: it is another one without the focus.
-            const border = look().borderColor;
-            at.blur();
-            await new Promise((resolve) => setTimeout(resolve, 150));
-            shown = look().borderColor !== border;
-            at.focus();
-          }
+          const { outlineStyle, outlineWidth } = getComputedStyle(at);
           return {
             id: at.dataset.stop,
             name: at.getAttribute("aria-label") || at.textContent.trim() || at.tagName,
-            shown,
+            shown: outlineStyle !== "none" && outlineWidth !== "0px",
           };
         });
         if (!stop || seen.some((s) => s.id === stop.id)) break;
