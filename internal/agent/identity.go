@@ -48,6 +48,13 @@ func Enroll(ctx context.Context, o EnrollOptions) (Settings, error) {
 	if err := o.State.make(); err != nil {
 		return Settings{}, err
 	}
+	if _, err := o.State.Settings(); err == nil {
+		unlock, err := o.State.alone(ctx)
+		if err != nil {
+			return Settings{}, err
+		}
+		defer unlock()
+	}
 	req, err := pki.NewIdentity()
 	if err != nil {
 		return Settings{}, err
@@ -68,6 +75,19 @@ func Enroll(ctx context.Context, o EnrollOptions) (Settings, error) {
 		return Settings{}, fault.Wrap(err, fault.Untrusted, "agent: the server is refused: the CA that it hands out is not the one of the enrolment command")
 	}
 	return s, o.State.keep(s, req, reply)
+}
+
+// alone keeps the agent from its work while another identity is put in the
+// place of its own; Conflict when it is at work.
+func (d Dir) alone(ctx context.Context) (unlock func(), err error) {
+	brief, stop := context.WithTimeout(ctx, time.Second)
+	defer stop()
+	unlock, err = lock(brief, d.runLock())
+	if fault.Is(err, fault.Cancelled) && ctx.Err() == nil {
+		err = fault.Wrap(err, fault.Conflict, "agent: it is at work with the identity that is to be replaced").
+			WithHint("stop it first (Linux: systemctl stop fettle-agent; Windows: fettle-agent service stop), and start it again afterwards")
+	}
+	return unlock, err
 }
 
 func canonical(fingerprint string) string {

@@ -61,3 +61,27 @@ func TestRenewalByAWrongClock(t *testing.T) {
 		t.Errorf("rubbish gives %v", err)
 	}
 }
+
+// TestEnrolWhileItWorks: an agent that works goes on as who it was; another
+// identity under its feet would mix the two.
+func TestEnrolWhileItWorks(t *testing.T) {
+	s, root := newServer(t), newMachine(t)
+	s.publish(1, s.thePatch())
+	d := s.enrolled(root)
+	stop := s.agent(d, root)
+	s.until("it works", func() bool { return len(s.checkins) > 0 })
+	before, err := d.Settings()
+	check(t, err)
+	o := s.enrolment(d, root)
+	o.Force = true
+	if _, err := Enroll(t.Context(), o); !fault.Is(err, fault.Conflict) || !strings.Contains(fault.HintOf(err), "stop") {
+		t.Errorf("got %v", err)
+	}
+	if now, err := d.Settings(); err != nil || now.Endpoint != before.Endpoint {
+		t.Errorf("it is %s now, %v", now.Endpoint, err)
+	}
+	stop()
+	if _, err := Enroll(t.Context(), o); err != nil {
+		t.Error(err)
+	}
+}
