@@ -43,3 +43,29 @@ func TestTrustRow11UsersPolicy(t *testing.T) {
 		}
 	}
 }
+
+// TestTrustRow11UsersState: nothing is kept in a folder that somebody else made
+// or may write to: he could put files beside those that root goes by.
+func TestTrustRow11UsersState(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Fatal("giving files away needs root")
+	}
+	for name, change := range map[string]func(string) error{
+		"of a user":       func(d string) error { return os.Chown(d, 1000, 1000) },
+		"writable by all": func(d string) error { return os.Chmod(d, 0o777) },
+		"a user's link": func(d string) error {
+			check(t, os.Rename(d, d+"-real"))
+			check(t, os.Symlink(d+"-real", d))
+			check(t, Dir(d).make()) // root's own link is as good as the folder
+			return os.Lchown(d, 1000, 1000)
+		},
+	} {
+		dir := filepath.Join(tempDir(t), "state")
+		check(t, os.Mkdir(dir, 0o700))
+		check(t, Dir(dir).make()) // as it should be
+		check(t, change(dir))
+		if err := Dir(dir).make(); !fault.Is(err, fault.Untrusted) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
