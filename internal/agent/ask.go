@@ -49,6 +49,9 @@ func answerCatalog(ctx context.Context, cfg Config, snap *inventory.Snapshot) (a
 	if err != nil {
 		return "", fault.Wrap(err, fault.CodeOf(err), "agent: the catalog's tests can't be answered")
 	}
+	if n := snap.Answers.LeftOut; n > 0 {
+		return asked, fault.New(fault.Exhausted, "agent: the catalog asks for more than a server takes: %d answers are left out", n)
+	}
 	return asked, nil
 }
 

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -116,6 +117,28 @@ func TestAnswers(t *testing.T) {
 	write(t, d.path("policy.json"), `{"allow_answers":true}`)
 	if _, err := takeStock(t.Context(), testConfig(string(d), root), sum.Scanned); err != nil || len(keptAnswers(t, d).Given) != 2 {
 		t.Errorf("allowed again: %+v, %v", keptAnswers(t, d), err)
+	}
+}
+
+// TestTooManyAnswers: what does not fit is told, on the machine and to the
+// server, and makes no scan due.
+func TestTooManyAnswers(t *testing.T) {
+	s, root := newServer(t), newMachine(t)
+	p := ruledPatch(s, "/opt/app", "/opt/new")
+	many := detect.Rule{}
+	for i := range inventory.MaxAnswers + 3 {
+		many.Any = append(many.Any, detect.Rule{File: &detect.File{Path: fmt.Sprintf("/opt/%d", i)}})
+	}
+	p.Applicable = &many
+	s.publish(1, p)
+	d := s.enrolled(root)
+	stop := s.agent(d, root)
+	s.until("the problem is told", func() bool { return strings.Contains(last(s.checkins).Problem, "3 answers are left out") })
+	stop()
+	var sum summary
+	check(t, readJSON(d.summary(), &sum))
+	if a := keptAnswers(t, d); a.LeftOut != 3 || len(a.Given) != inventory.MaxAnswers || sum.askedAnew(d) {
+		t.Errorf("%d given, %d left out, asked %q", len(a.Given), a.LeftOut, sum.Asked)
 	}
 }
 
