@@ -99,7 +99,6 @@ function HostTable({ hosts }: { hosts: Host[] }) {
           <th scope="col" className="numeric" title="Updates among them that mend flaws listed by CISA as exploited">
             Exploited
           </th>
-          <th scope="col">Operating system</th>
           <th scope="col">Last contact</th>
         </tr>
       </thead>
@@ -110,6 +109,7 @@ function HostTable({ hosts }: { hosts: Host[] }) {
               <Link to="/machines/$id" params={{ id: h.id }} className="link">
                 {h.hostname || h.id}
               </Link>
+              <div className="reason">{h.os}</div>
             </td>
             <td>
               <Health of={h.health} />
@@ -126,7 +126,6 @@ function HostTable({ hosts }: { hosts: Host[] }) {
             <Figure n={h.missing_security} known={h.health !== "unknown"} />
             <Figure n={h.missing} known={h.health !== "unknown"} />
             <Figure n={h.exploited} known={h.health !== "unknown"} />
-            <td>{h.os}</td>
             <td title={moment(h.last_seen)}>
               {h.online ? <Tag tone="good">Online</Tag> : <span className="quiet">{ago(h.last_seen, now)}</span>}
             </td>

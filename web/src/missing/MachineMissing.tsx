@@ -30,7 +30,7 @@ export function MachineMissing({ findings }: { findings: Finding[] }) {
             <th scope="col">
               <SelectAll all={choices} selection={selection} />
             </th>
-            <th scope="col">Package, and why it counts as missing</th>
+            <th scope="col">Package and reason</th>
             <th scope="col">Severity</th>
             <th scope="col">Installed</th>
             <th scope="col">Available</th>
