@@ -26,7 +26,8 @@ type World interface {
 	// says why not, when that is known.
 	StagedHere([]patch.Payload) (all bool, problem string)
 	// Started counts endpoints of the tenant that began to install within
-	// the hour before now, over all deployments, and endpoints in all.
+	// the hour before now, over all deployments, and endpoints in all;
+	// started is below 0 when it can't be told at the moment.
 	Started(now time.Time) (started, endpoints int)
 }
 

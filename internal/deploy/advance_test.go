@@ -138,6 +138,7 @@ func TestWhatHoldsATask(t *testing.T) {
 		{"halted", func(d *Deployment, _ *Task, _ *fleet) { d.Status = Halted }, Scheduled, "halted"},
 		{"cancelled", func(d *Deployment, _ *Task, _ *fleet) { d.Status, d.Reason = Cancelled, "no" }, TaskCancelled, "no"},
 		{"breaker", func(_ *Deployment, x *Task, w *fleet) { x.State, w.started = Staged, 25 }, Staged, "blast-radius"},
+		{"breaker that can't count", func(_ *Deployment, x *Task, w *fleet) { x.State, w.started = Staged, -1 }, Staged, "can't be told"},
 		{"small fleets are not held", func(_ *Deployment, x *Task, w *fleet) { x.State, w.endpoints, w.started = Staged, 3, 2 }, Installing, ""},
 		{"window closed", func(d *Deployment, x *Task, _ *fleet) {
 			x.State = Staged

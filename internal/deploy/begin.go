@@ -91,6 +91,10 @@ func (a *advance) start(t *Task) {
 		a.move(t, WaitingWindow, "waiting for the maintenance window"+a.nextWindow())
 		return
 	}
+	if a.started < 0 {
+		a.reason(t, "held by the blast-radius breaker: how many endpoints began within the hour can't be told now")
+		return
+	}
 	limit := max(BlastFloor, a.endpoints*a.policy.BlastPercentPerHour/100)
 	if a.started >= limit {
 		a.reason(t, fmt.Sprintf("held by the blast-radius breaker: %d of %d endpoints began within the hour, %d may", a.started, a.endpoints, limit))

@@ -35,9 +35,11 @@ type fleet struct {
 	decisions map[estate.TenantID]*decisions
 }
 
-// decisions are a tenant's active approvals and group memberships.
+// decisions are a tenant's active approvals and group memberships, or that they
+// can't be read.
 type decisions struct {
 	at     time.Time
+	away   bool
 	all    map[patch.ID][]approval.Approval
 	groups map[estate.EndpointID][]estate.GroupID
 }
@@ -104,7 +106,7 @@ func (f *fleet) find(id patch.ID) (patch.Patch, error) {
 // answer is "awaiting": nothing is installed on a guess.
 func (f *fleet) Approval(tenant estate.TenantID, endpoint estate.EndpointID, id patch.ID) approval.State {
 	d := f.decided(tenant)
-	if d == nil {
+	if d.away {
 		return approval.Awaiting
 	}
 	state, _ := approval.Decide(d.all[id], id, endpoint, d.groups[endpoint], f.now())
@@ -115,13 +117,13 @@ func (f *fleet) decided(tenant estate.TenantID) *decisions {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
-	if d := f.decisions[tenant]; d != nil && now.Sub(d.at) < decisionsLast {
+	if d := f.decisions[tenant]; d != nil && now.Sub(d.at).Abs() < decisionsLast {
 		return d
 	}
 	d, err := f.readDecisions(tenant, now)
 	if err != nil {
 		f.log.Error("approvals can't be read; nothing new is started", "tenant", tenant, "error", err)
-		return nil
+		d = &decisions{at: f.now(), away: true} // one look for all who ask now
 	}
 	f.decisions[tenant] = d
 	return d
@@ -151,13 +153,15 @@ func (f *fleet) readDecisions(tenant estate.TenantID, now time.Time) (*decisions
 	return d, nil
 }
 
-// Started implements orchestrate.Fleet.
+// Started implements orchestrate.Fleet. Where it can't be counted, nothing
+// begins.
 func (f *fleet) Started(tenant estate.TenantID, since time.Time) int {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	n, err := f.db.In(estate.InTenant(tenant)).StartedSince(ctx, since)
 	if err != nil {
-		f.log.Error("begun installations can't be counted", "tenant", tenant, "error", err)
+		f.log.Error("begun installations can't be counted; none begins", "tenant", tenant, "error", err)
+		return -1
 	}
 	return n
 }

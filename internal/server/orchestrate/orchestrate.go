@@ -43,7 +43,8 @@ type Scans interface {
 type Fleet interface {
 	Scans
 	Approval(tenant estate.TenantID, endpoint estate.EndpointID, id patch.ID) approval.State
-	// Started counts endpoints of the tenant that began to install since.
+	// Started counts endpoints of the tenant that began to install since; it
+	// is below 0 when that can't be told.
 	Started(tenant estate.TenantID, since time.Time) int
 	Endpoints(tenant estate.TenantID) int
 	// CatalogVersion is the version whose records the orders name.
