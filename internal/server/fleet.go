@@ -52,11 +52,13 @@ func (f *fleet) forget() {
 }
 
 // Lacks implements orchestrate.Fleet: held packages do not count as lacking,
-// those that are installed only half do.
+// those that are installed only half do. What is not known of a machine, such
+// as before the index has filled after a start, counts too: a task is not ended
+// on a guess, and the machine itself says in its plan what there is to do.
 func (f *fleet) Lacks(tenant estate.TenantID, endpoint estate.EndpointID, id patch.ID) bool {
 	findings, err := f.index.Findings(tenant, endpoint)
-	if err != nil {
-		return false
+	if err != nil || !f.index.Covered(tenant, endpoint) {
+		return true
 	}
 	for _, x := range findings {
 		if x.Patch == id && (x.State == catalog.Missing || x.State == catalog.Broken) {

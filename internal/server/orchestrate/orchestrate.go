@@ -33,6 +33,7 @@ type Store interface {
 
 // Scans answers from the last scan of an endpoint.
 type Scans interface {
+	// Lacks is true also where it can't be told now.
 	Lacks(tenant estate.TenantID, endpoint estate.EndpointID, id patch.ID) bool
 	// Has reports whether exactly the patch is there; known is false when the
 	// scan can't be read now.
