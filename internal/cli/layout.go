@@ -13,9 +13,9 @@ import (
 
 const (
 	gap       = 2  // blanks between columns
-	leastLast = 24 // of the last column beside the others; with less it gets lines of its own
+	leastLast = 24 // of the last column beside the others; with less, others are cut or it gets lines of its own
 	mostLines = 6  // of one cell
-	leastCell = 10 // to which a column is shortened at most
+	leastCell = 10 // to which a column is shortened or squeezed at most
 )
 
 // table prints rows for people, columns aligned. On a terminal it fits the
@@ -225,7 +225,7 @@ func (g *grid) text(width int) string {
 				out.WriteString("\n    " + l)
 			}
 		case width > 0 && !g.whole():
-			for i, l := range wrapped(r[last], max(leastLast, width-before)) {
+			for i, l := range wrapped(r[last], max(leastCell, width-before)) {
 				if i > 0 {
 					out.WriteString("\n" + strings.Repeat(" ", before))
 				}

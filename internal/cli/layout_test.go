@@ -56,6 +56,9 @@ db1   failed
 	if got := layout([]string{"A", "B"}, [][]string{{"x\x1b[2J\ny", "z"}}, 0, nil); got != "A        B\nx [2J y  z\n" {
 		t.Errorf("control characters reach the terminal: %q", got)
 	}
+	if got := layout([]string{"HOST", "A", "B", "WHY"}, [][]string{{"a", "aaaaa aaa", strings.Repeat("b", 25), ""}}, 40, nil); got != "HOST  A          B\na     aaaaa aaa  "+strings.Repeat("b", 23)+"\n"+strings.Repeat(" ", 17)+"bb\n" {
+		t.Errorf("a last column that has to be squeezed:\n%s", got)
+	}
 	if layout(nil, nil, 80, nil) != "" {
 		t.Error("no table is something")
 	}
