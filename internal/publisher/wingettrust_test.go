@@ -32,7 +32,10 @@ func offerProgram(t *testing.T, v *wingettest.Vendor, id, name, version, inside,
 // lacks is what a machine with one product lacks, by the published catalog.
 func (w *world) lacks(p inventory.Package) []string {
 	w.t.Helper()
-	p.Kind, p.Arch = inventory.KindProduct, "amd64"
+	p.Arch = "amd64"
+	if p.Kind == "" {
+		p.Kind = inventory.KindProduct
+	}
 	s, _ := w.shard("windows-apps-amd64")
 	found, err := catalog.Assess([]*catalog.Shard{s}, &inventory.Snapshot{
 		OS: inventory.OS{Family: "windows", ID: "windows", Version: "10-1903", Arch: "amd64"}, Packages: []inventory.Package{p},

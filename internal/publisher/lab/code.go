@@ -60,11 +60,11 @@ func (l *Lab) Believed() Code {
 	return l.code
 }
 
-// isCode reports patches whose payload runs on Windows, and that therefore
+// isCode reports patches whose payload would run on Windows, and that therefore
 // count by its Authenticode signature: no archive vouches for them.
 func isCode(p patch.Patch) bool {
 	switch p.Install.Kind {
-	case "msi", "msp", "msu", "cab", "exe":
+	case "msi", "msp", "msu", "cab", "exe", "msix":
 		return len(p.Archives) == 0 && len(p.Items) > 0
 	}
 	return false
@@ -146,6 +146,8 @@ func fits(found authenticode.Kind, kind string) bool {
 		return found == authenticode.MSI
 	case "exe":
 		return found == authenticode.PE
+	case "msix": // nothing proves a package, so it stays a bulletin
+		return false
 	}
 	return found == authenticode.CAB
 }

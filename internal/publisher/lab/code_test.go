@@ -99,6 +99,7 @@ func TestPrograms(t *testing.T) {
 		{"good.msi", nil, "good.msi", "msi", ""},
 		{"good.exe", nil, "good.exe", "exe", ""},
 		{"good.cab", nil, "good.cab", "msu", ""},
+		{"a cabinet for a package", nil, "good.cab", "msix", "the manifest calls it msix"},
 		{"a program called a package", nil, "good.exe", "msi", "it is a signed pe file, the manifest calls it msi"},
 		{"a package called a program", nil, "good.msi", "exe", "it is a signed msi file"},
 		{"unsigned", nil, "plain.exe", "exe", "nothing is installed from it: "},

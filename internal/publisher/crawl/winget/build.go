@@ -91,11 +91,17 @@ func (b *builder) enter(v Version, in Installer) string {
 	if len(in.Entries) > maxClaims {
 		return "it claims to be more products than any installer is"
 	}
+	if why := in.unmatched(v); in.packaged() && why != "" {
+		return why
+	}
 	in = in.told(b.said[in.SHA256])
 	if len(in.identities(v)) == 0 && !(b.fetching && in.kind() == "msi") {
 		return "nothing says how the installed product is named"
 	}
 	k := line{id: v.Identifier, form: in.Type, scope: cmp.Or(in.Scope, "machine")}
+	if in.packaged() { // one file for both: users and whole machines have the same package
+		k.scope = "machine"
+	}
 	k.arch, _ = in.goArch()
 	have := b.lines[k]
 	if n := len(have); n > 0 && have[n-1].version.Version == v.Version {

@@ -11,14 +11,16 @@ import (
 	"github.com/fettlehq/fettle/internal/patch"
 )
 
-// kind is how an installer of the manifest's type is run here; empty for types
-// that are not.
+// kind is how an installer of the manifest's type is run here, or kindPackaged
+// for what is only told of; empty for types that nothing is made of.
 func (in Installer) kind() string {
 	switch in.Type {
 	case "msi", "wix":
 		return "msi"
 	case "exe", "burn", "inno", "nullsoft":
 		return "exe"
+	case "msix", "appx":
+		return kindPackaged
 	}
 	return ""
 }
@@ -70,6 +72,8 @@ func (in Installer) unusable() string {
 // empty means that agents may run it once it is proven.
 func (in Installer) notInstallable() string {
 	switch {
+	case in.packaged():
+		return in.elsewhere()
 	case in.Scope == "user":
 		return "it installs for one user, and Fettle installs for the whole machine"
 	case in.Elevation == "elevationProhibited":
@@ -221,7 +225,7 @@ func meaning(response string) patch.ExitMeaning {
 // where the manifest names none.
 func (in Installer) displayVersion(of Version) string {
 	for _, e := range in.Entries {
-		if e.DisplayVersion != "" {
+		if e.DisplayVersion != "" && in.describes(e) {
 			return e.DisplayVersion
 		}
 	}
@@ -232,6 +236,9 @@ func (in Installer) displayVersion(of Version) string {
 // display name counts only where no other package of the same name differs in
 // a number, such as Python.Python.3.12 and 3.13.
 func (in Installer) identities(of Version) []inventory.Identity {
+	if in.packaged() {
+		return in.family()
+	}
 	var out []inventory.Identity
 	add := func(kind, name string) {
 		id := inventory.Named(kind, name)

@@ -58,6 +58,7 @@ type Installer struct {
 	Upgrade      string         `yaml:"UpgradeBehavior" json:"upgrade,omitempty"`
 	Dependencies Dependencies   `yaml:"Dependencies" json:"dependencies,omitzero"`
 	ProductCode  string         `yaml:"ProductCode" json:"product_code,omitempty"`
+	Family       string         `yaml:"PackageFamilyName" json:"family,omitempty"`
 	Entries      []AppsFeatures `yaml:"AppsAndFeaturesEntries" json:"entries,omitempty"`
 	Elevation    string         `yaml:"ElevationRequirement" json:"elevation,omitempty"`
 	NotOn        []string       `yaml:"UnsupportedOSArchitectures" json:"not_on,omitempty"`

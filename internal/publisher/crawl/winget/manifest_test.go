@@ -178,7 +178,7 @@ func TestLeftOut(t *testing.T) {
 		"- {Architecture: x86, InstallerType: inno, InstallerUrl: 'https://vendor.example/a', InstallerSha256: abc}",
 	), singleton("2.0-beta", "1.9.0", "InstallerType: nullsoft", "Installers:", installerLines("x64", "")))
 	want := map[string]int{
-		"installer type msix is not supported": 1, "installer type zip is not supported": 1, "installer type portable is not supported": 1,
+		"it names no package family": 1, "installer type zip is not supported": 1, "installer type portable is not supported": 1,
 		"installer type font is not supported": 1, "architecture arm is not served": 1, "it names no installer type": 1,
 		"another language of the same installer is taken": 1, "its address is not http, https or file": 1, "it names no SHA-256": 1,
 		"its version is not made of numbers, so it can't be compared": 1,
@@ -190,7 +190,7 @@ func TestLeftOut(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if notes := b.tally.notes(); len(notes) != 11 || !slices.Contains(notes, "1 installers are left out: installer type msix is not supported (Maker.Tool 1.0 x64 msix)") {
+	if notes := b.tally.notes(); len(notes) != 11 || !slices.Contains(notes, "1 installers are left out: it names no package family (Maker.Tool 1.0 x64 msix)") {
 		t.Errorf("notes %q", notes)
 	}
 	if len(out) != 2 || b.tally.Installers != 11 || b.tally.Usable != 1 {
@@ -329,6 +329,7 @@ func TestJoinRejects(t *testing.T) {
 
 func FuzzParseDocument(f *testing.F) {
 	f.Add([]byte(singleton("1.0", "1.6.0", "InstallerType: inno", "Dependencies: {PackageDependencies: [{PackageIdentifier: A.B}]}", "Installers:", installerLines("x64", ""))))
+	f.Add([]byte(singleton("1.0.0.0", "1.9.0", "InstallerType: msix", "PackageFamilyName: "+toolFamily, "Installers:", installerLines("x64", "\n  PackageFamilyName: A_b"))))
 	f.Add([]byte("PackageIdentifier: A.B\r\nPackageVersion: 1\r\nManifestType: version\r\nManifestVersion: 1.0.0\r\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d, err := ParseDocument(data)

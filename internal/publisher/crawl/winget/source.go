@@ -20,7 +20,7 @@ import (
 const (
 	// form is the number of the folded form. A change of what folding keeps
 	// raises it, and everything is read anew.
-	form = 1
+	form = 2
 	// defaultKeep is how many versions of a line are kept.
 	defaultKeep = 3
 	// defaultSize bounds an installer, in bytes.

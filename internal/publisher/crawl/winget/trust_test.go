@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/inventory"
 )
 
 // TestTrustRow2ManifestBombs: small files that YAML readers grow large of are
@@ -69,5 +70,27 @@ func TestTrustRow2ClaimsWithoutEnd(t *testing.T) {
 	b, out := build(t, 3, singleton("1.0", "1.6.0", "InstallerType: nullsoft", "Installers:", installerLines("x64", "\n  AppsAndFeaturesEntries:"+entries.String()), installerLines("x86", "")))
 	if len(b.tally.Left["it claims to be more products than any installer is"]) != 1 || len(out) != 3 {
 		t.Errorf("%d patches, %+v", len(out), b.tally)
+	}
+}
+
+// TestTrustRow2StrayFamily: a package's family name makes no program the fix of
+// a package, and a manifest of a package claims no program's names.
+func TestTrustRow2StrayFamily(t *testing.T) {
+	names := []string{
+		"PackageFamilyName: Other.App_8wekyb3d8bbwe", "ProductCode: '{11111111-1111-1111-1111-111111111111}'", "AppsAndFeaturesEntries:",
+		"- {DisplayName: Other, Publisher: Other, ProductCode: Other_is1, UpgradeCode: '{22222222-2222-2222-2222-222222222222}'}", "Installers:",
+	}
+	for form, packaged := range map[string]bool{"msix": true, "appx": true, "exe": false, "nullsoft": false, "inno": false, "burn": false, "msi": false, "wix": false} {
+		_, out := build(t, 3, singleton("1.0.0.0", "1.9.0", append([]string{"InstallerType: " + form}, append(names, installerLines("x64", ""))...)...))
+		if len(out) != 2 {
+			t.Errorf("%s: %d patches", form, len(out))
+		}
+		for _, p := range out {
+			for _, it := range p.Items {
+				if (it.Kind == inventory.KindPackaged) != packaged {
+					t.Errorf("%s claims %s %s", form, it.Kind, it.Name)
+				}
+			}
+		}
 	}
 }

@@ -81,6 +81,7 @@ func (in Installer) over(def Installer) Installer {
 		{&in.MinimumOS, &def.MinimumOS},
 		{&in.Upgrade, &def.Upgrade},
 		{&in.ProductCode, &def.ProductCode},
+		{&in.Family, &def.Family},
 		{&in.Elevation, &def.Elevation},
 		{&in.Released, &def.Released},
 		{&in.Switches.Silent, &def.Switches.Silent},
