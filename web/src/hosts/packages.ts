@@ -8,6 +8,7 @@ export type Software = Schemas["InventoryPackage"];
 /** The kinds that Windows reports, as people call them. */
 export const kinds = [
   { value: "arp", label: "Programs" },
+  { value: "appx", label: "Apps" },
   { value: "kb", label: "Updates" },
   { value: "cbs", label: "Components" },
 ];
