@@ -105,7 +105,7 @@ function HostTable({ hosts }: { hosts: Host[] }) {
       <tbody>
         {hosts.map((h) => (
           <tr key={h.id} className="row">
-            <td>
+            <td className="machine">
               <Link to="/machines/$id" params={{ id: h.id }} className="link">
                 {h.hostname || h.id}
               </Link>

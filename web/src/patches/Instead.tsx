@@ -37,8 +37,8 @@ export function InsteadOf({ of: d }: { of: PatchDetail }) {
         </li>
         <li>Ask the machines for a fresh scan. What they have then disappears from the lists.</li>
         <li>
-          To have Fettle install it, let the publisher prove the vendor's file (its setting <code>prove</code>); the
-          next catalog then offers it here.
+          If all that is wanting is proof of the vendor's file, run <code>fettle publisher prove {d.patch.id}</code>{" "}
+          where the publisher runs; the next catalog then offers it here.
         </li>
       </ol>
     </div>
