@@ -105,6 +105,9 @@ func (b *builder) enter(v Version, in Installer) string {
 	k.arch, _ = in.goArch()
 	have := b.lines[k]
 	if n := len(have); n > 0 && have[n-1].version.Version == v.Version {
+		if in.packaged() { // languages and scopes are inside
+			return "another entry of the same version of the package is taken"
+		}
 		if !preferred(in, have[n-1].installer) {
 			return "another language of the same installer is taken"
 		}

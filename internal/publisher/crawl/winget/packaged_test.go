@@ -61,6 +61,15 @@ func TestPackaged(t *testing.T) {
 	}
 }
 
+// TestPackagedTwice: users and the whole machine get one package.
+func TestPackagedTwice(t *testing.T) {
+	b, out := build(t, 3, singleton("1.2.3.0", "1.6.0", "InstallerType: msix", "PackageFamilyName: "+toolFamily, "Installers:",
+		installerLines("arm64", "\n  Scope: machine"), installerLines("arm64", "\n  Scope: user\n  InstallerLocale: en-US")))
+	if len(out) != 1 || len(b.tally.Left["another entry of the same version of the package is taken"]) != 1 {
+		t.Errorf("%d patches, left out %v", len(out), b.tally.Left)
+	}
+}
+
 // TestPackagedBeside: a manifest with a program and a package gives both, each
 // by the names of its own kind, and neither pushes the other out.
 func TestPackagedBeside(t *testing.T) {
