@@ -108,44 +108,42 @@ func claim(path string, sd *windows.SECURITY_DESCRIPTOR) error {
 
 // ownedByAdministrators refuses a folder of somebody else.
 func ownedByAdministrators(path string) error {
-	have, err := windows.GetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
+	sd, err := windows.GetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
 	if err != nil {
 		return err
 	}
-	owner, _, err := have.Owner()
-	if err != nil {
+	owner, ok, err := trustedOwner(sd)
+	if err != nil || ok {
 		return err
 	}
-	me, err := windows.GetCurrentProcessToken().GetTokenUser()
-	if err != nil {
-		return err
-	}
-	if mayOwn(owner, me.User.Sid) {
-		return nil
-	}
-	return fault.New(fault.Untrusted, "agent: the folder %s belongs to %s, not to the administrators: nothing is kept in it", path, owner.String()).
+	return fault.New(fault.Untrusted, "agent: the folder %s belongs to %s, not to the administrators: nothing is kept in it", path, owner).
 		WithHint("look at what is in it, remove it, and run this again as administrator")
 }
 
 // administered refuses (Untrusted) a file of somebody else: every user may make
 // files in a folder below %ProgramData% that an administrator made by hand.
 func administered(f *os.File) error {
-	have, err := windows.GetSecurityInfo(windows.Handle(f.Fd()), windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
+	sd, err := windows.GetSecurityInfo(windows.Handle(f.Fd()), windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
 	if err != nil {
 		return err
 	}
-	owner, _, err := have.Owner()
-	if err != nil {
+	owner, ok, err := trustedOwner(sd)
+	if err != nil || ok {
 		return err
+	}
+	return fault.New(fault.Untrusted, "it belongs to %s, not to the administrators", owner)
+}
+
+// trustedOwner gives the owner and whether he counts as the machine's administration.
+func trustedOwner(sd *windows.SECURITY_DESCRIPTOR) (owner *windows.SID, ok bool, err error) {
+	if owner, _, err = sd.Owner(); err != nil {
+		return nil, false, err
 	}
 	me, err := windows.GetCurrentProcessToken().GetTokenUser()
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	if mayOwn(owner, me.User.Sid) {
-		return nil
-	}
-	return fault.New(fault.Untrusted, "it belongs to %s, not to the administrators", owner.String())
+	return owner, mayOwn(owner, me.User.Sid), nil
 }
 
 // mayOwn reports whether the agent keeps its state in a folder of this owner:
