@@ -9,8 +9,9 @@ import {
 } from "@tanstack/react-router";
 import { HostsPage } from "../hosts/HostsPage";
 import { type With, withFrom } from "../hosts/hosts";
+import { tidy } from "../look/Filters";
 import { Failure, Waiting } from "../look/Notice";
-import { MissingPage, tidy } from "../missing/MissingPage";
+import { MissingPage } from "../missing/MissingPage";
 import type { Filter } from "../missing/missing";
 import { standingFrom } from "../missing/standing";
 import type { PatchFilter } from "../patches/patches";

@@ -2,9 +2,10 @@ import { Button } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { Empty, Show } from "../look/Notice";
 import { Page, Sheet } from "../look/Page";
-import { Progress, Tag } from "../look/Tag";
+import { Progress } from "../look/Tag";
 import { ago, count, moment } from "../look/words";
 import { type Deployment, tally, useDeployments } from "./deployments";
+import { Name } from "./Name";
 
 export function DeploymentsPage() {
   const deployments = useDeployments();
@@ -47,11 +48,7 @@ function Table({ list }: { list: Deployment[] }) {
         {list.map((d) => (
           <tr key={d.id} className="row">
             <td>
-              <Link to="/deployments/$id" params={{ id: d.id }} className="link">
-                {d.name || d.id}
-              </Link>{" "}
-              {d.operation === "rollback" && <Tag tone="warn">Rollback</Tag>}{" "}
-              {d.dry_run && <Tag tone="info">Dry run</Tag>} {d.emergency && <Tag tone="warn">Emergency</Tag>}
+              <Name id={d.id} name={d.name} operation={d.operation} dry_run={d.dry_run} emergency={d.emergency} />
             </td>
             <td>
               <Progress of={d.status} />

@@ -1,11 +1,11 @@
 import { Button, Group, Select, Stack, Text, Title } from "@mantine/core";
-import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { leftOut, type Task, useHostTasks } from "../deployments/deployments";
 import { LeftOutList } from "../deployments/LeftOut";
+import { Name } from "../deployments/Name";
 import { Empty, Show } from "../look/Notice";
 import { Sheet } from "../look/Page";
-import { Progress, Tag } from "../look/Tag";
+import { Progress } from "../look/Tag";
 import { ago, count, moment } from "../look/words";
 
 const filters = [
@@ -84,11 +84,7 @@ function Table({ list }: { list: Task[] }) {
         {list.map((t) => (
           <tr key={t.id} className="row">
             <td>
-              <Link to="/deployments/$id" params={{ id: t.deployment }} className="link">
-                {t.deployment}
-              </Link>{" "}
-              {t.operation === "rollback" && <Tag tone="warn">Rollback</Tag>}{" "}
-              {t.dry_run && <Tag tone="info">Dry run</Tag>}
+              <Name id={t.deployment} operation={t.operation} dry_run={t.dry_run} />
             </td>
             <td>
               <Progress of={t.state} />

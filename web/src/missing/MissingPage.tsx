@@ -1,15 +1,14 @@
-import { Button, Checkbox, Group, Select, Stack, Text, TextInput } from "@mantine/core";
-import { useDebouncedCallback } from "@mantine/hooks";
+import { Button, Checkbox, Group, Stack, Text } from "@mantine/core";
 import { useNavigate, useSearch } from "@tanstack/react-router";
-import { type ReactNode, useEffect, useState } from "react";
+import type { ReactNode } from "react";
 import { DecideBar } from "../approvals/DecideBar";
 import { useSelection } from "../approvals/selection";
 import { CatalogTrouble } from "../catalog/CatalogBar";
 import { useStatus } from "../catalog/catalog";
-import { SearchIcon } from "../look/icons";
+import { Choice, SearchField, tidy } from "../look/Filters";
 import { Empty, Show } from "../look/Notice";
 import { Page } from "../look/Page";
-import { count, sentence } from "../look/words";
+import { count } from "../look/words";
 import { byPatch, type Filter, severities, useMissing } from "./missing";
 import { PatchTable } from "./PatchTable";
 import { StandingFilter } from "./StandingTag";
@@ -60,35 +59,22 @@ export function MissingPage() {
 /** The filters live in the address, so that a view can be shared and the back button works. */
 function Filters({ filter }: { filter: Filter }) {
   const navigate = useNavigate();
-  const [typed, setTyped] = useState(filter.q ?? "");
-  // When the filters are cleared elsewhere, what was typed goes with them.
-  useEffect(() => {
-    if (!filter.q) setTyped("");
-  }, [filter.q]);
   const set = (more: Filter) =>
     navigate({ to: "/missing", search: (old: Filter) => tidy({ ...old, ...more }), replace: true });
-  const search = useDebouncedCallback((q: string) => set({ q: q.trim() }), 250);
   return (
     <Group gap="md">
-      <TextInput
-        aria-label="Search by package, CVE or advisory"
+      <SearchField
+        label="Search by package, CVE or advisory"
         placeholder="Package, CVE or advisory"
-        leftSection={<SearchIcon />}
-        value={typed}
-        onChange={(e) => {
-          setTyped(e.currentTarget.value);
-          search(e.currentTarget.value);
-        }}
-        w={280}
+        value={filter.q}
+        onChange={(q) => set({ q })}
       />
-      <Select
-        aria-label="Severity"
-        placeholder="Any severity"
-        data={severities.map((s) => ({ value: s, label: sentence(s) }))}
-        value={filter.severity ?? null}
-        onChange={(severity) => set({ severity: severity ?? "" })}
-        clearable
-        clearButtonProps={{ "aria-label": "Any severity" }}
+      <Choice
+        label="Severity"
+        any="Any severity"
+        of={severities}
+        value={filter.severity}
+        onChange={(severity) => set({ severity })}
         w={170}
       />
       <StandingFilter value={filter.standing} onChange={(standing) => set({ standing })} />
@@ -104,11 +90,6 @@ function Filters({ filter }: { filter: Filter }) {
       />
     </Group>
   );
-}
-
-/** Keeps only what narrows, so that the address stays short. */
-export function tidy<T extends object>(f: T): T {
-  return Object.fromEntries(Object.entries(f).filter(([, v]) => v)) as T;
 }
 
 function NoMatch(): ReactNode {

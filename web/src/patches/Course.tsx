@@ -1,9 +1,10 @@
 import { Button, Text, Title } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { type Deployment, leftOut, tally, useDeployments, useTasks } from "../deployments/deployments";
+import { Name } from "../deployments/Name";
 import { Show } from "../look/Notice";
 import { Sheet } from "../look/Page";
-import { Progress, Tag } from "../look/Tag";
+import { Progress } from "../look/Tag";
 import { ago, moment } from "../look/words";
 
 /** The deployments that a patch was part of, and the machines that left it out. */
@@ -39,11 +40,7 @@ export function Course({ patch }: { patch: string }) {
                     {list.map((d) => (
                       <tr key={d.id} className="row">
                         <td>
-                          <Link to="/deployments/$id" params={{ id: d.id }} className="link">
-                            {d.name || d.id}
-                          </Link>{" "}
-                          {d.operation === "rollback" && <Tag tone="warn">Rollback</Tag>}{" "}
-                          {d.dry_run && <Tag tone="info">Dry run</Tag>}
+                          <Name id={d.id} name={d.name} operation={d.operation} dry_run={d.dry_run} />
                         </td>
                         <td>
                           <Progress of={d.status} />

@@ -1,15 +1,12 @@
-import { Button, Checkbox, Group, Select, Stack, Text, TextInput } from "@mantine/core";
-import { useDebouncedCallback } from "@mantine/hooks";
+import { Button, Checkbox, Group, Stack, Text } from "@mantine/core";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
-import { useEffect, useState } from "react";
 import { CatalogTrouble } from "../catalog/CatalogBar";
 import { useStatus } from "../catalog/catalog";
-import { SearchIcon } from "../look/icons";
+import { Choice, SearchField, tidy } from "../look/Filters";
 import { Empty, Show } from "../look/Notice";
 import { Page, Sheet } from "../look/Page";
 import { Approval, Exploited, Severity, Tag } from "../look/Tag";
 import { count, sentence } from "../look/words";
-import { tidy } from "../missing/MissingPage";
 import { severities } from "../missing/missing";
 import { type PatchFilter, type PatchRow, usePatches } from "./patches";
 
@@ -54,44 +51,30 @@ const approvals = ["awaiting_approval", "approved", "declined"];
 
 function Filters({ filter }: { filter: PatchFilter }) {
   const navigate = useNavigate();
-  const [typed, setTyped] = useState(filter.q ?? "");
-  useEffect(() => {
-    if (!filter.q) setTyped("");
-  }, [filter.q]);
   const set = (more: PatchFilter) =>
     navigate({ to: "/patches", search: (old: PatchFilter) => tidy({ ...old, ...more }), replace: true });
-  const search = useDebouncedCallback((q: string) => set({ q: q.trim() }), 250);
   return (
     <Group gap="md">
-      <TextInput
-        aria-label="Search by product, version, CVE or advisory"
+      <SearchField
+        label="Search by product, version, CVE or advisory"
         placeholder="Product, version, CVE, advisory"
-        leftSection={<SearchIcon />}
-        value={typed}
-        onChange={(e) => {
-          setTyped(e.currentTarget.value);
-          search(e.currentTarget.value);
-        }}
-        w={280}
+        value={filter.q}
+        onChange={(q) => set({ q })}
       />
-      <Select
-        aria-label="Severity"
-        placeholder="Any severity"
-        data={severities.map((s) => ({ value: s, label: sentence(s) }))}
-        value={filter.severity ?? null}
-        onChange={(severity) => set({ severity: severity ?? "" })}
-        clearable
-        clearButtonProps={{ "aria-label": "Any severity" }}
+      <Choice
+        label="Severity"
+        any="Any severity"
+        of={severities}
+        value={filter.severity}
+        onChange={(severity) => set({ severity })}
         w={170}
       />
-      <Select
-        aria-label="Decision"
-        placeholder="Any decision"
-        data={approvals.map((a) => ({ value: a, label: sentence(a) }))}
-        value={filter.approval ?? null}
-        onChange={(approval) => set({ approval: approval ?? "" })}
-        clearable
-        clearButtonProps={{ "aria-label": "Any decision" }}
+      <Choice
+        label="Decision"
+        any="Any decision"
+        of={approvals}
+        value={filter.approval}
+        onChange={(approval) => set({ approval })}
         w={190}
       />
       <Checkbox
