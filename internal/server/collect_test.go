@@ -46,13 +46,7 @@ func TestPayloadsAreCollected(t *testing.T) {
 	if _, err := in.PutApproval(t.Context(), approval.Approval{Tenant: estate.DefaultTenant, Patch: "debian-12:amd64:svc:2", Decision: approval.Approve, By: "ada", At: clock}); err != nil {
 		t.Fatal(err)
 	}
-	_, secret, err := in.CreateToken(t.Context(), estate.Token{Tenant: estate.DefaultTenant, Site: estate.DefaultSite, Uses: 1, Created: clock, Expires: clock.Add(time.Hour)})
-	if err == nil {
-		_, err = s.db.Enrol(t.Context(), secret, estate.Endpoint{ID: "web1", Enrolled: clock}, clock)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	enrol(t, s, "web1", clock)
 	d := deploy.Deployment{ID: "d", Tenant: estate.DefaultTenant, Created: clock, Status: deploy.Running, Rings: []deploy.Ring{{Endpoints: []estate.EndpointID{"web1"}}}}
 	task := deploy.Task{
 		ID: "t", Deployment: "d", Tenant: d.Tenant, Endpoint: "web1", State: deploy.Staged, Attempt: 1, Created: clock, Since: clock,

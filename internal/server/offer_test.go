@@ -30,13 +30,7 @@ func TestTrustRow6PlanNamesForeignPayload(t *testing.T) {
 	}
 	now := time.Now().UTC()
 	in := s.db.In(estate.InTenant(estate.DefaultTenant))
-	_, secret, err := in.CreateToken(t.Context(), estate.Token{Tenant: estate.DefaultTenant, Site: estate.DefaultSite, Uses: 1, Created: now, Expires: now.Add(time.Hour)})
-	if err == nil {
-		_, err = s.db.Enrol(t.Context(), secret, estate.Endpoint{ID: "web1", Enrolled: now}, now)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	enrol(t, s, "web1", now)
 	snap := inventory.Snapshot{OS: inventory.OS{Family: "linux", ID: "debian", Version: "12", Arch: "amd64"}}
 	snap.Packages = []inventory.Package{{Kind: "dpkg", Name: "svc", Arch: "amd64", Version: "1"}}
 	sections, err := inventory.Split(snap)

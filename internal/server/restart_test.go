@@ -24,13 +24,7 @@ func TestRestartEndsNoTask(t *testing.T) {
 	}
 	now := time.Now().UTC()
 	in := s.db.In(estate.InTenant(estate.DefaultTenant))
-	_, secret, err := in.CreateToken(t.Context(), estate.Token{Tenant: estate.DefaultTenant, Site: estate.DefaultSite, Uses: 1, Created: now, Expires: now.Add(time.Hour)})
-	if err == nil {
-		_, err = s.db.Enrol(t.Context(), secret, estate.Endpoint{ID: "web1", Enrolled: now}, now)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	enrol(t, s, "web1", now)
 	d := deploy.Deployment{ID: "d", Tenant: estate.DefaultTenant, Created: now, Status: deploy.Running, Rings: []deploy.Ring{{Endpoints: []estate.EndpointID{"web1"}}}}
 	task := deploy.Task{
 		ID: "t", Deployment: "d", Tenant: d.Tenant, Endpoint: "web1", State: deploy.AwaitApproval, Attempt: 1, Created: now, Since: now,

@@ -386,3 +386,17 @@ func TestLoopback(t *testing.T) {
 		t.Error("a certificate was given and is not used")
 	}
 }
+
+// enrol brings a machine into the default site.
+func enrol(t *testing.T, s *Server, id estate.EndpointID, now time.Time) {
+	t.Helper()
+	_, secret, err := s.db.In(estate.InTenant(estate.DefaultTenant)).CreateToken(t.Context(), estate.Token{
+		Tenant: estate.DefaultTenant, Site: estate.DefaultSite, Uses: 1, Created: now, Expires: now.Add(time.Hour),
+	})
+	if err == nil {
+		_, err = s.db.Enrol(t.Context(), secret, estate.Endpoint{ID: id, Enrolled: now}, now)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}

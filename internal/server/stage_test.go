@@ -25,15 +25,7 @@ func TestStagingThatFails(t *testing.T) {
 	}
 	defer s.Close()
 	now := time.Now().UTC()
-	_, secret, err := s.db.In(estate.InTenant(estate.DefaultTenant)).CreateToken(t.Context(), estate.Token{
-		Tenant: estate.DefaultTenant, Site: estate.DefaultSite, Uses: 1, Created: now, Expires: now.Add(time.Hour),
-	})
-	if err == nil {
-		_, err = s.db.Enrol(t.Context(), secret, estate.Endpoint{ID: "web1", Enrolled: now}, now)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	enrol(t, s, "web1", now)
 	list := []patch.Payload{{SHA256: strings.Repeat("a", 64), Size: 1}}
 	d := deploy.Deployment{
 		ID: "d", Tenant: estate.DefaultTenant, Created: now, Status: deploy.Running, Policy: deploy.DefaultPolicy(),
