@@ -210,7 +210,8 @@ func TestRow3BadCatalog(t *testing.T) {
 	}
 }
 
-// TestPayloads: a payload that is cut short goes on, other bytes are refused.
+// TestPayloads: a payload that is cut short goes on, other bytes are
+// refused, and the server is told so; the order is not, another attempt may work.
 func TestPayloads(t *testing.T) {
 	s, root := newServer(t), newMachine(t)
 	p := s.thePatch()
@@ -222,14 +223,14 @@ func TestPayloads(t *testing.T) {
 	s.blobs[sum] = append([]byte("X"), whole[1:]...)
 	s.agent(d, root)
 	s.order(order("flip", wire.ActDownload, refs))
-	if e := s.event("flip", isState(deploy.Failed)); !e.Refused || !strings.Contains(e.Reason, "have another hash") {
+	if e := s.event("flip", isState(deploy.Failed)); e.Refused || e.Damaged != sum || !strings.Contains(e.Reason, "have another hash") {
 		t.Errorf("refused %v: %q", e.Refused, e.Reason)
 	}
 	s.mu.Lock()
 	s.blobs[sum] = whole[:1000]
 	s.mu.Unlock()
 	s.order(order("cut", wire.ActDownload, refs))
-	if e := s.event("cut", isState(deploy.Failed)); e.Refused || !strings.Contains(e.Reason, "broke off after 1000 of 40000") {
+	if e := s.event("cut", isState(deploy.Failed)); e.Refused || e.Damaged != sum || !strings.Contains(e.Reason, "broke off after 1000 of 40000") {
 		t.Errorf("refused %v: %q", e.Refused, e.Reason)
 	}
 	s.mu.Lock()

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -46,6 +47,9 @@ type stepReply struct {
 	Done     bool                  `json:"done,omitempty"`
 	Verdicts []deploy.PatchVerdict `json:"verdicts,omitempty"`
 	Fault    *fault.Error          `json:"fault,omitempty"`
+	// Damaged is the SHA-256 of the payload that the server sent wrong bytes
+	// of, with a Fault that tells so.
+	Damaged string `json:"damaged,omitempty"`
 }
 
 // stepLine is one line of the child's standard output: progress, or the reply.
@@ -71,6 +75,9 @@ func Step(ctx context.Context, cfg Config, in io.Reader, out io.Writer) error {
 	})
 	if err != nil {
 		reply.Fault = public(err)
+		if d, ok := errors.AsType[link.Damaged](err); ok {
+			reply.Damaged = d.SHA256
+		}
 	}
 	mu.Lock()
 	defer mu.Unlock()

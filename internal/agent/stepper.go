@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 
 	"github.com/fettlehq/fettle/internal/agent/install"
+	"github.com/fettlehq/fettle/internal/agent/link"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/run"
 )
@@ -42,9 +43,19 @@ func (c children) step(ctx context.Context, req stepRequest, tell func(install.P
 	case lines.reply == nil:
 		return stepReply{}, fault.Wrap(res.Err(), fault.Internal, "agent: step %s ended without an answer", req.Step)
 	case lines.reply.Fault != nil:
-		return *lines.reply, lines.reply.Fault
+		return *lines.reply, lines.reply.err()
 	}
 	return *lines.reply, nil
+}
+
+// err is what went wrong with the step, with what the server is to look at.
+func (r stepReply) err() error {
+	if r.Damaged == "" {
+		return r.Fault
+	}
+	f := *r.Fault
+	f.Cause = link.Damaged{SHA256: r.Damaged}
+	return &f
 }
 
 // lineReader takes a child's output apart as it comes.

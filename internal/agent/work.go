@@ -101,10 +101,15 @@ func (a *Agent) finish(e journal.Entry, s journal.Step, ev wire.Event) error {
 }
 
 // fail ends the attempt with the true reason. What the agent refuses by itself
-// (an untrusted patch, the machine's policy) is marked as such.
+// (an untrusted patch, the machine's policy) is marked as such; a payload that
+// the server sent damaged is none of it: the server mends its copy, and the next
+// attempt may work.
 func (a *Agent) fail(e journal.Entry, err error) error {
 	ev := event(e, deploy.Failed, reason(err), time.Now())
 	ev.Refused = fault.Is(err, fault.Untrusted) || fault.Is(err, fault.Denied)
+	if d, ok := errors.AsType[link.Damaged](err); ok {
+		ev.Damaged, ev.Refused = d.SHA256, false
+	}
 	id := EventFailed
 	if ev.Refused {
 		id = EventRefused

@@ -92,6 +92,10 @@ func (o *options) checks(cmd *cobra.Command) []check {
 	}
 	if s.Payloads != nil {
 		out = append(out, diskCheck(*s.Payloads))
+		if text, open := s.Payloads.damage(); text != "" {
+			out = append(out, check{name: "server's payloads", err: fault.New(fault.Unavailable, "%s; %d have no good copy", text, open).
+				WithHint("look at the disk and the memory of that machine; the audit log names the files (action payload.damaged). What a task needs is fetched anew by itself")})
+		}
 	}
 	hosts, err := all[host](cmd.Context(), c, c.tenantPath("hosts"), nil)
 	if err != nil {

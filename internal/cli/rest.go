@@ -120,6 +120,34 @@ type serverPayloads struct {
 	Reserve   int64     `json:"reserve_bytes"`
 	Coming    int64     `json:"coming_bytes"`
 	Error     string    `json:"error,omitempty"`
+
+	Damaged []damagedPayload `json:"damaged,omitempty"`
+}
+
+// damagedPayload is a file that the server's disk damaged.
+type damagedPayload struct {
+	SHA256 string    `json:"sha256"`
+	At     time.Time `json:"at"`
+	Mended bool      `json:"mended"`
+}
+
+// damage says in words what the disk did to files, "" for nothing; open counts
+// the files of which no good copy is there again.
+func (p *serverPayloads) damage() (text string, open int) {
+	var last time.Time
+	for _, d := range p.Damaged {
+		if !d.Mended {
+			open++
+		}
+		if d.At.After(last) {
+			last = d.At
+		}
+	}
+	if len(p.Damaged) == 0 {
+		return "", 0
+	}
+	return fmt.Sprintf("the server's disk damaged %d files within the last week, the last one was found on %s; they were set aside, %d have been fetched anew",
+		len(p.Damaged), last.Format(time.DateTime), len(p.Damaged)-open), open
 }
 
 // lines says it to people.
@@ -130,6 +158,9 @@ func (p *serverPayloads) lines() []string {
 	}
 	if p.Error != "" {
 		out = append(out, "         PROBLEM: "+p.Error)
+	}
+	if text, _ := p.damage(); text != "" {
+		out = append(out, "         PROBLEM: "+text)
 	}
 	return out
 }

@@ -108,6 +108,7 @@ func (s *Server) payloadStatus() api.PayloadStatus {
 		Idle: s.collected.last.Idle, IdleBytes: s.collected.last.IdleBytes, KeepIdle: int64(s.cfg.KeepPayloads / time.Second),
 	}
 	s.collected.mu.Unlock()
+	out.Damaged = s.damagedPayloads()
 	disk, told := s.blobs.Disk()
 	if !told {
 		return out

@@ -122,7 +122,8 @@ func (p payloads) run(ctx context.Context, list []patch.Payload) error {
 	if p.bring != nil {
 		var hashes []string
 		for _, x := range list {
-			if here, _ := p.mirror.Staged([]patch.Payload{x}); !here {
+			// The repository itself has the catalog's indexes.
+			if here, _ := p.mirror.Staged([]patch.Payload{x}); !here && !p.mirror.Serves(x.SHA256) {
 				hashes = append(hashes, x.SHA256)
 			}
 		}

@@ -66,6 +66,7 @@ type Server struct {
 	admin     http.Handler
 	payloads  payloads
 	collected collection
+	healer    *healer
 	root      string // fingerprint of the repository's root keys
 	setup     string // the first administrator's link token, "" when there is one
 	started   time.Time
@@ -85,7 +86,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, started: cfg.Now()}
 	for _, step := range []func(context.Context) error{
-		s.openStore, s.openCA, s.openMirror, s.openIndex, s.openWork, s.openGateway, s.openAdmin,
+		s.openStore, s.openCA, s.openMirror, s.openIndex, s.openWork, s.openHealer, s.openGateway, s.openAdmin,
 	} {
 		if err := step(ctx); err != nil {
 			s.Close()
@@ -223,7 +224,7 @@ func (s *Server) openGateway(ctx context.Context) (err error) {
 		Store: s.db.Agents(), Orders: s.loop, Repository: s.mirror, Payloads: s.blobs,
 		Witness: &witness{log: s.cfg.Log, audit: s.audit, changed: s.inventoryChanged},
 		CA:      s.ca, Trust: pki.NewTrust(s.ca.Certificate()), Certificate: s.certs.get,
-		Log: s.cfg.Log, Now: s.cfg.Now, Interval: s.cfg.CheckIn,
+		Log: s.cfg.Log, Now: s.cfg.Now, Interval: s.cfg.CheckIn, Doubt: s.healer.doubt,
 	})
 	return err
 }

@@ -175,6 +175,9 @@ type Event struct {
 	// Refused is set when the agent refuses the order by itself: a patch
 	// outside the signed catalog, a digest that differs, a local policy.
 	Refused bool `json:"refused,omitempty"`
+	// Damaged is the SHA-256 of a payload that the server sent wrong bytes of.
+	// The server looks at its own copy; this word alone changes nothing.
+	Damaged string `json:"damaged,omitempty"`
 	// Verdicts answer ActVerify: per patch, installed or not and why.
 	Verdicts []deploy.PatchVerdict `json:"verdicts,omitempty"`
 }

@@ -28,6 +28,14 @@ const MaxBlob = 16 << 30
 // journal and the machine itself can still write.
 const reserve = 64 << 20
 
+// Damaged is the cause of an error about a payload whose bytes, as the server
+// sent them, are not what the SHA-256 names. The server looks at its copy when
+// it is told.
+type Damaged struct{ SHA256 string }
+
+// Error implements error.
+func (d Damaged) Error() string { return "the server's bytes are not payload " + d.SHA256 }
+
 // Store keeps payloads by hash in a folder of its own. A file appears there
 // only when its bytes have the hash.
 type Store struct {
@@ -141,10 +149,10 @@ func (s *Store) fill(ctx context.Context, c *Client, part *os.File, sum string, 
 	}
 	switch {
 	case size >= 0 && have < size:
-		return fault.New(fault.Unavailable, "link: payload %s broke off after %d of %d bytes", sum, have, size)
+		return fault.Wrap(Damaged{sum}, fault.Unavailable, "link: payload %s broke off after %d of %d bytes", sum, have, size)
 	case hex.EncodeToString(h.Sum(nil)) != sum:
-		return fault.New(fault.Untrusted, "link: payload %s is refused: the server's bytes have another hash", sum).
-			WithHint("it was damaged or changed on its way; nothing of it is used")
+		return fault.Wrap(Damaged{sum}, fault.Untrusted, "link: payload %s is refused: the server's bytes have another hash", sum).
+			WithHint("it was damaged or changed on its way; nothing of it is used. The server is told and looks at its own copy")
 	}
 	if err := part.Chmod(0o444); err != nil {
 		return diskFault(err, sum)
@@ -192,7 +200,7 @@ func (c *Client) copyBlob(ctx context.Context, part *os.File, h hash.Hash, sum s
 	case have > limit && size < 0 && limit < MaxBlob:
 		return have, noSpace(sum, filepath.Dir(part.Name()), room(filepath.Dir(part.Name())), limit)
 	case have > limit:
-		return have, fault.New(fault.Untrusted, "link: payload %s is refused: the server sends more than its %d bytes", sum, limit)
+		return have, fault.Wrap(Damaged{sum}, fault.Untrusted, "link: payload %s is refused: the server sends more than its %d bytes", sum, limit)
 	}
 	return have, nil
 }

@@ -1,5 +1,5 @@
 // Package fs keeps payloads in a folder, one file each: blobs/ab/abcdef... . A file there is whole and has the hash that
-// its name says; what is still coming lies in incoming/ and partial/. All paths go through os.Root, so that neither a
+// its name says; what is still coming lies in incoming/ and partial/, what the disk has damaged in damaged/. All paths go through os.Root, so that neither a
 // key nor a link can lead outside.
 package fs
 
@@ -38,7 +38,7 @@ type Store struct {
 
 // Open opens or makes the folder. What a crash left half-written by Put more than a day ago is removed.
 func Open(dir string) (*Store, error) {
-	for _, d := range []string{"blobs", "incoming", "partial"} {
+	for _, d := range []string{"blobs", "incoming", "partial", "damaged"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o750); err != nil {
 			return nil, fault.Wrap(err, fault.Unavailable, "blob: can't make the folder for payloads %s", dir)
 		}

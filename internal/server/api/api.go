@@ -148,6 +148,16 @@ type PayloadStatus struct {
 	Coming    int64 `json:"coming_bytes" doc:"What payloads that are being received still need"`
 	// Error says that the disk has no room for more payloads.
 	Error string `json:"error,omitempty"`
+	// Damaged are those that the disk damaged within the last week.
+	Damaged []DamagedPayload `json:"damaged,omitempty" doc:"Payloads that the server's disk damaged within the last week; they were set aside"`
+}
+
+// DamagedPayload is one whose bytes on the server's disk did not have its hash
+// any more.
+type DamagedPayload struct {
+	SHA256 string    `json:"sha256"`
+	At     time.Time `json:"at" doc:"When the server found it and set it aside"`
+	Mended bool      `json:"mended" doc:"A good copy is here again"`
 }
 
 // Catalog is the verified catalog.

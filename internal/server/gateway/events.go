@@ -37,6 +37,9 @@ func (g *Gateway) events(w http.ResponseWriter, r *http.Request, p peer) error {
 	if len(fresh) == 0 {
 		return reply(w, wire.EventsReply{Seq: ack})
 	}
+	if err := g.doubts(r, p, fresh); err != nil {
+		return err
+	}
 	if err := g.cfg.Orders.Hear(r.Context(), p.tenant, p.endpoint, fresh); err != nil {
 		return err
 	}
@@ -87,6 +90,30 @@ func (g *Gateway) checkOwner(r *http.Request, p peer, all []wire.Event) error {
 				"reported about a task that is not its own; refused")
 		}
 		return fault.New(fault.Denied, "a task in the batch does not belong to this endpoint")
+	}
+	return nil
+}
+
+// maxDoubts bounds the payloads that one message may call damaged: an agent
+// stops at the first.
+const maxDoubts = 8
+
+// doubts passes on which payloads came damaged, of those that the peer may have.
+func (g *Gateway) doubts(r *http.Request, p peer, all []wire.Event) error {
+	told := map[string]bool{}
+	for _, e := range all {
+		if !isHash(e.Damaged) || told[e.Damaged] || len(told) == maxDoubts {
+			continue
+		}
+		told[e.Damaged] = true
+		_, err := g.mayHave(r, p, e.Damaged)
+		if fault.Is(err, fault.NotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		g.cfg.Doubt(e.Damaged)
 	}
 	return nil
 }

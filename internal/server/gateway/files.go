@@ -40,22 +40,35 @@ func (g *Gateway) blob(w http.ResponseWriter, r *http.Request, p peer) error {
 	if !isHash(sum) {
 		return fault.New(fault.Invalid, "a payload is named by its SHA-256 in lower-case hex")
 	}
-	if !g.cfg.Repository.Serves(sum) {
-		mine, err := g.cfg.Store.NeedsPayload(r.Context(), p.tenant, p.endpoint, sum)
-		if err != nil {
-			return err
-		}
-		if !mine {
-			return fault.New(fault.NotFound, "no task of this endpoint needs the payload")
-		}
+	want, err := g.mayHave(r, p, sum)
+	if err != nil {
+		return err
 	}
-	f, _, err := g.cfg.Payloads.Get(blob.Key(sum))
+	f, size, err := g.cfg.Payloads.Get(blob.Key(sum))
 	if err != nil {
 		return fault.Wrap(err, fault.CodeOf(err), "the payload is not here")
 	}
 	defer f.Close()
+	if want >= 0 && size != want {
+		g.cfg.Doubt(sum)
+		return fault.New(fault.Unavailable, "the payload has %d bytes on the server's disk and should have %d", size, want).
+			WithHint("the server looks at it and fetches it anew; the task goes on by itself with its next attempt")
+	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", `"`+sum+`"`)
 	http.ServeContent(w, r, "", time.Time{}, f)
 	return nil
+}
+
+// mayHave returns the size in bytes of a payload that the endpoint may have, -1
+// when only its hash is known. NotFound for any other.
+func (g *Gateway) mayHave(r *http.Request, p peer, sum string) (int64, error) {
+	if g.cfg.Repository.Serves(sum) {
+		return -1, nil
+	}
+	size, mine, err := g.cfg.Store.NeedsPayload(r.Context(), p.tenant, p.endpoint, sum)
+	if err == nil && !mine {
+		err = fault.New(fault.NotFound, "no task of this endpoint needs the payload")
+	}
+	return size, err
 }

@@ -55,7 +55,7 @@ type Ledger interface {
 // Inbox knows which tasks are whose and what was heard already.
 type Inbox interface {
 	OwnTasks(ctx context.Context, t estate.TenantID, id estate.EndpointID, tasks []deploy.TaskID) (map[deploy.TaskID]bool, error)
-	NeedsPayload(ctx context.Context, t estate.TenantID, id estate.EndpointID, sha256 string) (bool, error)
+	NeedsPayload(ctx context.Context, t estate.TenantID, id estate.EndpointID, sha256 string) (size int64, needed bool, err error)
 	EventSeq(ctx context.Context, t estate.TenantID, id estate.EndpointID) (int64, error)
 	SetEventSeq(ctx context.Context, t estate.TenantID, id estate.EndpointID, seq int64) error
 }
@@ -124,6 +124,10 @@ type Config struct {
 	// Interval between check-ins of an agent that holds a wake channel (0: 8 h),
 	// and of one that does not (0: 15 min).
 	Interval, Unwoken time.Duration
+	// Doubt is told of a payload that may be damaged on the server's disk: its
+	// size is wrong, or an endpoint that may have it says that its bytes are.
+	// It returns at once and bears any number of calls. May be nil.
+	Doubt func(sha256 string)
 	// Ping is the silence after which the wake channel says something (0: 2 min).
 	Ping time.Duration
 }
@@ -158,6 +162,9 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		if *p.have <= 0 {
 			*p.have = p.want
 		}
+	}
+	if cfg.Doubt == nil {
+		cfg.Doubt = func(string) {}
 	}
 	g := &Gateway{cfg: cfg, revoked: map[estate.EndpointID]bool{}}
 	g.wakes.init()

@@ -31,6 +31,7 @@ import (
 	blobfs "github.com/fettlehq/fettle/internal/blob/fs"
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/repo/client"
 )
 
@@ -69,7 +70,7 @@ type Mirror struct {
 	mu     sync.RWMutex
 	good   state
 	shards map[string]*catalog.Shard
-	needed map[string]bool // blobs that the shards themselves name
+	needed map[string]patch.Payload // blobs that the shards themselves name
 	last   attempt
 }
 
@@ -117,7 +118,7 @@ func New(cfg Config) (*Mirror, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "mirror: the copy can't be opened")
 	}
-	m := &Mirror{cfg: cfg, client: c, copy: root, shards: map[string]*catalog.Shard{}, needed: map[string]bool{}}
+	m := &Mirror{cfg: cfg, client: c, copy: root, shards: map[string]*catalog.Shard{}, needed: map[string]patch.Payload{}}
 	m.sources = append([]PayloadSource{repositorySource{transport}}, cfg.Sources...)
 	m.stager.init()
 	return m, m.restore()
@@ -182,10 +183,10 @@ func (m *Mirror) restore() error {
 // use puts a catalog in place. Shards that were in use before stay open until
 // their last reader lets go of them.
 func (m *Mirror) use(s state, shards map[string]*catalog.Shard) {
-	needed := map[string]bool{}
+	needed := map[string]patch.Payload{}
 	for _, shard := range shards {
 		for _, p := range indexBlobs(shard.Header()) {
-			needed[p.SHA256] = true
+			needed[p.SHA256] = p
 		}
 	}
 	m.mu.Lock()
@@ -249,7 +250,15 @@ func (m *Mirror) OpenFile(path string) (*os.File, error) {
 // Serves reports whether the catalog in use names the blob itself: an index or
 // an InRelease file, which any agent may need to plan.
 func (m *Mirror) Serves(sha256 string) bool {
+	_, ok := m.Index(sha256)
+	return ok
+}
+
+// Index describes a blob that the catalog in use names itself; ok is false for
+// any other.
+func (m *Mirror) Index(sha256 string) (p patch.Payload, ok bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.needed[sha256]
+	p, ok = m.needed[sha256]
+	return p, ok
 }

@@ -481,7 +481,7 @@ func TestPlansAreHeldAgainstTheCatalog(t *testing.T) {
 	if err != nil || got.State != deploy.RetryPlanned || !strings.Contains(got.Reason, "not what the catalog offers") {
 		t.Errorf("%s: %q, %v", got.State, got.Reason, err)
 	}
-	if needs, err := w.db.Agents().NeedsPayload(t.Context(), "acme", "web1", strings.Repeat("e", 64)); needs || err != nil {
+	if _, needs, err := w.db.Agents().NeedsPayload(t.Context(), "acme", "web1", strings.Repeat("e", 64)); needs || err != nil {
 		t.Errorf("a refused plan opens payloads: %v", err)
 	}
 }

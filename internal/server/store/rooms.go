@@ -95,11 +95,11 @@ func (a Agents) SetEventSeq(ctx context.Context, t estate.TenantID, id estate.En
 }
 
 // NeedsPayload reports whether the plan of an open task of the endpoint names
-// the payload.
-func (a Agents) NeedsPayload(ctx context.Context, t estate.TenantID, id estate.EndpointID, sha256 string) (bool, error) {
+// the payload, and of what size in bytes.
+func (a Agents) NeedsPayload(ctx context.Context, t estate.TenantID, id estate.EndpointID, sha256 string) (size int64, needed bool, err error) {
 	tasks, err := a.in(t).openTasks(ctx, id)
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
 	for _, task := range tasks {
 		if task.Plan == nil {
@@ -107,11 +107,11 @@ func (a Agents) NeedsPayload(ctx context.Context, t estate.TenantID, id estate.E
 		}
 		for _, p := range task.Plan.Payloads {
 			if p.SHA256 == sha256 {
-				return true, nil
+				return p.Size, true, nil
 			}
 		}
 	}
-	return false, nil
+	return 0, false, nil
 }
 
 // Deployments is what orchestrate asks of the store.

@@ -940,6 +940,16 @@ export interface components {
             /** Format: password */
             password: string;
         };
+        DamagedPayload: {
+            /**
+             * Format: date-time
+             * @description When the server found it and set it aside
+             */
+            at: string;
+            /** @description A good copy is here again */
+            mended: boolean;
+            sha256: string;
+        };
         Decided: {
             /** Format: date-time */
             at: string;
@@ -1833,6 +1843,8 @@ export interface components {
              * @description When the payloads were last counted
              */
             counted?: string;
+            /** @description Payloads that the server's disk damaged within the last week; they were set aside */
+            damaged?: components["schemas"]["DamagedPayload"][] | null;
             error?: string;
             /**
              * Format: int64

@@ -277,7 +277,7 @@ func (a assault) rooms() map[string]call {
 		"Agents.OwnTasks":             func() (any, error) { return g.OwnTasks(ctx, me, a.endpoint, []deploy.TaskID{a.task}) },
 		"Agents.EventSeq":             func() (any, error) { n, err := g.EventSeq(ctx, me, a.endpoint); return want(n, 0, err) },
 		"Agents.SetEventSeq":          func() (any, error) { return other(g.SetEventSeq(ctx, me, a.endpoint, 9)) },
-		"Agents.NeedsPayload":         func() (any, error) { needs, err := g.NeedsPayload(ctx, me, a.endpoint, "x"); return needs, err },
+		"Agents.NeedsPayload":         func() (any, error) { _, needs, err := g.NeedsPayload(ctx, me, a.endpoint, "x"); return needs, err },
 		"Deployments.OpenDeployments": func() (any, error) { return nil, nil }, // of all tenants, for the loop
 		"Deployments.Deployment":      func() (any, error) { return a.loop.Deployment(ctx, me, "foreign-dep") },
 		"Deployments.Tasks":           func() (any, error) { return a.loop.Tasks(ctx, me, "foreign-dep") },
