@@ -28,7 +28,8 @@ type Users interface {
 	User(ctx context.Context, id estate.UserID) (estate.User, error)
 	UserByName(ctx context.Context, name string) (estate.User, error)
 	Users(ctx context.Context) ([]estate.User, error)
-	DeleteUser(ctx context.Context, id estate.UserID) error
+	// DeleteUser asks may within its transaction.
+	DeleteUser(ctx context.Context, id estate.UserID, may func(u estate.User, all []estate.User) error) error
 }
 
 // Keys keeps API keys of one scope.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/estate"
@@ -62,31 +63,22 @@ func (s *Service) SetPassword(ctx context.Context, scope estate.Scope, id estate
 // request. The last administrator of the whole server stays (Conflict), and so
 // does a person whose roles reach beyond the scope (Denied).
 func (s *Service) DeleteUser(ctx context.Context, scope estate.Scope, id estate.UserID) error {
-	u, err := s.People(scope).User(ctx, id)
-	if err != nil {
-		return err
-	}
+	return s.People(scope).DeleteUser(ctx, id, func(u estate.User, all []estate.User) error { return mayGo(scope, u, all) })
+}
+
+// mayGo says whether the person may be removed by one who manages the scope,
+// whose people all are.
+func mayGo(scope estate.Scope, u estate.User, all []estate.User) error {
 	for _, g := range u.Grants {
 		if !scope.Covers(g.Scope) {
 			return fault.New(fault.Denied, "%s has a role in %s, which lies outside of %s", u.Name, g.Scope, scope)
 		}
 	}
-	if rules(u) {
-		all, err := s.all().Users(ctx)
-		if err != nil {
-			return err
-		}
-		left := 0
-		for _, other := range all {
-			if other.ID != id && rules(other) {
-				left++
-			}
-		}
-		if left == 0 {
-			return fault.New(fault.Conflict, "%s is the last administrator of the server", u.Name).WithHint("make another one first")
-		}
+	// Who rules the server is within no scope but the server's: all is everybody.
+	if rules(u) && !slices.ContainsFunc(all, func(other estate.User) bool { return other.ID != u.ID && rules(other) }) {
+		return fault.New(fault.Conflict, "%s is the last administrator of the server", u.Name).WithHint("make another one first")
 	}
-	return s.People(scope).DeleteUser(ctx, id)
+	return nil
 }
 
 // rules reports whether a person can manage people of the whole server.

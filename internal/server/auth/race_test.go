@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -96,7 +98,9 @@ func TestPasswordResetBringsNobodyBack(t *testing.T) {
 	u, err := s.CreateUser(t.Context(), all, estate.User{Tenant: "main", Name: "ada"}, good)
 	must(t, err)
 	plain := s.People
-	between := &meanwhile{People: plain(all), do: func() { must(t, plain(all).DeleteUser(context.Background(), u.ID)) }}
+	between := &meanwhile{People: plain(all), do: func() {
+		must(t, plain(all).DeleteUser(context.Background(), u.ID, func(estate.User, []estate.User) error { return nil }))
+	}}
 	s.People = func(estate.Scope) People { return between }
 	_, err = s.SetPassword(t.Context(), all, u.ID, "another good password")
 	wantCode(t, err, fault.Conflict)
@@ -154,5 +158,34 @@ func TestSignOutStaysOut(t *testing.T) {
 	<-done
 	if code := ask("/", cookies).StatusCode; code != http.StatusUnauthorized {
 		t.Errorf("after the sign-out: %d", code)
+	}
+}
+
+// Of two administrators who delete each other at once, one stays.
+func TestLastAdministratorsDeleteEachOther(t *testing.T) {
+	s, _, _ := open(t)
+	var last []estate.User
+	for round := range 10 {
+		for len(last) < 2 {
+			u, err := s.CreateUser(t.Context(), estate.Everything(), estate.User{
+				Name: "ada" + strconv.Itoa(round) + strconv.Itoa(len(last)), Grants: []estate.Grant{{Role: estate.Admin, Scope: estate.Everything()}},
+			}, good)
+			must(t, err)
+			last = append(last, u)
+		}
+		errs := make([]error, 2)
+		var wg sync.WaitGroup
+		for i, u := range last {
+			wg.Go(func() { errs[i] = s.DeleteUser(context.Background(), estate.Everything(), u.ID) })
+		}
+		wg.Wait()
+		switch {
+		case errs[0] == nil && fault.Is(errs[1], fault.Conflict):
+			last = last[1:]
+		case errs[1] == nil && fault.Is(errs[0], fault.Conflict):
+			last = last[:1]
+		default:
+			t.Fatalf("round %d: %v and %v", round, errs[0], errs[1])
+		}
 	}
 }

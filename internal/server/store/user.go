@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/estate"
@@ -106,9 +107,39 @@ func (s Scoped) Users(ctx context.Context) ([]estate.User, error) {
 	return all, s.db.wrap(err, "list users")
 }
 
-// DeleteUser removes a person; what they did stays in the audit log.
-func (s Scoped) DeleteUser(ctx context.Context, id estate.UserID) error {
-	return s.deleteOne(ctx, "delete user "+string(id), s.from("delete from users", siteNobody).add(" and id = ?", string(id)))
+// DeleteUser removes a person when may agrees, which is asked in the same
+// transaction with the person and all people of the scope, and may be asked
+// again when the transaction is run again; deletions within one scope queue up.
+// What the person did stays in the audit log.
+func (s Scoped) DeleteUser(ctx context.Context, id estate.UserID, may func(u estate.User, all []estate.User) error) error {
+	what := "delete user " + string(id)
+	return s.view().write(ctx, what, func(tx Tx) error {
+		// The upsert takes the lock for which other deletions wait.
+		_, err := tx.Exec(ctx, `insert into settings (tenant, name, doc) values ($1, 'people.turn', '0')
+			on conflict (tenant, name) do update set doc = excluded.doc`, string(s.scope.Tenant))
+		if err != nil {
+			return err
+		}
+		var all []estate.User
+		err = s.from("select doc, password from users", siteNobody).each(ctx, tx, func(r Row) error {
+			u, err := scanUser(r.Scan)
+			all = append(all, u)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		at := slices.IndexFunc(all, func(u estate.User) bool { return u.ID == id })
+		if at < 0 {
+			return s.db.wrap(sql.ErrNoRows, what)
+		}
+		if err := may(all[at], all); err != nil {
+			return err
+		}
+		q := s.from("delete from users", siteNobody).add(" and id = ?", string(id))
+		_, err = tx.Exec(ctx, q.text.String(), q.args...)
+		return err
+	})
 }
 
 func (s Scoped) deleteOne(ctx context.Context, what string, q *query) error {

@@ -246,7 +246,7 @@ func (a assault) writes() map[string]call {
 			u.Disabled = true
 			return other(in.ReplaceUser(ctx, u, u.PasswordHash))
 		},
-		"DeleteUser": func() (any, error) { return other(in.DeleteUser(ctx, a.user.ID)) },
+		"DeleteUser": func() (any, error) { return other(in.DeleteUser(ctx, a.user.ID, anybody)) },
 		"PutKey":     func() (any, error) { k := a.key; k.Tenant = a.me; _, err := in.PutKey(ctx, k); return nil, err },
 		"TouchKey":   func() (any, error) { return other(in.TouchKey(ctx, a.key.ID, epoch.Add(time.Hour))) },
 		"DeleteKey":  func() (any, error) { return other(in.DeleteKey(ctx, a.key.ID)) },

@@ -14,6 +14,9 @@ import (
 	"github.com/fettlehq/fettle/internal/server/store"
 )
 
+// anybody may be deleted.
+func anybody(estate.User, []estate.User) error { return nil }
+
 func testPeople(t *testing.T, db *store.DB) {
 	tenant := NewTenant(t, db, "people")
 	in := db.In(estate.InTenant(tenant))
@@ -49,8 +52,8 @@ func testPeople(t *testing.T, db *store.DB) {
 	if len(list) != 1 || !list[0].Disabled {
 		t.Errorf("users %+v", list)
 	}
-	must(t, in.DeleteUser(t.Context(), u.ID))
-	wantCode(t, in.DeleteUser(t.Context(), u.ID), fault.NotFound)
+	must(t, in.DeleteUser(t.Context(), u.ID, anybody))
+	wantCode(t, in.DeleteUser(t.Context(), u.ID, anybody), fault.NotFound)
 	wantCode(t, in.ReplaceUser(t.Context(), u, u.PasswordHash), fault.Conflict)
 }
 
