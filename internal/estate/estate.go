@@ -214,6 +214,8 @@ type Actor struct {
 	ID     string  `json:"id"`
 	Name   string  `json:"name"`
 	Grants []Grant `json:"grants,omitempty"`
+	// Owner is the person behind it, who owns the keys that it makes.
+	Owner UserID `json:"-"`
 }
 
 // Can reports whether the actor holds the permission for all of the scope.

@@ -34,6 +34,10 @@ type Key struct {
 	Grants []Grant  `json:"grants,omitempty"`
 	Hash   string   `json:"-"`
 	By     string   `json:"by,omitempty"` // who made it
+	// Owner is the person who answers for it, also when another key made it:
+	// it opens nothing once the person is removed or disabled. Empty for the
+	// local operator's key and those it made.
+	Owner UserID `json:"owner,omitempty"`
 	// Created, Expires (zero: never), Revoked (zero: no) and LastUsed.
 	Created  time.Time `json:"created"`
 	Expires  time.Time `json:"expires,omitzero"`

@@ -204,7 +204,7 @@ func (a *API) createKey(ctx context.Context, in *struct{ Body NewKey }) (*answer
 		return nil, fault.New(fault.Invalid, "the key would expire before it is made")
 	}
 	now := a.Now().UTC()
-	k := estate.Key{Tenant: q.scope.Tenant, Name: n.Name, Grants: n.Grants, By: q.actor.Name, Created: now}
+	k := estate.Key{Tenant: q.scope.Tenant, Name: n.Name, Grants: n.Grants, By: q.actor.Name, Owner: q.actor.Owner, Created: now}
 	if n.ExpiresIn > 0 {
 		k.Expires = now.Add(min(n.ExpiresIn.Std(), 10*366*24*time.Hour))
 	}

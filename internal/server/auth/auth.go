@@ -162,7 +162,7 @@ func (s *Service) Actor(r *http.Request) (estate.Actor, error) {
 }
 
 func userActor(u estate.User) estate.Actor {
-	return estate.Actor{Kind: "user", ID: string(u.ID), Name: u.Name, Grants: u.Grants}
+	return estate.Actor{Kind: "user", ID: string(u.ID), Name: u.Name, Grants: u.Grants, Owner: u.ID}
 }
 
 // SignIn checks a password and begins a session in the request's context. One

@@ -59,11 +59,28 @@ func (s *Service) SetPassword(ctx context.Context, scope estate.Scope, id estate
 	return u, s.People(scope).ReplaceUser(ctx, u, was)
 }
 
-// DeleteUser removes a person of the scope; their sessions end with the next
-// request. The last administrator of the whole server stays (Conflict), and so
+// DeleteUser removes a person of the scope and the API keys that the person
+// owns; their sessions end with the next request, the keys at once. The last administrator of the whole server stays (Conflict), and so
 // does a person whose roles reach beyond the scope (Denied).
 func (s *Service) DeleteUser(ctx context.Context, scope estate.Scope, id estate.UserID) error {
-	return s.People(scope).DeleteUser(ctx, id, func(u estate.User, all []estate.User) error { return mayGo(scope, u, all) })
+	err := s.People(scope).DeleteUser(ctx, id, func(u estate.User, all []estate.User) error { return mayGo(scope, u, all) })
+	if err != nil {
+		return err
+	}
+	// They open nothing any more in any case; this takes them from the lists.
+	keys, err := s.all().Keys(ctx)
+	if err != nil {
+		s.Log.Warn("the keys of a removed person stay in the lists", "user", id, "error", err)
+	}
+	for _, k := range keys {
+		if k.Owner != id {
+			continue
+		}
+		if err := s.all().DeleteKey(ctx, k.ID); err != nil && !fault.Is(err, fault.NotFound) {
+			s.Log.Warn("the key of a removed person stays in the lists", "user", id, "key", k.ID, "error", err)
+		}
+	}
+	return nil
 }
 
 // mayGo says whether the person may be removed by one who manages the scope,
@@ -135,6 +152,15 @@ func (s *Service) byKey(ctx context.Context, secret Secret) (estate.Actor, error
 	if subtle.ConstantTimeCompare([]byte(k.Hash), []byte(secret.hash())) != 1 || !k.Active(now) {
 		return estate.Actor{}, wrong
 	}
+	if k.Owner != "" {
+		owner, err := s.all().User(ctx, k.Owner)
+		if fault.Is(err, fault.NotFound) || err == nil && owner.Disabled {
+			return estate.Actor{}, wrong
+		}
+		if err != nil {
+			return estate.Actor{}, err
+		}
+	}
 	if now.Sub(k.LastUsed) > time.Minute {
 		if err := s.all().TouchKey(ctx, k.ID, now); err != nil {
 			s.Log.Warn("the last use of an API key could not be kept", "key", k.ID, "error", err)
@@ -144,5 +170,5 @@ func (s *Service) byKey(ctx context.Context, secret Secret) (estate.Actor, error
 	if k.Name == operatorName && k.By == operatorBy {
 		kind = "local"
 	}
-	return estate.Actor{Kind: kind, ID: k.ID, Name: k.Name, Grants: k.Grants}, nil
+	return estate.Actor{Kind: kind, ID: k.ID, Name: k.Name, Grants: k.Grants, Owner: k.Owner}, nil
 }

@@ -1198,6 +1198,7 @@ export interface components {
             /** Format: date-time */
             last_used?: string;
             name: string;
+            owner?: string;
             /** Format: date-time */
             revoked?: string;
             tenant?: string;
@@ -1504,6 +1505,7 @@ export interface components {
             /** Format: date-time */
             last_used?: string;
             name: string;
+            owner?: string;
             /** Format: date-time */
             revoked?: string;
             secret: string;
