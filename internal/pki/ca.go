@@ -60,12 +60,7 @@ func CreateCA(dir, name string, now time.Time) (*CA, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "pki: no key could be generated")
 	}
-	tmpl := template(now, CALife)
-	tmpl.Subject = pkix.Name{CommonName: name, Organization: []string{"Fettle"}}
-	tmpl.IsCA, tmpl.BasicConstraintsValid = true, true
-	tmpl.MaxPathLenZero = true // it signs no other CA
-	tmpl.KeyUsage = x509.KeyUsageCertSign
-	cert, err := signCert(tmpl, tmpl, key.Public(), key)
+	cert, err := selfSign(key, name, now)
 	if err != nil {
 		return nil, err
 	}
@@ -80,10 +75,47 @@ func CreateCA(dir, name string, now time.Time) (*CA, error) {
 	if err := atomicfile.Write(filepath.Join(dir, keyFile), keyPEM, 0o600); err != nil {
 		return nil, fault.Wrap(err, fault.CodeOf(err), "pki: the CA's key can't be stored")
 	}
+	return keepCert(dir, cert, key)
+}
+
+// FinishCA makes the certificate of a CA of which only the key is there: the
+// program or the machine was stopped between the two files. Whoever calls it
+// knows that the CA has issued nothing: the certificate has another fingerprint
+// than one that may have been lost. Conflict when there is a certificate,
+// NotFound when there is no key.
+func FinishCA(dir, name string, now time.Time) (*CA, error) {
+	if _, err := os.Lstat(filepath.Join(dir, certFile)); err == nil {
+		return nil, fault.New(fault.Conflict, "pki: %s holds a CA already", dir)
+	}
+	keyPEM, err := readFile(filepath.Join(dir, keyFile))
+	if err != nil {
+		return nil, err
+	}
+	key, err := ParseKey(keyPEM)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := selfSign(key, name, now)
+	if err != nil {
+		return nil, err
+	}
+	return keepCert(dir, cert, key)
+}
+
+func keepCert(dir string, cert *x509.Certificate, key crypto.Signer) (*CA, error) {
 	if err := atomicfile.Write(filepath.Join(dir, certFile), EncodeCerts(cert), 0o644); err != nil {
 		return nil, fault.Wrap(err, fault.CodeOf(err), "pki: the CA can't be stored")
 	}
 	return &CA{cert: cert, key: key}, nil
+}
+
+func selfSign(key crypto.Signer, name string, now time.Time) (*x509.Certificate, error) {
+	tmpl := template(now, CALife)
+	tmpl.Subject = pkix.Name{CommonName: name, Organization: []string{"Fettle"}}
+	tmpl.IsCA, tmpl.BasicConstraintsValid = true, true
+	tmpl.MaxPathLenZero = true // it signs no other CA
+	tmpl.KeyUsage = x509.KeyUsageCertSign
+	return signCert(tmpl, tmpl, key.Public(), key)
 }
 
 // LoadCA reads what CreateCA stored. It returns fault.NotFound when there is

@@ -119,11 +119,14 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	return all.PutSite(ctx, estate.Site{Tenant: estate.DefaultTenant, ID: estate.DefaultSite, Name: "Main"})
 }
 
-func (s *Server) openCA(context.Context) (err error) {
+func (s *Server) openCA(ctx context.Context) (err error) {
 	dir := s.cfg.path("ca")
 	s.ca, err = pki.LoadCA(dir)
 	if fault.Is(err, fault.NotFound) || errors.Is(err, fs.ErrNotExist) {
-		s.ca, err = pki.CreateCA(dir, "Fettle devices", s.cfg.Now())
+		s.ca, err = pki.CreateCA(dir, caName, s.cfg.Now())
+		if fault.Is(err, fault.Conflict) {
+			s.ca, err = s.finishCA(ctx, dir)
+		}
 	}
 	if err != nil {
 		return err

@@ -43,6 +43,7 @@ func doors() map[string]string {
 		"store.OpenDeployments": "Everything: the loop advances all tenants' deployments",
 		"server.openStore":      "Everything: makes the first tenant",
 		"server.fill":           "Everything: the index is built for all machines after a start",
+		"server.finishCA":       "Everything: no machine of any tenant may know the CA",
 		"server.wanted":         "Everything: a damaged payload may be any tenant's",
 		"server.neededPayloads": "Everything: a payload goes when no tenant needs it",
 		"audit.scopeOf":         "Everything: the server's own chain",
