@@ -194,6 +194,9 @@ type Door interface {
 	// Actor returns who sent the request: Unauthenticated when nobody is
 	// proven, Denied when the request came from another site's page.
 	Actor(r *http.Request) (estate.Actor, error)
+	// Still is Actor for a request that is being served for long: a session
+	// that was ended meanwhile proves nobody any more.
+	Still(r *http.Request) (estate.Actor, error)
 	SignIn(ctx context.Context, address, name, password string) (estate.Actor, error)
 	SignOut(ctx context.Context) error
 	// Setup makes the first administrator and signs in.

@@ -154,7 +154,7 @@ func (f *follower) run(ctx context.Context) error {
 // mayStill asks again for the reader's right, as every other request does: it
 // may have been taken away, and the account with it.
 func (f *follower) mayStill(where estate.Scope) bool {
-	actor, err := f.a.Auth.Actor(f.r)
+	actor, err := f.a.Auth.Still(f.r)
 	if fault.Is(err, fault.Unauthenticated) || fault.Is(err, fault.Denied) {
 		return false
 	}

@@ -75,3 +75,46 @@ func TestWatchersOfOne(t *testing.T) {
 		t.Errorf("somebody else gets %d", code)
 	}
 }
+
+// TestWatchEndsWithTheSession: who signs out in one window watches nothing more
+// in another.
+func TestWatchEndsWithTheSession(t *testing.T) {
+	w := newWorld(t)
+	w.machine("main", "e1", old())
+	var d Deployment
+	w.call("POST", mainT+"/deployments", map[string]any{"filter": map[string]any{"security": true}, "all": true}, 201, &d)
+	_, err := w.auth.CreateUser(t.Context(), estate.Everything(), estate.User{Name: "ada", Grants: []estate.Grant{{Role: estate.Admin}}}, "correct horse battery")
+	must(t, err)
+	b := w.browser()
+	status, _, in := b.send("POST", base+"/session", map[string]any{"name": "ada", "password": "correct horse battery"})
+	if status != 200 {
+		t.Fatalf("sign in: %d", status)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	req, err := http.NewRequestWithContext(ctx, "GET", w.url+mainT+"/deployments/"+string(d.ID)+"/watch", nil)
+	must(t, err)
+	for _, c := range in.Cookies() {
+		req.AddCookie(c)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	must(t, err)
+	defer resp.Body.Close()
+	sc := bufio.NewScanner(resp.Body)
+	for beats := 0; beats < 3; {
+		if !sc.Scan() {
+			t.Fatal("the stream ended while the session was good")
+		}
+		if strings.HasPrefix(sc.Text(), ":") {
+			beats++
+		}
+	}
+	if status, _, _ := b.send("DELETE", base+"/session", nil); status != 204 {
+		t.Fatalf("sign out: %d", status)
+	}
+	for sc.Scan() {
+	}
+	if ctx.Err() != nil {
+		t.Error("the stream of a session that was ended went on")
+	}
+}

@@ -161,6 +161,21 @@ func (s *Service) Actor(r *http.Request) (estate.Actor, error) {
 	return userActor(u), err
 }
 
+// Still is Actor for a request that is being served for long: what the request
+// began with is read anew. Unauthenticated also when its session was ended.
+func (s *Service) Still(r *http.Request) (estate.Actor, error) {
+	if r.Header.Get("Authorization") == "" {
+		_, found, err := s.Config.Sessions.FindCtx(r.Context(), s.sessions.Token(r.Context()))
+		if err != nil {
+			return estate.Actor{}, err
+		}
+		if !found {
+			return estate.Actor{}, fault.New(fault.Unauthenticated, "the session has ended").WithHint("sign in again")
+		}
+	}
+	return s.Actor(r)
+}
+
 func userActor(u estate.User) estate.Actor {
 	return estate.Actor{Kind: "user", ID: string(u.ID), Name: u.Name, Grants: u.Grants, Owner: u.ID}
 }
