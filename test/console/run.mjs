@@ -1,18 +1,19 @@
-// Starts a real Fettle (bin/fettle up, with this machine's own agent and apt
-// sources), takes the console's one-time link from what it prints, and drives
-// the console in Chromium. FETTLE_URL and FETTLE_SETUP_TOKEN name a server
+// Starts a real Fettle (bin/fettle up, with this machine's own agent, and apt
+// led to an archive that has newer packages), takes the console's one-time
+// link from what it prints, and drives the console in Chromium. FETTLE_URL and FETTLE_SETUP_TOKEN name a server
 // that runs already; FETTLE_SHOTS the folder for screenshots.
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { archive } from "./archive.mjs";
 import { shots } from "./browser.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const fettle = process.env.FETTLE_BIN ?? join(here, "../../bin/fettle");
-const patience = 5 * 60_000; // ms; the first run downloads the indexes
+const patience = 2 * 60_000; // ms
 
 /** Two loopback addresses whose ports are free now. */
 async function addresses() {
@@ -35,10 +36,11 @@ async function addresses() {
 /** Starts a server of its own; gives its link and how to end it. */
 async function start() {
   if (!existsSync(fettle)) throw new Error(`${fettle} is missing: run make build first`);
+  const newer = await archive();
   const data = mkdtempSync(join(tmpdir(), "fettle-console-data-"));
   const [admin, agents] = await addresses();
   const args = ["up", "--data", data, "--admin", admin, "--agents", agents];
-  const child = spawn(fettle, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(fettle, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...newer.env } });
   let said = "";
   const gone = new Promise((resolve) => child.once("exit", resolve));
   const end = async () => {
@@ -47,6 +49,7 @@ async function start() {
     await gone;
     clearTimeout(hard);
     rmSync(data, { recursive: true, force: true });
+    newer.end();
   };
   const link = await new Promise((resolve) => {
     const late = setTimeout(() => resolve(undefined), patience);
@@ -84,11 +87,11 @@ const own = process.env.FETTLE_URL ? undefined : await start();
 try {
   const env = { ...process.env, ...(own ? parts(own.link) : {}) };
   const tests = ["console.test.mjs", "windows.test.mjs", "fleet.test.mjs"].map((name) => join(here, name));
-  const { status } = spawnSync(process.execPath, ["--test", "--test-concurrency=1", "--test-reporter=spec", ...tests], {
+  const run = spawn(process.execPath, ["--test", "--test-concurrency=1", "--test-reporter=spec", ...tests], {
     env,
     stdio: "inherit",
   });
-  process.exitCode = status ?? 1;
+  process.exitCode = await new Promise((resolve) => run.once("close", (status) => resolve(status ?? 1)));
 } finally {
   await own?.end();
   console.log(`console: screenshots are in ${shots}`);
