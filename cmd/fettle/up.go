@@ -121,11 +121,15 @@ func (u *up) run(ctx context.Context) error {
 	u.welcome(s)
 	go func() { failed <- u.publishOn(ctx, p, s) }()
 	err = <-failed
+	told := ctx.Err() != nil
 	cancel()
 	own.wait()
-	if ctx.Err() != nil && (err == nil || fault.Is(err, fault.Cancelled)) {
+	switch {
+	case told && (err == nil || fault.Is(err, fault.Cancelled)):
 		u.say("stopped")
 		return nil
+	case err == nil:
+		return fault.New(fault.Internal, "fettle: a part of it has ended by itself").WithHint("%s tells more; start it again", filepath.Join(u.data, "fettle.log"))
 	}
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -163,17 +164,25 @@ func (d *demo) serve(ctx context.Context) error {
 		return err
 	}
 	d.server.Stderr = &d.complaints
-	if err := d.server.Start(); err != nil {
+	ready, started := make(chan struct{}), make(chan error)
+	d.ended = make(chan struct{})
+	go func() {
+		// What ends it with its parent watches the thread that started it, and threads that were in another network
+		// namespace end (prctl(2), PR_SET_PDEATHSIG): this one stays.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := d.server.Start()
+		started <- err
+		if err == nil {
+			d.listen(said, ready)
+			_ = d.server.Wait() // it ends when it is told to
+		}
+		close(d.ended)
+	}()
+	if err := <-started; err != nil {
 		d.server = nil
 		return err
 	}
-	ready := make(chan struct{})
-	d.ended = make(chan struct{})
-	go func() {
-		d.listen(said, ready)
-		_ = d.server.Wait() // it ends when it is told to
-		close(d.ended)
-	}()
 	_, port, err := net.SplitHostPort(agents)
 	if err != nil {
 		return err
