@@ -27,7 +27,7 @@ run: setup-run build ## set up, build and run Fettle on this machine (ARGS="--da
 	bin/fettle up $(ARGS)
 
 .PHONY: test
-test: ## every test, in stages; about 15 minutes on two cores, some more with cold caches
+test: ## every test, in stages; about 15 minutes on two cores, some 20 on a fresh machine
 	@scripts/test
 
 .PHONY: demo
