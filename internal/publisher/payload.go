@@ -185,7 +185,8 @@ func (p *Publisher) patches(ids []patch.ID) ([]patch.Patch, error) {
 	for _, id := range ids {
 		x, ok := found[id]
 		if !ok {
-			return nil, fault.New(fault.NotFound, "publisher: the current catalog has no patch %s", id)
+			return nil, fault.New(fault.NotFound, "publisher: the current catalog has no patch %s", id).
+				WithHint("'fettle patches' lists the ids of the catalog, 'fettle missing' those that machines lack")
 		}
 		out = append(out, x)
 	}
