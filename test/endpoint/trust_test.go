@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"database/sql"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -106,7 +107,8 @@ func (a *attack) changedOrder() {
 	a.refused(two, "two", "debian-12:amd64:backdoor:6.6.6", "does not stand in the signed catalog")
 }
 
-// flip changes one byte of a file and returns what undoes it.
+// flip changes one byte of a file and returns what undoes it, unless the server
+// has set the file aside meanwhile.
 func (a *attack) flip(path string) func() {
 	a.t.Helper()
 	good, err := os.ReadFile(path)
@@ -119,12 +121,24 @@ func (a *attack) flip(path string) func() {
 	return func() { a.overwrite(path, good, info.Mode()) }
 }
 
-// overwrite writes into the file itself, whoever has it open.
+// overwrite writes into the file itself, whoever has it open, and makes none
+// where there is none any more.
 func (a *attack) overwrite(path string, data []byte, mode fs.FileMode) {
 	a.t.Helper()
-	a.must(os.Chmod(path, 0o600))
-	a.must(os.WriteFile(path, data, 0o600))
-	a.must(os.Chmod(path, mode))
+	err := os.Chmod(path, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	a.must(err)
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	a.must(err)
+	_, err = f.WriteAt(data, 0)
+	a.must(err)
+	a.must(f.Chmod(mode))
+	a.must(f.Close())
 }
 
 // flippedPayload lets one machine install, so that the payloads are staged,
