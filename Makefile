@@ -15,8 +15,11 @@ LINTER  := $(or $(FETTLE_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fettle-to
 
 # The product's packages; what needs root and a machine of its own has its own stage.
 UNIT = $(shell go list ./... | grep -v -e '^$(MODULE)/test/' -e '^$(MODULE)$$')
-# Packages with tests of sizes, which the race detector only makes slow.
+# Packages with tests that the race detector only makes slow.
 LARGE = $(shell grep -rl --include='*_test.go' '^//go:build !race' internal | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+# The race detector looks at our code and at most libraries, not into SQLite (C, translated) and the compressors: their tables cost it minutes and it can say
+# nothing of ours there. Nobody debugs these binaries, so they are built without what a debugger reads.
+RACE := -race -gcflags=all=-dwarf=false $(foreach p,modernc.org github.com/klauspost/compress,'-gcflags=$(p)/...=-dwarf=false -race=false')
 FUZZTIME ?= 1
 ARGS ?=
 
@@ -27,7 +30,7 @@ run: setup-run build ## set up, build and run Fettle on this machine (ARGS="--da
 	bin/fettle up $(ARGS)
 
 .PHONY: test
-test: ## every test, in stages; about 15 minutes on two cores, some 20 on a fresh machine
+test: ## every test, in stages; about 15 minutes on two cores
 	@scripts/test
 
 .PHONY: demo
@@ -107,9 +110,12 @@ unit: arch ## unit tests without the race detector: the quick way while working
 	go test $(UNIT)
 
 .PHONY: race
-race: ## the unit tests under the race detector, and without it those of sizes
+race: ## the unit tests under the race detector
 	@# What vet says, lint has said.
-	CGO_ENABLED=1 go test -race -vet=off $(UNIT)
+	@CGO_ENABLED=1 go test $(RACE) -p 3 -vet=off $(UNIT)
+
+.PHONY: large
+large: ## the tests of sizes and of vendors' real documents, which the race detector only makes slow
 	go test -vet=off $(LARGE)
 
 .PHONY: journey

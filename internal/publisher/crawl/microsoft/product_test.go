@@ -1,7 +1,6 @@
 package microsoft
 
 import (
-	"slices"
 	"testing"
 )
 
@@ -57,31 +56,4 @@ func TestParseProduct(t *testing.T) {
 			t.Errorf("%q: %+v on %q", name, p, p.Platform())
 		}
 	}
-}
-
-// TestRealProducts holds the table against every name of ten years: no Windows
-// is unknown.
-func TestRealProducts(t *testing.T) {
-	docs, snaps := realMonths(t)
-	strange, classes := map[string]bool{}, map[Class]map[string]bool{}
-	platforms := map[string]bool{}
-	for _, m := range append(slices.Clip(docs), snaps...) {
-		for _, f := range m.Fixes {
-			p := ParseProduct(f.Product)
-			if classes[p.Class] == nil {
-				classes[p.Class] = map[string]bool{}
-			}
-			classes[p.Class][f.Product] = true
-			if p.Class == Strange {
-				strange[f.Product] = true
-			}
-			if pl := p.Platform(); pl != "" {
-				platforms[pl] = true
-			}
-		}
-	}
-	for name := range strange {
-		t.Errorf("%q is not in the table", name)
-	}
-	t.Log("whole", len(classes[Whole]), "component", len(classes[Component]), "device", len(classes[Device]), "foreign", len(classes[Foreign]), "platforms", len(platforms))
 }

@@ -134,40 +134,6 @@ func TestMFSAForms(t *testing.T) {
 	}
 }
 
-// TestRealMFSA reads Mozilla's advisories of 2025 and 2026.
-func TestRealMFSA(t *testing.T) {
-	f, err := os.Open(feed(t, "third-party/mozilla/mfsa/mfsa-2025-2026.tar.zst"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	found, n, err := readMFSA(t.Context(), f, mozillaNames())
-	if err != nil {
-		t.Fatal(err)
-	}
-	count := map[string]int{}
-	for _, x := range found {
-		count[x.Identifier]++
-	}
-	text, err := os.ReadFile("../../../../docs/winget.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for label, k := range map[string]int{
-		"Mozilla's advisories of 2025 and 2026": n, "CVEs of Mozilla.Firefox in them": count["Mozilla.Firefox"], "CVEs of Mozilla.Firefox.ESR in them, by branch": count["Mozilla.Firefox.ESR"],
-	} {
-		if row := "| " + label + " | " + thousands(k) + " |"; !strings.Contains(string(text), row+"\n") {
-			t.Errorf("docs/winget.md lacks %q", row)
-		}
-	}
-	_, b := realBuild(t, found)
-	for _, p := range b.out {
-		if p.Product == "Mozilla.Firefox" && (len(p.CVEs) != count["Mozilla.Firefox"] || !slices.Contains(p.Advisories, "MFSA2026-57")) {
-			t.Errorf("%s answers %d CVEs of %d", p.ID, len(p.CVEs), count["Mozilla.Firefox"])
-		}
-	}
-}
-
 func FuzzReadMFSA(f *testing.F) {
 	f.Add([]byte(bulletin))
 	f.Add([]byte("fixed_in: [Firefox 1]\nadvisories: {CVE-2026-1: {impact: low}}"))
