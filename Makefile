@@ -15,8 +15,10 @@ LINTER  := $(or $(FETTLE_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fettle-to
 
 # The product's packages; what needs root and a machine of its own has its own stage.
 UNIT = $(shell go list ./... | grep -v -e '^$(MODULE)/test/' -e '^$(MODULE)$$')
-# Packages with tests that the race detector only makes slow.
-LARGE = $(shell grep -rl --include='*_test.go' '^//go:build !race' internal | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+# Tests that the race detector only makes slow: the packages they are in, and their names.
+LARGE_FILES = $(shell grep -rl --include='*_test.go' '^//go:build !race' internal)
+LARGE = $(addprefix ./,$(sort $(patsubst %/,%,$(dir $(LARGE_FILES)))))
+LARGE_NAMES = $(shell grep -oh '^func Test[A-Za-z0-9_]*' $(LARGE_FILES) | cut -d ' ' -f 2 | paste -sd '|')
 # The race detector looks at our code and at most libraries, not into SQLite (C, translated) and the compressors: their tables cost it minutes and it can say
 # nothing of ours there. Nobody debugs these binaries, so they are built without what a debugger reads.
 RACE := -race -gcflags=all=-dwarf=false $(foreach p,modernc.org github.com/klauspost/compress,'-gcflags=$(p)/...=-dwarf=false -race=false')
@@ -116,7 +118,7 @@ race: ## the unit tests under the race detector
 
 .PHONY: large
 large: ## the tests of sizes and of vendors' real documents, which the race detector only makes slow
-	go test -vet=off $(LARGE)
+	@go test -vet=off -run '^($(LARGE_NAMES))$$' $(LARGE)
 
 .PHONY: journey
 journey: ## whole programs: sessions of the command line, and what apt says beside what we say
@@ -125,7 +127,7 @@ journey: ## whole programs: sessions of the command line, and what apt says besi
 .PHONY: endpoint
 endpoint: build ## real throw-away machines; needs root
 	@# More at a time than there are cores: they wait for machines.
-	go test -count=1 -vet=off -timeout 20m -p 3 -parallel 3 ./test/endpoint/... ./test/wininstall/... ./test/lab/... ./test/demo/... ./test/winrules/...
+	go test -count=1 -vet=off -timeout 20m -p 3 -parallel 4 ./test/endpoint/... ./test/wininstall/... ./test/lab/... ./test/demo/... ./test/winrules/...
 
 .PHONY: console
 console: build ## the console's own checks and tests, then the whole of it in a browser
