@@ -12,16 +12,17 @@ import (
 
 // Translate turns applicability rules (BaseApplicabilityRules,
 // LogicalApplicabilityRules and MsiApplicabilityRules of Microsoft's schemas)
-// into a detection rule; several elements count as all. It returns
+// into a detection rule; several elements count as all. of is what the item
+// tells its rules, the zero value where it tells nothing. Translate returns
 // fault.Unsupported with the name of an element or comparison that it does not
 // know, and fault.Invalid for one that lacks what it needs: a rule is never
 // taken for half of what it says.
-func Translate(nodes []Node) (detect.Rule, error) {
-	return all(nodes, 0)
+func Translate(nodes []Node, of Metadata) (detect.Rule, error) {
+	return of.all(nodes, 0)
 }
 
-func all(nodes []Node, depth int) (detect.Rule, error) {
-	rules, err := each(nodes, depth)
+func (m Metadata) all(nodes []Node, depth int) (detect.Rule, error) {
+	rules, err := m.each(nodes, depth)
 	switch {
 	case err != nil:
 		return detect.Rule{}, err
@@ -33,13 +34,13 @@ func all(nodes []Node, depth int) (detect.Rule, error) {
 	return detect.Rule{All: rules}, nil
 }
 
-func each(nodes []Node, depth int) ([]detect.Rule, error) {
+func (m Metadata) each(nodes []Node, depth int) ([]detect.Rule, error) {
 	if depth >= detect.MaxDepth-4 {
 		return nil, fault.New(fault.Unsupported, "wsus: a rule is nested too deep")
 	}
 	var out []detect.Rule
 	for _, n := range nodes {
-		r, err := one(n, depth)
+		r, err := m.one(n, depth)
 		if err != nil {
 			return nil, err
 		}
@@ -48,34 +49,34 @@ func each(nodes []Node, depth int) ([]detect.Rule, error) {
 	return out, nil
 }
 
-func one(n Node, depth int) (detect.Rule, error) {
+func (m Metadata) one(n Node, depth int) (detect.Rule, error) {
 	switch n.name() {
 	case "And":
-		return all(n.Children, depth+1)
+		return m.all(n.Children, depth+1)
 	case "Or":
-		rules, err := each(n.Children, depth+1)
+		rules, err := m.each(n.Children, depth+1)
 		if err != nil || len(rules) == 0 {
 			return Constant(false), err
 		}
 		return anyOf(rules), nil
 	case "Not":
-		r, err := all(n.Children, depth+1)
+		r, err := m.all(n.Children, depth+1)
 		return detect.Rule{Not: &r}, err
 	case "True":
 		return Constant(true), nil
 	case "False":
 		return Constant(false), nil
 	}
-	return leafOf(n)
+	return m.leafOf(n)
 }
 
 // Elements lists the names of the elements that Translate knows.
 func Elements() []string {
-	return append(slices.Sorted(maps.Keys(leaves())), "And", "False", "Not", "Or", "True")
+	return append(slices.Sorted(maps.Keys(Metadata{}.leaves())), "And", "False", "Not", "Or", "True")
 }
 
 // leaves are the elements that test something.
-func leaves() map[string]func(Node) (detect.Rule, error) {
+func (m Metadata) leaves() map[string]func(Node) (detect.Rule, error) {
 	return map[string]func(Node) (detect.Rule, error){
 		"FileVersion":                   fileVersion,
 		"FileExists":                    fileExists,
@@ -90,11 +91,12 @@ func leaves() map[string]func(Node) (detect.Rule, error) {
 		"WmiQuery":                      wmiQuery,
 		"MsiProductInstalled":           msiProduct,
 		"CbsPackageInstalledByIdentity": cbsPackage,
+		"CbsPackageInstalled":           m.ownPackage,
 	}
 }
 
-func leafOf(n Node) (detect.Rule, error) {
-	if translate, known := leaves()[n.name()]; known {
+func (m Metadata) leafOf(n Node) (detect.Rule, error) {
+	if translate, known := m.leaves()[n.name()]; known {
 		return translate(n)
 	}
 	return detect.Rule{}, fault.New(fault.Unsupported, "wsus: the rule element %s is not known", clip(n.name()))

@@ -53,7 +53,7 @@ func TestRealFragments(t *testing.T) {
 	got := map[string]int{}
 	for _, f := range x.Fragments {
 		for _, nodes := range []Rules{f.Installed, f.Installable} {
-			r, err := Translate(nodes.Nodes)
+			r, err := Translate(nodes.Nodes, Metadata{})
 			if err != nil || r.Validate() != nil {
 				t.Errorf("%s: %v, %v", f.Source, err, r.Validate())
 			}
@@ -71,7 +71,7 @@ func rule(t *testing.T, text string) (detect.Rule, error) {
 	if err := xml.Unmarshal([]byte("<rules>"+text+"</rules>"), &x); err != nil {
 		t.Fatal(err)
 	}
-	return Translate(x.Nodes)
+	return Translate(x.Nodes, Metadata{})
 }
 
 // onBuild answers the build alone.
@@ -244,7 +244,7 @@ func FuzzTranslate(f *testing.F) {
 		if xml.Unmarshal([]byte("<rules>"+text+"</rules>"), &x) != nil {
 			return
 		}
-		r, err := Translate(x.Nodes)
+		r, err := Translate(x.Nodes, Metadata{Packages: []string{"a~b~amd64~~1.0"}})
 		if err != nil {
 			return
 		}

@@ -39,6 +39,8 @@ func core(r io.Reader, u *Update) error {
 		Rules *struct {
 			Installed   *wsus.Rules `xml:"IsInstalled"`
 			Installable *wsus.Rules `xml:"IsInstallable"`
+			// What the rules speak of stands behind them.
+			Metadata wsus.Metadata `xml:"Metadata"`
 		} `xml:"ApplicabilityRules"`
 	}
 	if err := fragment(r, &x); err != nil {
@@ -58,8 +60,8 @@ func core(r io.Reader, u *Update) error {
 	if x.Rules == nil {
 		return nil
 	}
-	u.Installed = u.rule(x.Rules.Installed)
-	u.Installable = u.rule(x.Rules.Installable)
+	u.Installed = u.rule(x.Rules.Installed, x.Rules.Metadata)
+	u.Installable = u.rule(x.Rules.Installable, x.Rules.Metadata)
 	return nil
 }
 
@@ -72,11 +74,11 @@ func identities(all []identity) []string {
 }
 
 // rule translates a rule to its JSON form, which takes a fraction of the room.
-func (u *Update) rule(x *wsus.Rules) json.RawMessage {
+func (u *Update) rule(x *wsus.Rules, of wsus.Metadata) json.RawMessage {
 	if x == nil {
 		return nil
 	}
-	r, err := wsus.Translate(x.Nodes)
+	r, err := wsus.Translate(x.Nodes, of)
 	if err == nil {
 		err = r.Validate()
 	}

@@ -193,7 +193,7 @@ func (p *parser) file(r io.Reader, name string, isIndex bool) error {
 			return err
 		}
 		p.counts.Strange++
-		u.Refused = "one of its fragments is not well-formed"
+		u.Refused = "one of its fragments is not well-formed, or larger than 8 MiB"
 	}
 	return nil
 }

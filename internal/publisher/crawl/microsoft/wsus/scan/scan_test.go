@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/fault"
@@ -293,6 +295,36 @@ func TestRefuses(t *testing.T) {
 		if _, err := New(c, nil); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%+v: %v", c, err)
 		}
+	}
+}
+
+// TestOwnPackage: the rules of a fragment speak of the package whose manifest
+// stands behind them, and an update whose other rule is not known is none.
+func TestOwnPackage(t *testing.T) {
+	fragment := func(installable string) string {
+		return `<Properties UpdateType="Software"/><ApplicabilityRules><IsInstalled><CbsPackageInstalled/></IsInstalled><IsInstallable>` + installable + `</IsInstallable>
+<Metadata><CbsPackageApplicabilityMetadata><assembly xmlns="urn:schemas-microsoft-com:asm.v3"><assemblyIdentity name="Package_for_Tool" version="1.2.3.4" processorArchitecture="x86" language="neutral" publicKeyToken="31bf3856ad364e35"/>
+<package identifier="KB9000008"><parent><assemblyIdentity name="Parent" version="1.0.0.0"/></parent></package></assembly></CbsPackageApplicabilityMetadata></Metadata></ApplicabilityRules>`
+	}
+	made := func(installable string) crawl.Output {
+		u := &Update{ID: office, Title: "Tool"}
+		if err := core(strings.NewReader(fragment(installable)), u); err != nil {
+			t.Fatal(err)
+		}
+		return output(Scan{Updates: []*Update{u}})
+	}
+	out := made("<True/>")
+	if len(out.Patches) != 1 {
+		t.Fatal(out.Rejected)
+	}
+	_, installed := out.Patches[0].Rules()
+	want := detect.Rule{Package: &detect.Package{Kind: "cbs", Name: "Package_for_Tool~31bf3856ad364e35~x86~~1.2.3.4"}}
+	if diff := cmp.Diff(want, installed); diff != "" {
+		t.Error(diff)
+	}
+	out = made("<CbsPackageInstallable/>")
+	if len(out.Patches) != 0 || len(out.Rejected) != 1 || !strings.Contains(out.Rejected[0].Reason, "CbsPackageInstallable") {
+		t.Errorf("%+v", out)
 	}
 }
 

@@ -90,9 +90,10 @@ type (
 		Items       []xmlItem  `xml:"InstallableItem"`
 	}
 	xmlItem struct {
-		ID          string     `xml:"ID,attr"`
-		Installed   wsus.Rules `xml:"ApplicabilityRules>IsInstalled"`
-		Installable wsus.Rules `xml:"ApplicabilityRules>IsInstallable"`
+		ID          string        `xml:"ID,attr"`
+		Installed   wsus.Rules    `xml:"ApplicabilityRules>IsInstalled"`
+		Installable wsus.Rules    `xml:"ApplicabilityRules>IsInstallable"`
+		Metadata    wsus.Metadata `xml:"ApplicabilityRules>Metadata"`
 		Properties  struct {
 			Reboot string `xml:"RebootBehavior,attr"`
 		} `xml:"InstallProperties"`
@@ -161,7 +162,7 @@ func (x xmlPackage) read() (Package, error) {
 		p.Superseded = append(p.Superseded, strings.ToLower(strings.TrimSpace(s)))
 	}
 	var err error
-	if p.Applicable, err = wsus.Translate(x.Installable.Nodes); err != nil {
+	if p.Applicable, err = wsus.Translate(x.Installable.Nodes, wsus.Metadata{}); err != nil {
 		return p, err
 	}
 	for _, i := range x.Items {
@@ -179,10 +180,10 @@ func (x xmlItem) item() (Item, error) {
 	var err error
 	if len(x.Installed.Nodes) == 0 { // nothing said: never taken for installed
 		i.Installed = wsus.Constant(false)
-	} else if i.Installed, err = wsus.Translate(x.Installed.Nodes); err != nil {
+	} else if i.Installed, err = wsus.Translate(x.Installed.Nodes, x.Metadata); err != nil {
 		return i, err
 	}
-	if i.Applicable, err = wsus.Translate(x.Installable.Nodes); err != nil {
+	if i.Applicable, err = wsus.Translate(x.Installable.Nodes, x.Metadata); err != nil {
 		return i, err
 	}
 	switch {

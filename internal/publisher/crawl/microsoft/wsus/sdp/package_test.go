@@ -47,6 +47,26 @@ func TestParsePackage(t *testing.T) {
 	}
 }
 
+// TestOwnPackage: what the rules of an item speak of is the item's, not its
+// neighbour's.
+func TestOwnPackage(t *testing.T) {
+	item := func(id, metadata string) string {
+		return `<InstallableItem ID="` + id + `"><ApplicabilityRules><IsInstalled><CbsPackageInstalled/></IsInstalled>` + metadata + `</ApplicabilityRules></InstallableItem>`
+	}
+	const metadata = `<Metadata><CbsPackageApplicabilityMetadata><assembly><assemblyIdentity name="Tool" version="1.2.3.4" processorArchitecture="amd64" language="neutral" publicKeyToken="31bf3856ad364e35"/></assembly></CbsPackageApplicabilityMetadata></Metadata>`
+	text := func(items ...string) *strings.Reader {
+		return strings.NewReader(`<SoftwareDistributionPackage><Properties PackageID="1"/>` + strings.Join(items, "") + `</SoftwareDistributionPackage>`)
+	}
+	p, err := ParsePackage(text(item("a", metadata)))
+	want := []detect.Rule{{Package: &detect.Package{Kind: "cbs", Name: "Tool~31bf3856ad364e35~amd64~~1.2.3.4"}}}
+	if err != nil || cmp.Diff(want, []detect.Rule{p.Items[0].Installed}) != "" {
+		t.Errorf("%v, %+v", err, p)
+	}
+	if _, err := ParsePackage(text(item("a", metadata), item("b", ""))); !fault.Is(err, fault.Invalid) {
+		t.Errorf("an item without a package of its own: %v", err)
+	}
+}
+
 func FuzzParsePackage(f *testing.F) {
 	f.Add([]byte(packageText))
 	f.Add([]byte(`<SoftwareDistributionPackage><Properties PackageID="1"/><IsInstallable><Or/><Not/><WindowsVersion Comparison="LessThan" MajorVersion="6"/></IsInstallable></SoftwareDistributionPackage>`))
