@@ -266,27 +266,3 @@ func (c Config) withDefaults() Config {
 	c.Deltas = max(c.Deltas, 0)
 	return c
 }
-
-// machineRelease reads what this machine is: "debian-12" from ID and
-// VERSION_ID of os-release(5).
-func machineRelease(path string) string {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return ""
-	}
-	var id, version string
-	for line := range strings.Lines(string(data)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		value = strings.Trim(value, `"'`)
-		switch key {
-		case "ID":
-			id = value
-		case "VERSION_ID":
-			version = value
-		}
-	}
-	if id == "" || version == "" {
-		return id
-	}
-	return strings.ToLower(id + "-" + version)
-}

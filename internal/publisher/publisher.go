@@ -67,6 +67,9 @@ type Options struct {
 	Now func() time.Time // nil is time.Now
 	// Runner starts apt; nil means run.OS.
 	Runner run.Runner
+	// Names knows releases by their code names; nil reads this machine's
+	// os-release and distro-info-data.
+	Names debian.Names
 	// Client fetches; nil makes one of the configuration.
 	Client crawl.Client
 }
@@ -148,9 +151,12 @@ func (p *Publisher) makeSources(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
+	if opt.Names == nil {
+		opt.Names = p.names("/etc/os-release", "/usr/share/distro-info")
+	}
 	wanted := all.Config{
 		Platform: p.cfg.Platform, DebianTracker: p.cfg.Feeds.DebianTracker, DebianDSA: p.cfg.Feeds.DebianDSA, Client: archives, Feeds: feeds,
-		Options:  debian.Options{Keep: p.cfg.Keep, Now: p.now},
+		Options:  debian.Options{Keep: p.cfg.Keep, Now: p.now, Names: opt.Names},
 		Progress: func(source, doing string) { p.say("crawl", source, doing) },
 	}
 	if m := p.cfg.Microsoft; m.MSRC != "" {

@@ -90,7 +90,9 @@ func (a *Archive) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (
 	if err != nil {
 		return crawl.Output{}, err
 	}
-	return parse(ctx, dir, s)
+	out, err := parse(ctx, dir, s)
+	out.Notes = s.unnumbered("set release for this archive in the publisher's configuration, such as 'release: debian-12'")
+	return out, err
 }
 
 // Fetch asks for InRelease conditionally, proves it and brings the indexes
@@ -124,7 +126,7 @@ func (a *Archive) Fetch(ctx context.Context, dir string, prev crawl.Fingerprint)
 		return crawl.Fetched{}, err
 	}
 	snap, number := proven.place(o)
-	numberReleases([]*snapshot{&snap}, map[*snapshot]string{&snap: number})
+	numberReleases([]*snapshot{&snap}, map[*snapshot]string{&snap: number}, a.opt.Names)
 	if snap.Archive, err = intake(ctx, dir, proven, entry.all(), a.wanted(dir, proven.release)); err != nil {
 		return crawl.Fetched{}, err
 	}

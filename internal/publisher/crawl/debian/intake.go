@@ -17,7 +17,14 @@ type Options struct {
 	Now func() time.Time
 	// Progress is told what goes on, often; it may be nil.
 	Progress func(doing string)
+	// Names knows releases by their code names; nil knows none.
+	Names Names
 }
+
+// Names gives the number by which machines of a vendor's release call
+// themselves (VERSION_ID of os-release), such as "12" for "debian" and
+// "bookworm"; empty when it does not know for certain.
+type Names func(vendor, codename string) string
 
 func (o Options) withDefaults() Options {
 	if o.Keep == 0 {
@@ -28,6 +35,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}
+	}
+	if o.Names == nil {
+		o.Names = func(string, string) string { return "" }
 	}
 	return o
 }

@@ -57,7 +57,9 @@ func (m *Machine) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (
 	if err != nil {
 		return crawl.Output{}, err
 	}
-	return parse(ctx, dir, s)
+	out, err := parse(ctx, dir, s)
+	out.Notes = s.unnumbered("name this archive under archives in the publisher's configuration, with 'release: debian-12' or whichever it is")
+	return out, err
 }
 
 // Fetch lets apt update its private lists and takes over each suite that is
@@ -196,7 +198,7 @@ func (m *Machine) take(ctx context.Context, dir string, old state, suites []*mac
 			snaps[i], numbers[&snap] = &snap, number
 		}
 	}
-	numberReleases(slices.DeleteFunc(slices.Clone(snaps), func(s *snapshot) bool { return s == nil }), numbers)
+	numberReleases(slices.DeleteFunc(slices.Clone(snaps), func(s *snapshot) bool { return s == nil }), numbers, m.opt.Names)
 	for i, s := range suites {
 		entry := old.find(s.key)
 		if entry == nil {

@@ -1,9 +1,12 @@
 package debian
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"hash/maphash"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -36,6 +39,9 @@ type snapshot struct {
 	Archive catalog.Archive `json:"archive"`
 	// Release is the distribution's release that it is for: "debian-12".
 	Release string `json:"release"`
+	// Unnumbered says that nobody knows the number of that release, so that
+	// Release ends with the code name.
+	Unnumbered bool `json:"unnumbered,omitempty"`
 	// Vendor is who signs it; Own says that the vendor makes the
 	// distribution itself, so that its patches need no further name.
 	Vendor string `json:"vendor"`
@@ -105,12 +111,14 @@ func (s *suite) advance(ctx context.Context, dir string, next snapshot, now time
 		old.SupersededAt, old.Archive.Superseded = now, true
 		s.Old = append([]snapshot{old}, s.Old...)
 		s.Current = next
+		s.renumber()
 		return true, s.prune(ctx, dir, now, keep)
 	}
 	changed := !slices.Equal(s.Current.Archive.Indexes, next.Archive.Indexes) ||
-		s.Current.Release != next.Release || s.Current.Archive.Security != next.Archive.Security ||
+		s.Current.Release != next.Release || s.Current.Unnumbered != next.Unnumbered || s.Current.Archive.Security != next.Archive.Security ||
 		!slices.Equal(s.Current.Archive.Signers, next.Archive.Signers)
 	s.Current = next
+	s.renumber()
 	s.Old = slices.DeleteFunc(s.Old, func(o snapshot) bool { return now.Sub(o.SupersededAt) > keep })
 	return changed || len(s.Old) != before, nil
 }
@@ -148,9 +156,21 @@ func (s *suite) prune(ctx context.Context, dir string, now time.Time, keep time.
 	return nil
 }
 
-// numberReleases fills in the release of own suites that give no number, from
-// siblings that share their code name: bookworm-backports from bookworm.
-func numberReleases(snaps []*snapshot, version map[*snapshot]string) {
+// renumber lets superseded snapshots whose release's number was not known have
+// the one that is known now.
+func (s *suite) renumber() {
+	for i := range s.Old {
+		if o := &s.Old[i]; o.Unnumbered && o.Archive.Codename == s.Current.Archive.Codename {
+			o.Release, o.Own, o.Unnumbered = s.Current.Release, s.Current.Own, s.Current.Unnumbered
+		}
+	}
+}
+
+// numberReleases fills in the release of own suites that give no number: from
+// siblings that share their code name, as bookworm-backports from bookworm,
+// else from what names knows. A suite that neither numbers is for machines that
+// go by the code name, such as Debian's testing.
+func numberReleases(snaps []*snapshot, version map[*snapshot]string, names Names) {
 	byCode := map[string]string{}
 	for _, s := range snaps {
 		if v := version[s]; v != "" {
@@ -162,12 +182,31 @@ func numberReleases(snaps []*snapshot, version map[*snapshot]string) {
 			continue
 		}
 		base := baseCodename(s.Archive.Codename)
-		v := byCode[s.Vendor+"/"+base]
+		v := cmp.Or(byCode[s.Vendor+"/"+base], names(s.Vendor, base))
 		if v == "" {
-			v = strings.ToLower(base)
+			v, s.Unnumbered = strings.ToLower(base), true
 		}
 		s.Release = s.Vendor + "-" + v
 	}
+}
+
+// unnumbered tells of the releases whose number is not known: what is published
+// for them reaches no machine that goes by a number. remedy says where the
+// configuration can name it.
+func (s state) unnumbered(remedy string) []string {
+	suites := map[string][]string{}
+	for _, x := range s.Suites {
+		if x.Current.Unnumbered {
+			suites[x.Current.Release] = append(suites[x.Current.Release], x.Current.Archive.Path)
+		}
+	}
+	var out []string
+	for _, release := range slices.Sorted(maps.Keys(suites)) {
+		out = append(out, fmt.Sprintf("%s: no Release file gives a version, so that the patches are published for %s alone; "+
+			"machines that go by a number, such as debian-12, are told that they lack nothing of it. If it is for them, %s",
+			strings.Join(suites[release], ", "), release, remedy))
+	}
+	return out
 }
 
 // held names the snapshots of a fingerprint.

@@ -37,6 +37,7 @@ type builder struct {
 	sizes    map[string]int64
 	reasons  map[string]string // why an installer was not fetched, by SHA-256
 	said     map[string]said   // what fetched installers say of themselves
+	sold     map[string]string // as which version an installer was sold first, by fileOf
 	trusted  follow            // packages whose installers' versions are not compared
 	words    map[string]string // what was compared, by claimant and SHA-256
 	rejected []crawl.Rejection

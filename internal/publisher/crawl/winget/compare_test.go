@@ -100,15 +100,16 @@ func lineOf(t *testing.T, believed follow, first map[string]string, all ...[3]st
 	t.Helper()
 	s := &Source{cfg: Config{Keep: 3}, trusted: believed}
 	b := s.builder()
-	b.sizes, b.said = map[string]int64{}, map[string]said{}
+	b.sizes, b.said, b.sold = map[string]int64{}, map[string]said{}, map[string]string{}
 	var docs []Document
 	for _, x := range all {
 		sum := strings.Repeat(x[1], 64)
 		docs = append(docs, parse(t, strings.ReplaceAll(singleton(x[0], "1.6.0", "InstallerType: msi", "Installers:", installerLines("x64", "")), strings.ToUpper(sumA), sum)))
 		b.sizes[sum] = 1
-		told := says("", "ProductVersion of the package="+x[2])
-		told.First = first[x[1]]
-		b.said[sum] = told
+		b.said[sum] = says("", "ProductVersion of the package="+x[2])
+		if first[x[1]] != "" {
+			b.sold[fileOf("Maker.Tool", sum)] = first[x[1]]
+		}
 	}
 	versions, _ := Join(docs)
 	b.add(versions)
@@ -136,7 +137,12 @@ func TestTrustRow2OldSoldAsNew(t *testing.T) {
 		{"says so", nil, nil, [][3]string{{"1.0", "1", "1.0.0"}, {"2.0", "2", "2.0.0"}, {"9.0", "3", "1.5.0"}}, []string{"1.0", "2.0"}, "the manifest sells it as version 9.0, but it says of itself that it is 1.5.0 (ProductVersion of the package)"},
 		{"the same file", nil, nil, [][3]string{{"1.0", "1", ""}, {"2.0", "2", ""}, {"9.0", "1", ""}}, []string{"1.0", "2.0"}, "the manifest sells it as version 9.0, but the same file is version 1.0"},
 		{"the new one sold as an old one too", nil, nil, [][3]string{{"1.0", "2", "2.0.0"}, {"2.0", "2", "2.0.0"}}, []string{"2.0"}, "sells it as version 1.0, but the same file is version 2.0"},
-		{"and it says nothing", nil, map[string]string{"2": "maker.tool 2.0"}, [][3]string{{"1.0", "2", ""}, {"2.0", "2", ""}}, []string{"2.0"}, "the same file is version 2.0"},
+		{"and it says nothing", nil, map[string]string{"2": "2.0"}, [][3]string{{"1.0", "2", ""}, {"2.0", "2", ""}}, []string{"2.0"}, "the same file is version 2.0"},
+		{"its manifest has left", nil, map[string]string{"3": "1.0"}, [][3]string{{"2.0", "2", ""}, {"9.0", "3", ""}}, []string{"2.0"}, "the manifest sells it as version 9.0, but the same file was sold as version 1.0 before"},
+		{"its manifest was wrong, and it says so", nil, map[string]string{"3": "1.0"}, [][3]string{{"2.0", "2", ""}, {"9.0", "3", "9.0.0"}}, []string{"2.0", "9.0"}, ""},
+		{"it was sold as too new", nil, map[string]string{"3": "9.0"}, [][3]string{{"2.0", "2", ""}, {"3.0", "3", ""}}, []string{"2.0", "3.0"}, ""},
+		{"the same number, written otherwise", nil, map[string]string{"3": "9"}, [][3]string{{"2.0", "2", ""}, {"9.0.0", "3", ""}}, []string{"2.0", "9.0.0"}, ""},
+		{"it left, and is let through", follow{"maker.*"}, map[string]string{"3": "1.0"}, [][3]string{{"2.0", "2", ""}, {"9.0", "3", ""}}, []string{"2.0", "9.0"}, ""},
 		{"in other numbers, out of order", nil, nil, [][3]string{{"150.0.1.1", "1", "70.2"}, {"151.0.1.1", "2", "70.3"}, {"152.0.1.1", "3", "70.1"}}, []string{"150.0.1.1", "151.0.1.1"}, "it calls itself 70.1, which is lower than what version 150.0.1.1 calls itself (70.2)"},
 		{"in other numbers", nil, nil, [][3]string{{"150.0.1.1", "1", "70.1"}, {"151.0.1.1", "2", "70.2"}}, []string{"150.0.1.1", "151.0.1.1"}, ""},
 		{"by the configuration", follow{"maker.*"}, nil, [][3]string{{"1.0", "1", "1.0.0"}, {"9.0", "3", "1.5.0"}}, []string{"1.0", "9.0"}, ""},

@@ -46,7 +46,7 @@ func (f *fetching) judged(all []Version, fetched map[string]int64) map[string]bo
 		for _, in := range v.Installers {
 			if _, have := fetched[in.SHA256]; have {
 				if good, known := f.s.cfg.Verdict(v.Identifier, in.SHA256); known {
-					out[strings.ToLower(v.Identifier)+" "+in.SHA256] = good
+					out[fileOf(v.Identifier, in.SHA256)] = good
 				}
 			}
 		}
@@ -72,7 +72,7 @@ type gathering struct {
 // which of them count, and tells whether there was anything new.
 func (g *gathering) round(ctx context.Context, all []Version) (more bool, err error) {
 	b := g.f.s.builder()
-	b.fetching, b.said, b.reasons = true, g.said, g.f.st.Refused
+	b.fetching, b.said, b.sold, b.reasons = true, g.said, g.f.st.Sold, g.f.st.Refused
 	if ask := g.f.s.cfg.Verdict; ask != nil {
 		b.judged = ask
 	}
@@ -102,7 +102,10 @@ func (g *gathering) one(ctx context.Context, r release) error {
 	switch {
 	case err == nil:
 		g.sizes[sum] = size
-		g.said[sum] = f.listen(sum, r, g.lowest[sum+claimant(Version{Identifier: r.version.Identifier})])
+		g.said[sum] = f.listen(sum, r)
+		if key := fileOf(r.version.Identifier, sum); f.st.Sold[key] == "" {
+			f.st.Sold[key] = g.lowest[key]
+		}
 	case ctx.Err() != nil || fault.Is(err, fault.Exhausted) || fault.Is(err, fault.Cancelled):
 		return err
 	default:
@@ -120,8 +123,8 @@ func lowest(all []Version) map[string]string {
 	out := map[string]string{}
 	for _, v := range all {
 		for _, in := range v.Installers {
-			if key := in.SHA256 + claimant(Version{Identifier: v.Identifier}); out[key] == "" {
-				out[key] = claimant(v)
+			if key := fileOf(v.Identifier, in.SHA256); out[key] == "" {
+				out[key] = v.Version
 			}
 		}
 	}

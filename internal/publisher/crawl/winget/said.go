@@ -35,8 +35,6 @@ type said struct {
 	// Stub names the program that unpacks the installer, where the versions are
 	// that program's.
 	Stub string `json:"stub,omitempty"`
-	// First is the package and version whose manifest named the file first.
-	First string `json:"first,omitempty"`
 	// Wrong says why it could not be read.
 	Wrong string `json:"wrong,omitempty"`
 }
@@ -47,17 +45,18 @@ type saying struct {
 	Text  string `json:"t"`
 }
 
-// listen reads a fetched installer, once. first is the lowest version that names
-// the file.
-func (f *fetching) listen(sum string, of release, first string) said {
-	was := f.st.Said[sum]
-	if was.Form == saidForm {
+// listen reads a fetched installer, once.
+func (f *fetching) listen(sum string, of release) said {
+	if was := f.st.Said[sum]; was.Form == saidForm {
 		return was
 	}
 	s := f.read(sum, of.installer.kind())
-	s.Form, s.First = saidForm, cmp.Or(was.First, first)
+	s.Form = saidForm
 	return s
 }
+
+// fileOf stands for a file as an installer of a package.
+func fileOf(id, sum string) string { return strings.ToLower(id) + " " + sum }
 
 // claimant stands for a package in a version.
 func claimant(v Version) string { return strings.ToLower(v.Identifier) + " " + v.Version }

@@ -270,7 +270,7 @@ func (s *Source) Parse(ctx context.Context, dir string, at crawl.Fingerprint) (c
 		}
 	}
 	b := s.builder()
-	b.sizes, b.reasons, b.said, b.flaws = st.Fetched, st.Refused, st.Said, firsthand(bulletins, records)
+	b.sizes, b.reasons, b.said, b.sold, b.flaws = st.Fetched, st.Refused, st.Said, st.Sold, firsthand(bulletins, records)
 	b.judged = st.judged
 	b.add(all.Versions)
 	b.build()

@@ -45,13 +45,18 @@ type state struct {
 	Refused map[string]string `json:"refused,omitempty"`
 	// Said is what fetched installers say of themselves.
 	Said map[string]said `json:"said,omitempty"`
+	// Sold are the versions as which installers that were fetched were sold
+	// first, by package and SHA-256. They stay when file and manifest have left,
+	// some 120 bytes each: that a program was sold before is all that shows of
+	// many that an old one is sold as new.
+	Sold map[string]string `json:"sold,omitempty"`
 	// Judged says of fetched installers that were examined before whether they
 	// were found good, by package and SHA-256.
 	Judged map[string]bool `json:"judged,omitempty"`
 }
 
 func (st state) judged(id, sha256 string) (good, known bool) {
-	good, known = st.Judged[strings.ToLower(id)+" "+sha256]
+	good, known = st.Judged[fileOf(id, sha256)]
 	return good, known
 }
 
@@ -59,13 +64,16 @@ func (s *Source) recall(prev crawl.Fingerprint) state {
 	from := fmt.Sprint(s.cfg.Manifests, " ", s.cfg.Index, " ", s.cfg.CVEs, " ", s.cfg.Mozilla, " ", s.cfg.Packages, " ", s.cfg.Keep)
 	var st state
 	if prev == nil || json.Unmarshal(prev, &st) != nil || st.Form != form || st.From != from {
-		st = state{Form: form, From: from, Fetched: st.Fetched, Said: st.Said}
+		st = state{Form: form, From: from, Fetched: st.Fetched, Said: st.Said, Sold: st.Sold}
 	}
 	if st.Seen == nil {
 		st.Seen = map[string]string{}
 	}
 	if st.Fetched == nil {
 		st.Fetched = map[string]int64{}
+	}
+	if st.Sold == nil {
+		st.Sold = map[string]string{}
 	}
 	st.Refused = map[string]string{}
 	return st

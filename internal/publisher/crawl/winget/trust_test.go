@@ -94,3 +94,41 @@ func TestTrustRow2StrayFamily(t *testing.T) {
 		}
 	}
 }
+
+// TestTrustRow2SoldBefore: the bytes of a version that was published, and has
+// left file and manifest, do not come back under a new number, where the
+// program that unpacks them hides what they are. What speaks for the number is
+// the maker's word, or a person's.
+func TestTrustRow2SoldBefore(t *testing.T) {
+	dir := t.TempDir()
+	v := &wingettest.Vendor{Dir: dir, Manifests: filepath.Join(dir, "tree")}
+	stubs := map[string]string{}
+	for _, version := range []string{"1.0", "2.0", "3.0"} {
+		stubs[version] = v.BuildProgram(t, "setup-"+version+".exe", wingettest.Program{Name: "7zS.sfx", Maker: "Maker", Version: "18.5"})
+	}
+	offer := func(version, file string) {
+		if err := os.RemoveAll(filepath.Join(v.Manifests, "m")); err != nil {
+			t.Fatal(err)
+		}
+		v.Publish(t, "Maker.Tool", version, "Tool", "Maker", false, wingettest.Installer{Arch: "x64", Type: "nullsoft", Path: file})
+	}
+	c := &crawler{t: t, dir: t.TempDir(), cfg: Config{Manifests: v.Manifests, Packages: []string{"Maker.Tool"}, Keep: 1}}
+	id := func(version string) patch.ID { return patch.ID("winget:Maker.Tool:" + version + ":amd64:nullsoft") }
+	for _, version := range []string{"1.0", "2.0", "3.0"} {
+		offer(version, stubs[version])
+		if res, out := c.run(); !res.Health.OK() || !fetched(out[id(version)]) {
+			t.Fatalf("%s: %+v, %+v", version, res.Health, res.Output.Rejected)
+		}
+	}
+	offer("9.0", stubs["1.0"])
+	for range 2 { // and it stays so
+		res, out := c.run()
+		if len(out) != 0 || len(res.Output.Rejected) != 1 || !strings.Contains(res.Output.Rejected[0].Reason, "sells it as version 9.0, but the same file was sold as version 1.0 before") {
+			t.Fatalf("%v, %+v", out, res.Output.Rejected)
+		}
+	}
+	c.cfg.OtherVersions = []string{"Maker.Tool"}
+	if res, out := c.run(); !fetched(out[id("9.0")]) {
+		t.Errorf("a person's word: %v, %+v", out, res.Output.Rejected)
+	}
+}

@@ -44,8 +44,10 @@ func (b *builder) lie(r release, all []release, honest map[string]bool, firsts m
 	v, words := s.versions(r.installer, r.version, others > 0)
 	if b.trusted.wants(r.version.Identifier) {
 		v, words = silent, "what the installer says of its version is not held against the manifest, by the configuration (winget.other_versions)"
-	} else if first := firsts[r.installer.SHA256+claimant(Version{Identifier: r.version.Identifier})]; v != agrees && first != "" && vercmp.WindowsQuad(first, r.version.Version) != 0 {
-		return "the manifest sells it as version " + r.version.Version + ", but the same file is version " + first
+	} else if v != agrees {
+		if known := b.known(r, firsts, heard); known != "" {
+			return known
+		}
 	}
 	if v == silent && !b.trusted.wants(r.version.Identifier) {
 		if older := b.descends(r, all); older != "" {
@@ -61,6 +63,23 @@ func (b *builder) lie(r release, all []release, honest map[string]bool, firsts m
 	return ""
 }
 
+// known says of which other version a file is: of one that is still there, or
+// of an older one as which it was sold before its manifest left.
+func (b *builder) known(r release, firsts map[string]string, heard bool) string {
+	key := fileOf(r.version.Identifier, r.installer.SHA256)
+	claims := "the manifest sells it as version " + r.version.Version + ", but the same file "
+	if first := firsts[key]; first != "" && vercmp.WindowsQuad(first, r.version.Version) != 0 {
+		return claims + "is version " + first
+	}
+	if b.fetching && !heard { // its own word comes first, and it was not asked yet
+		return ""
+	}
+	if sold := b.sold[key]; sold != "" && vercmp.WindowsQuad(sold, r.version.Version) < 0 {
+		return claims + "was sold as version " + sold + " before"
+	}
+	return ""
+}
+
 // firsts says, by file and package, of which version a file is that several
 // versions name: the one whose installer says so, else the one that named it
 // first, else the lowest.
@@ -69,9 +88,9 @@ func (b *builder) firsts() map[string]string {
 	for _, k := range b.order {
 		for _, r := range b.lines[k] {
 			sum := r.installer.SHA256
-			key := sum + claimant(Version{Identifier: r.version.Identifier})
+			key := fileOf(r.version.Identifier, sum)
 			v, _ := b.said[sum].versions(r.installer, r.version, false)
-			first := b.said[sum].First == claimant(r.version)
+			first := b.sold[key] == r.version.Version
 			switch have, again := out[key]; {
 			case v == agrees, !sure[key] && first:
 				out[key], sure[key] = r.version.Version, true
