@@ -2,12 +2,16 @@ package winget
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/winget/wingettest"
 )
 
 // TestTrustRow2ManifestBombs: small files that YAML readers grow large of are
