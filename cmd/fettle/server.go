@@ -16,6 +16,7 @@ import (
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/server"
 	"github.com/fettlehq/fettle/internal/server/store/postgres"
+	"github.com/fettlehq/fettle/internal/settings"
 	"github.com/fettlehq/fettle/web"
 )
 
@@ -78,6 +79,14 @@ func (f *serverFlags) load(cmd *cobra.Command, log *slog.Logger) (server.Config,
 		var fromFile server.Config
 		if err := k.Unmarshal("", &fromFile); err != nil {
 			return cfg, fault.Wrap(err, fault.Invalid, "server: the configuration file %s does not have the right form", f.config)
+		}
+		unknown, err := settings.Unknown(k, &server.Config{})
+		if err != nil {
+			return cfg, err
+		}
+		if len(unknown) > 0 {
+			return cfg, fault.New(fault.Invalid, "server: the configuration file %s has settings that are not known: %s", f.config, strings.Join(unknown, ", ")).
+				WithHint("nothing was started; docs/server.md lists the settings")
 		}
 		cfg = over(fromFile, cfg, cmd)
 	}

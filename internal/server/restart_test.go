@@ -6,6 +6,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
 )
 
 // TestRestartEndsNoTask: after a start the index fills while deployments go on.
@@ -40,4 +41,23 @@ func TestRestartEndsNoTask(t *testing.T) {
 	if err != nil || got.State != deploy.AwaitApproval {
 		t.Errorf("the task is %s (%s), %v", got.State, got.Reason, err)
 	}
+}
+
+// TestOneServerOnAFolder: a second server on a data folder would put its own
+// address into operator.json and work on the same database.
+func TestOneServerOnAFolder(t *testing.T) {
+	p := newPlace(t)
+	s, err := New(t.Context(), p.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(t.Context(), p.cfg); !fault.Is(err, fault.Unavailable) || fault.HintOf(err) == "" {
+		t.Errorf("a second server on the same folder: %v", err)
+	}
+	s.Close()
+	s, err = New(t.Context(), p.cfg)
+	if err != nil {
+		t.Fatalf("after the first one has ended: %v", err)
+	}
+	s.Close()
 }

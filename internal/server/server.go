@@ -70,6 +70,7 @@ type Server struct {
 	root      string // fingerprint of the repository's root keys
 	setup     string // the first administrator's link token, "" when there is one
 	started   time.Time
+	lock      *os.File // of the data folder; nil where there are no locks
 
 	certs certificates
 	ports listeners
@@ -82,9 +83,14 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	cfg = cfg.withDefaults()
 	if err := os.MkdirAll(cfg.path(), 0o700); err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "server: the data folder %s can't be made", cfg.Data)
+		return nil, fault.Wrap(err, fault.Unavailable, "server: the data folder %s can't be made", cfg.Data).
+			WithHint("name a folder that this user may write to with --data")
 	}
-	s := &Server{cfg: cfg, started: cfg.Now()}
+	lock, err := lockFolder(cfg.path())
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, started: cfg.Now(), lock: lock}
 	for _, step := range []func(context.Context) error{
 		s.openStore, s.openCA, s.openMirror, s.openIndex, s.openWork, s.openHealer, s.openGateway, s.openAdmin,
 	} {
@@ -293,6 +299,9 @@ func (s *Server) Close() {
 	}
 	if s.db != nil {
 		err = errors.Join(err, s.db.Close())
+	}
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close()) // unlocks
 	}
 	if err != nil {
 		s.cfg.Log.Error("closing failed", "error", err)

@@ -299,13 +299,13 @@ func TestTrustRow3RootStaysPinned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
 	if err := s.Sync(t.Context()); !fault.Is(err, fault.Untrusted) {
 		t.Errorf("another repository under the old root: %v", err)
 	}
 	if got := s.Status().Version; got != 1 {
 		t.Errorf("catalog %d is in use", got)
 	}
+	s.Close()
 	cfg.RootFile = other.cfg.RootFile
 	swapped, err := New(t.Context(), cfg)
 	if err == nil {
