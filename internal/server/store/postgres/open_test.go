@@ -52,6 +52,12 @@ func TestTrustRow7UnwalledRoles(t *testing.T) {
 	if says := refused(t, Config{DSN: cluster.Admin}, fault.Denied); !strings.Contains(says, `role "postgres" is a superuser`) {
 		t.Error(says)
 	}
+	cluster.SQL(t, "fettle", "alter role fettle set fettle.sight = '*'")
+	if says := refused(t, Config{DSN: cluster.DSN}, fault.Denied); !strings.Contains(says, `begin with fettle.sight = "*"`) {
+		t.Error(says)
+	}
+	cluster.SQL(t, "fettle", "alter role fettle reset fettle.sight")
+	open(t, Config{DSN: cluster.DSN})
 	cluster.SQL(t, "fettle", "alter role fettle bypassrls")
 	refused(t, Config{DSN: cluster.DSN}, fault.Denied)
 }

@@ -8,7 +8,6 @@ package postgres
 import (
 	"context"
 	"database/sql"
-	"errors"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -43,24 +42,23 @@ func engine(ctx context.Context, c Config) (store.Engine, *sql.DB, error) {
 	if err != nil {
 		return store.Engine{}, nil, err
 	}
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return store.Engine{}, nil, fault.Wrap(err, fault.Internal, "postgres: no lock for the migrations")
+	}
+	if err := ownSession(ctx, serving); err != nil {
+		return store.Engine{}, nil, err
+	}
+	if owning != serving {
+		if err := ownSession(ctx, owning); err != nil {
+			return store.Engine{}, nil, err
+		}
+	}
 	conns, err := pgxpool.NewWithConfig(ctx, serving)
 	if err != nil {
 		return store.Engine{}, nil, unreachable(err, serving.ConnConfig)
 	}
-	if err := conns.Ping(ctx); err != nil {
-		conns.Close()
-		return store.Engine{}, nil, unreachable(err, serving.ConnConfig)
-	}
 	owner := stdlib.OpenDB(*owning.ConnConfig, stdlib.OptionBeforeConnect(owning.BeforeConnect))
-	if err := owner.PingContext(ctx); err != nil {
-		conns.Close()
-		return store.Engine{}, nil, errors.Join(unreachable(err, owning.ConnConfig), owner.Close())
-	}
-	locker, err := lock.NewPostgresSessionLocker()
-	if err != nil {
-		conns.Close()
-		return store.Engine{}, nil, errors.Join(fault.Wrap(err, fault.Internal, "postgres: no lock for the migrations"), owner.Close())
-	}
 	w := wall{conns: conns, owner: owner, role: serving.ConnConfig.User, apart: c.OwnerDSN != ""}
 	return store.Engine{
 		Name: "postgres", Dialect: goose.DialectPostgres, Migrate: owner, Pool: pool{conns},

@@ -71,8 +71,14 @@ type wall struct {
 
 func (w wall) check(ctx context.Context) error {
 	var free bool
-	if err := w.conns.QueryRow(ctx, "select rolsuper or rolbypassrls from pg_roles where rolname = current_user").Scan(&free); err != nil {
+	var sight string
+	row := w.conns.QueryRow(ctx, "select rolsuper or rolbypassrls, coalesce(current_setting('fettle.sight', true), '') from pg_roles where rolname = current_user")
+	if err := row.Scan(&free, &sight); err != nil {
 		return err
+	}
+	if sight != "" {
+		return fault.New(fault.Denied, "postgres: connections of role %q begin with fettle.sight = %q and would see rows without being asked whose", w.role, sight).
+			WithHint("reset it: alter role %s reset fettle.sight; alter database ... reset fettle.sight; behind a pooler, restart that", w.role)
 	}
 	if free {
 		return fault.New(fault.Denied, "postgres: role %q is a superuser or has BYPASSRLS: nothing would keep tenants apart", w.role).
