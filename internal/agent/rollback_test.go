@@ -65,6 +65,7 @@ func TestRollbackRefused(t *testing.T) {
 		refused bool
 	}{
 		"apt":                  {func(p *patch.Patch) { p.Install.Kind = "apt" }, "", "apt packages have no safe way back", false},
+		"told by files":        {func(p *patch.Patch) { p.Items[0].Kind = "file" }, "", "recognised by its files alone", false},
 		"no way to uninstall":  {func(p *patch.Patch) { p.Install.UninstallArgv = nil }, "", "says no way to uninstall it", false},
 		"unknown version":      {func(p *patch.Patch) { p.Install.Restores = "svc:0.9" }, "", "svc:0.9, which does not stand in the signed catalog", true},
 		"another product":      {func(p *patch.Patch) { p.Product = "other" }, "", "no earlier version of it", true},

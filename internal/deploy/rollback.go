@@ -15,7 +15,9 @@ type Restoration struct {
 }
 
 // Reversible refuses (Unsupported) a patch that no rollback can take back: its
-// package manager has no way back, or its signed manifest says none.
+// package manager has no way back, its signed manifest says none, or it is told
+// by its files alone. The rule of such a patch counts newer versions too, and
+// the agent finds nothing of it among the products that it could uninstall.
 func Reversible(p patch.Patch) error {
 	switch {
 	case p.Install.Kind == "apt":
@@ -24,6 +26,9 @@ func Reversible(p patch.Patch) error {
 	case len(p.Install.UninstallArgv) == 0:
 		return fault.New(fault.Unsupported, "%s can't be rolled back: its signed manifest says no way to uninstall it", p.ID).
 			WithHint("restore the machine from its backup or snapshot; 'fettle decline' keeps the patch off the others")
+	case (p.Install.Kind == "exe" || p.Install.Kind == "msi") && !p.Listed():
+		return fault.New(fault.Unsupported, "%s can't be rolled back: it is recognised by its files alone and not by a product that Windows lists, so that nothing tells which version is taken back", p.ID).
+			WithHint("uninstall it on the machine by hand, where programs can do without it; 'fettle decline' keeps the patch off the others")
 	}
 	return nil
 }

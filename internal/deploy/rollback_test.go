@@ -154,17 +154,28 @@ func TestRollbackPlansInItsOwnWords(t *testing.T) {
 }
 
 func TestReversible(t *testing.T) {
-	for kind, tt := range map[string]struct {
-		argv []string
-		ok   bool
+	files := []patch.Item{{Kind: "file", Name: "setup.exe", Version: "2"}}
+	listed := append([]patch.Item{{Kind: "app", Name: "tool|maker", Version: "2"}}, files...)
+	for name, tt := range map[string]struct {
+		kind  string
+		argv  []string
+		items []patch.Item
+		says  string
 	}{
-		"apt": {[]string{"apt-get"}, false},
-		"exe": {[]string{"{uninstall}", "/S"}, true},
-		"msu": {nil, false},
+		"a package":            {"apt", []string{"apt-get"}, listed, "apt packages have no safe way back"},
+		"a product":            {"exe", []string{"{uninstall}", "/S"}, listed, ""},
+		"no way":               {"msu", nil, nil, "says no way to uninstall it"},
+		"an update":            {"msu", []string{"Package_for_KB1~a~amd64~~1.0"}, files, ""},
+		"a program by files":   {"exe", []string{"{payload}", "/uninstall"}, files, "recognised by its files alone"},
+		"a package by files":   {"msi", []string{"{uninstall}"}, files, "recognised by its files alone"},
+		"a program by nothing": {"exe", []string{"{uninstall}"}, nil, "recognised by its files alone"},
 	} {
-		err := Reversible(patch.Patch{ID: "p", Install: patch.Manifest{Kind: kind, UninstallArgv: tt.argv}})
-		if (err == nil) != tt.ok || err != nil && (!fault.Is(err, fault.Unsupported) || fault.HintOf(err) == "") {
-			t.Errorf("%s: %v", kind, err)
+		err := Reversible(patch.Patch{ID: "p", Items: tt.items, Install: patch.Manifest{Kind: tt.kind, UninstallArgv: tt.argv}})
+		if tt.says == "" && err == nil {
+			continue
+		}
+		if !fault.Is(err, fault.Unsupported) || fault.HintOf(err) == "" || tt.says == "" || !strings.Contains(err.Error(), "p can't be rolled back: ") || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -12,6 +12,9 @@ func TestPresent(t *testing.T) {
 	}
 	always := true
 	ruled := Patch{Installed: &detect.Rule{Always: &always}, Applicable: &detect.Rule{Always: &always}}
+	filed, besides := ruled, openssl()
+	filed.Items = []Item{{Kind: "file", Name: "setup.exe", Version: "3.0"}}
+	besides.Items = append(besides.Items, filed.Items...)
 	for name, c := range map[string]struct {
 		patch     Patch
 		installed map[string][]detect.PackageFact
@@ -22,6 +25,9 @@ func TestPresent(t *testing.T) {
 		"the very version":  {openssl(), on("3.0.17-1~deb12u3"), detect.True},
 		"newer":             {openssl(), on("3.1.0-1"), detect.False},
 		"rules alone":       {ruled, nil, detect.True},
+		"rules of a file":   {filed, nil, detect.True},
+		"a file besides":    {besides, on("3.0.17-1~deb12u3"), detect.True},
+		"a file, and older": {besides, on("3.0.15-1"), detect.False},
 	} {
 		rule := c.patch.Present()
 		if err := rule.Validate(); err != nil {
@@ -29,6 +35,9 @@ func TestPresent(t *testing.T) {
 		}
 		if got := detect.Eval(rule, machine{installed: c.installed}).Value; got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+		if got, want := detect.Eval(c.patch.There(), machine{installed: c.installed}).Value == detect.True, c.installed != nil || !c.patch.Listed(); got != want {
+			t.Errorf("%s: some version there: %t", name, got)
 		}
 	}
 	unread := openssl()

@@ -43,7 +43,7 @@ func (a *API) wayBack(p patch.Patch) WayBack {
 type Holder struct {
 	HostRef
 	Online  bool `json:"online"`
-	Certain bool `json:"certain" doc:"False when the inventory does not tell; a rollback passes such machines over"`
+	Certain bool `json:"certain" doc:"False when the inventory does not tell this version from a newer one, or not at all; a rollback passes such machines over"`
 	// RequiredBy must be taken back together with it.
 	RequiredBy []patch.ID `json:"required_by,omitempty" doc:"Patches there that require it and must be taken back with it"`
 }
@@ -120,7 +120,7 @@ func (l *holding) at(ctx context.Context, e estate.Endpoint) (Holder, bool, erro
 	}
 	h := Holder{
 		HostRef: HostRef{ID: e.ID, Hostname: e.Hostname}, Online: l.a.Agents.Online(e.Tenant, e.ID, e.LastSeen),
-		Certain: has == detect.True, RequiredBy: l.requiring(&snap),
+		Certain: has == detect.True && (l.of.Listed() || len(l.of.Items) == 0), RequiredBy: l.requiring(&snap),
 	}
 	return h, true, nil
 }

@@ -18,8 +18,12 @@ import (
 // Words for why a machine has no part in a rollback.
 const (
 	skipAbsent = "not there in this version"
-	skipUnsure = "of which the inventory does not tell whether they are there"
+	skipUnsure = "as the inventory does not tell whether it is there"
 )
+
+// skip counts a machine that has no part in the rollback of a patch, under the
+// patch's name.
+func (d *draft) skip(id patch.ID, why string) { d.skipped["of "+string(id)+", "+why]++ }
 
 // validateRollback refuses a rollback without a reason, or of patches that
 // nobody named.
@@ -37,17 +41,22 @@ func (n NewDeployment) validateRollback() error {
 	return nil
 }
 
-// reversible refuses what can't be taken back, before any machine is asked,
-// and looks up what comes in its place.
+// reversible refuses what can't be taken back, each patch by name, before any
+// machine is asked, and looks up what comes in its place.
 func (a *API) reversible(d *draft) error {
 	d.restores, d.needers = map[patch.ID]deploy.PatchRef{}, a.needers(d.first)
 	var all []patch.Patch
+	var refused []error
 	for _, id := range d.first {
 		f, _, err := a.find(id)
 		if err != nil {
 			return err
 		}
 		old, err := a.before(f.patch)
+		if fault.Is(err, fault.Unsupported) {
+			refused = append(refused, err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -56,7 +65,31 @@ func (a *API) reversible(d *draft) error {
 			d.restores[id] = deploy.PatchRef{ID: old.patch.ID, Digest: old.digest}
 		}
 	}
+	if len(refused) > 0 {
+		return allRefused(refused, all)
+	}
 	return deploy.OneVersion(all)
+}
+
+// allRefused tells of every patch why it can't be taken back, and which of
+// those that were named can.
+func allRefused(refused []error, others []patch.Patch) error {
+	if len(refused) == 1 && len(others) == 0 {
+		return refused[0]
+	}
+	var why []string
+	for _, err := range refused {
+		why = append(why, fault.Public(err))
+	}
+	hint := fault.HintOf(refused[0])
+	if len(others) > 0 {
+		var ids []patch.ID
+		for _, p := range others {
+			ids = append(ids, p.ID)
+		}
+		hint = "nothing was begun; the others can be: 'fettle rollback " + nameList(ids) + " ...'"
+	}
+	return fault.New(fault.Unsupported, "%s", strings.Join(why, "; ")).WithHint("%s", hint)
 }
 
 // before finds what a rollback of the patch brings back, nothing where it only
@@ -134,9 +167,9 @@ func (a *API) chooseBack(ctx context.Context, d *draft, e estate.Endpoint) (bool
 		case detect.True:
 			d.wants[e.ID] = append(d.wants[e.ID], id)
 		case detect.Undetermined:
-			d.skipped[skipUnsure]++
+			d.skip(id, skipUnsure)
 		case detect.False:
-			d.skipped[skipAbsent]++
+			d.skip(id, skipAbsent)
 		}
 	}
 	return len(d.wants[e.ID]) > 0, a.needed(d, e, &snap)

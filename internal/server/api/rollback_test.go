@@ -14,6 +14,7 @@ import (
 	"github.com/fettlehq/fettle/internal/approval"
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/deploy"
+	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/patch"
@@ -26,10 +27,12 @@ const (
 	oneWay   = patch.ID("acme:oneway:2.0:amd64:exe")
 	orphan   = patch.ID("acme:orphan:2.0:amd64:exe")
 	addon    = patch.ID("acme:addon:1.0:amd64:exe")
+	filed    = patch.ID("acme:filed:2.0:amd64:exe")
 )
 
 // appShard knows applications: billing 2.0 restores 1.0 and is required by
-// addon, oneway has no way back, orphan restores what the catalog does not have.
+// addon, oneway has no way back, orphan restores what the catalog does not have,
+// filed is told by its files alone.
 func appShard(t *testing.T) *catalog.Shard {
 	t.Helper()
 	app := func(id patch.ID, argv []string, restores patch.ID) patch.Patch {
@@ -42,6 +45,9 @@ func appShard(t *testing.T) *catalog.Shard {
 	silent := []string{"{uninstall}", "/S"}
 	extra := app(addon, silent, "")
 	extra.Requires = []patch.ID{billing2}
+	files, always := app(filed, silent, ""), true
+	files.Items[0].Kind = "file"
+	files.Applicable, files.Installed = &detect.Rule{Always: &always}, &detect.Rule{Any: []detect.Rule{{File: &detect.File{Path: "/opt/filed/2.0"}}, {File: &detect.File{Path: "/opt/filed/3.0"}}}}
 	var b bytes.Buffer
 	must(t, catalog.Encode(&b, catalog.Contents{
 		Header: catalog.Header{
@@ -49,7 +55,7 @@ func appShard(t *testing.T) *catalog.Shard {
 			Archives: []catalog.Archive{{ID: "aaaaaaaaaaaaaaaa", Label: "Acme", Suite: "stable", Path: "stable"}},
 		},
 		Patches: []patch.Patch{
-			app(billing1, silent, ""), app(billing2, silent, billing1), app(oneWay, nil, ""), app(orphan, silent, "acme:orphan:1.0:amd64:exe"), extra,
+			app(billing1, silent, ""), app(billing2, silent, billing1), app(oneWay, nil, ""), app(orphan, silent, "acme:orphan:1.0:amd64:exe"), extra, files,
 			debPatch("curl", "7.88.1-10+deb12u14", patch.Security, patch.Moderate, "aaaaaaaaaaaaaaaa"),
 		},
 	}))
@@ -91,13 +97,19 @@ func TestRollbackRefused(t *testing.T) {
 		code fault.Code
 		says string
 	}{
-		"no reason":       {back(map[string]any{"all": true, "reason": " "}), fault.Invalid, "needs a reason"},
-		"no patches":      {map[string]any{"operation": "rollback", "all_approved": true, "all": true, "reason": "r"}, fault.Invalid, "names its patches"},
-		"of apt":          {of(curlFix), fault.Unsupported, "apt packages have no safe way back"},
-		"without a way":   {of(oneWay), fault.Unsupported, "no way to uninstall it"},
-		"nothing before":  {of(orphan), fault.Unsupported, "acme:orphan:1.0:amd64:exe any more"},
+		"no reason":      {back(map[string]any{"all": true, "reason": " "}), fault.Invalid, "needs a reason"},
+		"no patches":     {map[string]any{"operation": "rollback", "all_approved": true, "all": true, "reason": "r"}, fault.Invalid, "names its patches"},
+		"of apt":         {of(curlFix), fault.Unsupported, "apt packages have no safe way back"},
+		"without a way":  {of(oneWay), fault.Unsupported, "no way to uninstall it"},
+		"nothing before": {of(orphan), fault.Unsupported, "acme:orphan:1.0:amd64:exe any more"},
+		"told by files":  {of(filed), fault.Unsupported, string(filed) + " can't be rolled back: it is recognised by its files alone"},
+		"several": {
+			back(map[string]any{"patches": []patch.ID{filed, billing2, oneWay, orphan}, "all": true, "dry_run": true}), fault.Unsupported,
+			string(filed) + " can't be rolled back: it is recognised by its files alone and not by a product that Windows lists, so that nothing tells which version is taken back; " +
+				string(oneWay) + " can't be rolled back: its signed manifest says no way to uninstall it; " + string(orphan) + " can't be rolled back: the catalog has no",
+		},
 		"unknown":         {of("nobody"), fault.NotFound, "nobody"},
-		"older or newer":  {back(map[string]any{"endpoints": []string{"e2", "e3"}}), fault.Nothing, "2 not there in this version"},
+		"older or newer":  {back(map[string]any{"endpoints": []string{"e2", "e3"}}), fault.Nothing, "2 of " + string(billing2) + ", not there in this version"},
 		"required":        {back(map[string]any{"endpoints": []string{"e1", "e5"}}), fault.Conflict, "on host-e5: " + string(addon) + " is installed there and requires it"},
 		"two versions":    {back(map[string]any{"patches": []patch.ID{billing2, billing1}, "all": true}), fault.Invalid, "are two versions of billing"},
 		"keep on install": {map[string]any{"patches": []string{string(billing2)}, "all": true, "keep_approval": true}, fault.Invalid, "belongs to a rollback"},
@@ -117,6 +129,30 @@ func TestRollbackRefused(t *testing.T) {
 	w.call("GET", mainT+"/deployments", nil, 200, &list)
 	if len(list.Items) != 0 {
 		t.Errorf("made all the same: %+v", list.Items)
+	}
+}
+
+// TestRollbackNamesTheOthers: who is refused some of several patches is told
+// which can be taken back, and whether it is of the machine or of the patch.
+func TestRollbackNamesTheOthers(t *testing.T) {
+	w := newAppWorld(t)
+	p := w.refused("POST", mainT+"/deployments", back(map[string]any{"patches": []patch.ID{filed, billing2}, "all": true, "dry_run": true}), fault.Unsupported)
+	if strings.Contains(p.Detail, string(billing2)) || !strings.Contains(p.Hint, "fettle rollback "+string(billing2)+" ...") || strings.Contains(p.Hint, string(filed)) {
+		t.Errorf("%q, hint %q", p.Detail, p.Hint)
+	}
+	for _, dry := range []bool{true, false} {
+		var d Deployment
+		w.call("POST", mainT+"/deployments", back(map[string]any{"endpoints": []string{"e1", "e2", "e3"}, "dry_run": dry}), 201, &d)
+		if diff := cmp.Diff(map[string]int{"of " + string(billing2) + ", not there in this version": 2}, d.LeftOut); diff != "" {
+			t.Errorf("dry %t: %s", dry, diff)
+		}
+	}
+	var page struct {
+		Rollback WayBack `json:"rollback"`
+	}
+	w.call("GET", patchAt(filed, ""), nil, 200, &page)
+	if page.Rollback.Possible || !strings.Contains(page.Rollback.Reason, "recognised by its files alone") || page.Rollback.Hint == "" {
+		t.Errorf("the patch's page: %+v", page.Rollback)
 	}
 }
 

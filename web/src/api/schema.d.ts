@@ -1288,7 +1288,7 @@ export interface components {
             success_percent?: number;
         };
         Holder: {
-            /** @description False when the inventory does not tell; a rollback passes such machines over */
+            /** @description False when the inventory does not tell this version from a newer one, or not at all; a rollback passes such machines over */
             certain: boolean;
             hostname: string;
             id: string;

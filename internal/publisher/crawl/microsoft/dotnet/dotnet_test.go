@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/fetch"
@@ -53,6 +54,19 @@ func refresh(t *testing.T, s *Source, dir string, prev crawl.Fingerprint) (crawl
 		t.Fatal(err)
 	}
 	return got, out
+}
+
+// TestNoWayBack: nothing of these patches stands in Windows' list in the very
+// version, so that a rollback refuses each by name instead of finding it nowhere.
+func TestNoWayBack(t *testing.T) {
+	out := output([]Channel{{Version: "8.0", Releases: []Release{{Version: "8.0.1", Products: []Product{{Kind: "runtime", Version: "8.0.1", RID: "win-x64", Name: "runtime.exe"}}}}}})
+	if len(out.Patches) != 1 {
+		t.Fatal(out.Patches)
+	}
+	p := out.Patches[0]
+	if err := deploy.Reversible(p); !fault.Is(err, fault.Unsupported) || !strings.Contains(fault.Public(err), string(p.ID)+" can't be rolled back: it is recognised by its files alone") {
+		t.Error(err)
+	}
 }
 
 // TestReal publishes all releases of three channels and compares the counts
