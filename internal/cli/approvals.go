@@ -39,7 +39,7 @@ func approvalsCmd(o *options) *cobra.Command {
 				return err
 			}
 			if err := c.call(cmd.Context(), http.MethodDelete, c.tenantPath("approvals", args[0]), nil, nil, nil); err != nil {
-				return err
+				return listed(err, args[0], "fettle approvals")
 			}
 			o.say("withdrawn %s", args[0])
 			return nil
@@ -70,9 +70,9 @@ func (o *options) listApprovals(cmd *cobra.Command, c *client, list []approval.A
 		case whom == "":
 			whom = "(all)"
 		}
-		rows = append(rows, []string{a.ID, string(a.Decision), whom, string(a.Patch), a.By, a.At.Local().Format(time.DateTime), standing(a, now), a.Reason})
+		rows = append(rows, []string{a.ID, string(a.Decision), whom, a.By, a.At.Local().Format(time.DateTime), standing(a, now), a.Reason, string(a.Patch)})
 	}
-	return o.table([]string{"ID", "DECISION", "FOR", "PATCH", "BY", "AT", "COUNTS", "WHY"}, rows, "AT", "BY")
+	return o.table([]string{"ID", "DECISION", "FOR", "BY", "AT", "COUNTS", "WHY", "PATCH"}, rows, "AT", "BY")
 }
 
 // standing says whether and how long a decision counts.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +55,13 @@ Commands that ask a server find it by --server and $FETTLE_API_KEY, by
 		deploymentsCmd(o), reportCmd(o), enrollTokenCmd(o), groupsCmd(o), sitesCmd(o), tenantsCmd(o), usersCmd(o), personKeysCmd(o), whoamiCmd(o),
 		auditCmd(o), statusCmd(o), syncCmd(o), doctorCmd(o))
 	root.AddCommand(own...)
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.HasSubCommands() && !c.Runnable() { // cobra would take any word for a call for help, with exit code 0
+			c.Args = cobra.NoArgs
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	}
 	return root
 }
 
@@ -80,23 +88,35 @@ func Run(ctx context.Context, args []string, out, errOut io.Writer, own ...*cobr
 // Execute is Run for a root command that New has made.
 func Execute(ctx context.Context, root *cobra.Command, args []string, errOut io.Writer) int {
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return fault.ExitOK
 	}
 	if q, ok := errors.AsType[quiet](err); ok {
 		return int(q)
 	}
-	Explain(errOut, err)
+	Explain(errOut, misused(cmd, err))
 	return exitCode(err)
+}
+
+// misused makes a fault of what the parser of the command line says.
+func misused(cmd *cobra.Command, err error) error {
+	if _, ok := errors.AsType[*fault.Error](err); ok {
+		return err
+	}
+	help := "'" + cmd.Root().Name() + " help" + strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()) + "'"
+	text, near, _ := strings.Cut(err.Error(), "\n\nDid you mean this?\n")
+	if names := strings.Fields(near); len(names) > 0 {
+		return fault.New(fault.Invalid, "%s", text).WithHint("did you mean %s? %s shows all commands", strings.Join(names, " or "), help)
+	}
+	return fault.New(fault.Invalid, "%s", text).WithHint("%s shows how it is used", help)
 }
 
 // Explain prints an error for a person: the message, then the hint.
 func Explain(w io.Writer, err error) {
 	var f *fault.Error
 	if !errors.As(err, &f) {
-		fmt.Fprintf(w, "fettle: %v\n", err)
-		fmt.Fprintln(w, "  hint: fettle help shows the commands and their flags")
+		fmt.Fprintf(w, "fettle: %s\n", calm(err.Error()))
 		return
 	}
 	fmt.Fprintf(w, "fettle: %s\n", calm(f.Error()))

@@ -38,7 +38,7 @@ func TestExplain(t *testing.T) {
 	}{
 		{fault.New(fault.Denied, "no"), "fettle: no\n"},
 		{fault.New(fault.Denied, "no").WithHint("ask ada"), "fettle: no\n  hint: ask ada\n"},
-		{errors.New("unknown flag: --x"), "fettle: unknown flag: --x\n  hint: fettle help shows the commands and their flags\n"},
+		{errors.New("unknown flag: --x"), "fettle: unknown flag: --x\n"},
 	} {
 		var out bytes.Buffer
 		Explain(&out, tc.err)

@@ -62,6 +62,9 @@ func (o *options) connect() (*client, error) {
 			WithHint("start one with 'fettle up', or name one with --server and $FETTLE_API_KEY, or --data with the data folder of a server on this machine")
 	}
 	c.base = strings.TrimRight(c.base, "/")
+	if u, err := url.Parse(c.base); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fault.New(fault.Invalid, "%q is not a server address", c.base).WithHint("write it whole, such as https://patch.example.org:8780")
+	}
 	return c, c.trust(ca)
 }
 
@@ -174,14 +177,25 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 		return nil, fault.Wrap(err, fault.Untrusted, "the server at %s is not trusted", c.base).
 			WithHint("name the CA's certificate in $FETTLE_CA, or as \"ca\" in cli.json; the server has it in its data folder, server/ca")
 	case err != nil:
-		return nil, fault.Wrap(err, fault.Unavailable, "the server at %s does not answer", c.base).
-			WithHint("is it running? 'fettle up' starts one on this machine")
+		return nil, c.silent(err)
 	}
 	if resp.StatusCode >= 400 {
 		defer resp.Body.Close()
 		return nil, problem(resp)
 	}
 	return resp, nil
+}
+
+// silent explains why no answer came.
+func (c *client) silent(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok { // without the whole address, which stands there already
+		err = u.Err
+	}
+	hint := "is it running? 'fettle up' starts one on this machine"
+	if strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
+		hint = "it speaks plain HTTP: use http:// instead of https://"
+	}
+	return fault.Wrap(err, fault.Unavailable, "the server at %s does not answer", c.base).WithHint("%s", hint)
 }
 
 // problem turns an error answer (RFC 9457) into a fault.
@@ -192,7 +206,8 @@ func problem(resp *http.Response) error {
 	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err := json.Unmarshal(body, &p); err != nil || (p.Detail == "" && p.Title == "") {
-		return fault.New(fault.OfStatus(resp.StatusCode), "the server answered %s", resp.Status)
+		return fault.New(fault.OfStatus(resp.StatusCode), "the server answered %s", resp.Status).
+			WithHint("is this the server's address for people and programs (--admin, port 8780), with https:// where it uses TLS?")
 	}
 	text := p.Detail
 	if text == "" {
@@ -208,8 +223,11 @@ func problem(resp *http.Response) error {
 		code = fault.OfStatus(resp.StatusCode)
 	}
 	f := fault.New(code, "%s", text)
-	if p.Hint != "" {
+	switch {
+	case p.Hint != "":
 		f = f.WithHint("%s", p.Hint)
+	case code == fault.NotFound && strings.HasPrefix(text, "tenant "):
+		f = f.WithHint("'fettle tenants' lists tenants")
 	}
 	return f
 }

@@ -75,6 +75,9 @@ brings the files, the machine installs in order and proves it by a fresh scan.`,
 
 // take says in the body which patches are meant.
 func (r *rollout) take(body map[string]any, ch *choice, conffile string, args []string) error {
+	if err := oneOf("--conffile", conffile, "keep", "replace"); err != nil {
+		return err
+	}
 	policy := r.policy()
 	policy["conffile"] = conffile
 	body["policy"] = policy
@@ -112,6 +115,10 @@ func deploymentsCmd(o *options) *cobra.Command {
 			}
 			if o.json {
 				return o.printJSON(list)
+			}
+			if len(list) == 0 {
+				o.say("There is no deployment yet. 'fettle deploy --all --dry-run' shows what one would do.")
+				return nil
 			}
 			rows := [][]string{}
 			for _, d := range list {
@@ -229,7 +236,7 @@ func withArch(name, arch string, times int) string {
 
 // showPlan prints the exact transaction of one machine.
 func (o *options) showPlan(t task) {
-	o.say("\n%s would change %d packages, download %s, need %s more disk:", t.Hostname, len(t.Plan.Changes), bytesText(t.Plan.DownloadBytes), bytesText(t.Plan.DiskBytes))
+	o.say("\n%s would change %s, download %s, need %s more disk:", t.Hostname, count(len(t.Plan.Changes), "package"), bytesText(t.Plan.DownloadBytes), bytesText(t.Plan.DiskBytes))
 	seen := map[string]int{}
 	for _, ch := range t.Plan.Changes {
 		seen[ch.Package]++

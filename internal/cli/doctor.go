@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"net/http"
 	"os"
 	"time"
@@ -121,7 +120,7 @@ func catalogCheck(s serverStatus) check {
 
 // diskCheck looks at the disk that the server's payloads and database are on.
 func diskCheck(p serverPayloads) check {
-	c := check{name: "server's disk", note: fmt.Sprintf("%d MiB free", p.Free>>20)}
+	c := check{name: "server's disk", note: bytesText(p.Free) + " free"}
 	if p.Error != "" {
 		c.err = fault.New(fault.Exhausted, "%s", p.Error).
 			WithHint("free space there: until then no payloads come in, and deployments wait. keep_free_mib in the server's settings sets the reserve")
@@ -134,7 +133,7 @@ func hostChecks(hosts []host) []check {
 	for _, h := range hosts {
 		switch {
 		case h.Problem != "":
-			out = append(out, check{name: "machine " + h.Hostname, err: fault.New(fault.Unavailable, "%s", h.Problem).WithHint("'fettle-agent status' on the machine tells more")})
+			out = append(out, check{name: "machine " + h.Hostname, err: fault.New(fault.Unavailable, "%s", h.Problem).WithHint("'fettle hosts %s' says what to do about what it lacks, 'fettle-agent status' on the machine how the agent is", h.Hostname)})
 		case time.Since(h.LastSeen) > 48*time.Hour && h.State == "active":
 			out = append(out, check{name: "machine " + h.Hostname, err: fault.New(fault.Unavailable, "last seen %s", h.LastSeen.Format(time.DateTime)).
 				WithHint("is it switched on, and does fettle-agent run there? 'fettle hosts revoke' removes it for good")})

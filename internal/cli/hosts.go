@@ -37,6 +37,9 @@ func hostsCmd(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := oneOf("a machine's state", state, "active", "revoked"); err != nil {
+				return err
+			}
 			q := url.Values{}
 			for key, value := range map[string]string{"q": search, "group": group, "site": site, "state": state} {
 				set(q, key, value)
@@ -51,6 +54,10 @@ func hostsCmd(o *options) *cobra.Command {
 					return err
 				}
 				return o.showHost(cmd, c, h)
+			}
+			if len(list) == 0 && len(q) > 1 && !o.json { // all adds a limit
+				o.say("No machine fits.")
+				return nil
 			}
 			return o.listHosts(list)
 		},
@@ -190,22 +197,33 @@ func (o *options) listHosts(list []host) error {
 		case !h.Online:
 			state = "last seen " + ago(h.LastSeen, now) + " ago"
 		}
-		notes := []string{}
-		if h.RebootDue {
-			notes = append(notes, "reboot due")
-		}
-		if len(h.RestartsDue) > 0 {
-			notes = append(notes, "restart due: "+shortList(h.RestartsDue, 3))
-		}
-		if h.Problem != "" {
-			notes = append(notes, h.Problem)
-		}
 		rows = append(rows, []string{
 			h.Hostname, h.Health, strconv.Itoa(h.MissingSecurity), strconv.Itoa(h.Missing),
-			strconv.Itoa(h.Exploited), h.OS, state, string(h.ID), strings.Join(notes, "; "),
+			strconv.Itoa(h.Exploited), h.OS, state, string(h.ID), strings.Join(h.notes(), "; "),
 		})
 	}
 	return o.table([]string{"HOST", "HEALTH", "SECURITY", "MISSING", "EXPLOITED", "SYSTEM", "CONTACT", "ID", "NOTES"}, rows, "ID", "EXPLOITED", "SYSTEM")
+}
+
+// notes are what stands beside a machine in lists.
+func (h host) notes() []string {
+	var notes []string
+	if h.RebootDue {
+		notes = append(notes, "reboot due")
+	}
+	if len(h.RestartsDue) > 0 {
+		notes = append(notes, "restart due: "+shortList(h.RestartsDue, 3))
+	}
+	if h.Problem != "" {
+		notes = append(notes, h.Problem)
+	}
+	if h.Bulletins > 0 {
+		notes = append(notes, count(h.Bulletins, "bulletin"))
+	}
+	if h.UserOnly > 0 {
+		notes = append(notes, count(h.UserOnly, "product")+" of single users")
+	}
+	return notes
 }
 
 func (o *options) showHost(cmd *cobra.Command, c *client, h host) error {
@@ -223,7 +241,7 @@ func (o *options) showHost(cmd *cobra.Command, c *client, h host) error {
 	}
 	o.say("%s (%s)", h.Hostname, h.ID)
 	o.say("  %s, agent %s, site %s", h.OS, h.AgentVersion, h.Site)
-	o.say("  %s: lacks %d updates, %d of them security, %d exploited in the wild", h.Health, h.Missing, h.MissingSecurity, h.Exploited)
+	o.say("  %s: lacks %s, %d of them security, %d exploited in the wild", h.Health, count(h.Missing, "update"), h.MissingSecurity, h.Exploited)
 	if h.Problem != "" {
 		o.say("  %s", h.Problem)
 	}

@@ -15,6 +15,7 @@ const (
 	gap       = 2  // blanks between columns
 	leastLast = 24 // of the last column beside the others; with less, others are cut or it gets lines of its own
 	mostLines = 6  // of one cell
+	indent    = 4  // of a last column below its row
 	leastCell = 10 // to which a column is shortened or squeezed at most
 )
 
@@ -93,6 +94,7 @@ func (g *grid) fit(width int, spare []string) {
 		}
 	}
 	if g.fits(width) {
+		g.settle(width)
 		return
 	}
 	if len(spare) > 0 { // the last column beside the others is worth the first spare one
@@ -100,16 +102,40 @@ func (g *grid) fit(width int, spare []string) {
 		without.leave(spare[0])
 		if without.fits(width) {
 			*g = *without
+			g.settle(width)
 			return
 		}
 	}
-	g.below = len(g.head) > 1 && slices.Contains([]string{"WHY", "WHAT", "NOTES", "NOTE", "PATCH"}, g.head[len(g.head)-1])
+	g.below = g.canStandBelow()
 	for _, name := range spare {
 		if !g.fits(width) {
 			g.leave(name)
 		}
 	}
 	g.shorten(width)
+}
+
+// settle puts the last column below its rows where that takes fewer lines than
+// a narrow column beside them.
+func (g *grid) settle(width int) {
+	if !g.canStandBelow() || g.whole() {
+		return
+	}
+	last, room := len(g.head)-1, max(leastCell, width-g.before())
+	beside, below := 0, 0
+	for _, r := range g.rows {
+		beside += len(wrapped(r[last], room))
+		below += 1
+		if r[last] != "" {
+			below += len(wrapped(r[last], width-indent))
+		}
+	}
+	g.below = below < beside
+}
+
+// canStandBelow reports whether the last column is one of texts.
+func (g *grid) canStandBelow() bool {
+	return len(g.head) > 1 && slices.Contains([]string{"WHY", "WHAT", "NOTES", "NOTE", "PATCH"}, g.head[len(g.head)-1])
 }
 
 func (g *grid) clone() *grid {
@@ -221,7 +247,7 @@ func (g *grid) text(width int) string {
 		case g.below && g.whole():
 			out.WriteString("\n    " + r[last])
 		case g.below:
-			for _, l := range wrapped(r[last], width-4) {
+			for _, l := range wrapped(r[last], width-indent) {
 				out.WriteString("\n    " + l)
 			}
 		case width > 0 && !g.whole():

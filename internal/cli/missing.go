@@ -28,6 +28,9 @@ func missingCmd(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "missing", Short: "List what machines lack, worst first, with the reason for each", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := knownSeverity(severity); err != nil {
+				return err
+			}
 			c, err := o.connect()
 			if err != nil {
 				return err
@@ -116,9 +119,13 @@ func (o *options) listFindings(list []finding, withHost bool) error {
 
 // totals says what can be done about the findings.
 func totals(list []finding) string {
-	var install, bulletins, users, other int
+	var install, held, half, bulletins, users, other int
 	for _, f := range list {
 		switch {
+		case f.Installable() && f.State == catalog.Held:
+			held++
+		case f.Installable() && f.State == catalog.Broken:
+			half++
 		case f.Installable():
 			install++
 		case f.State == catalog.UserOnly:
@@ -133,12 +140,12 @@ func totals(list []finding) string {
 	for _, part := range []struct {
 		n    int
 		what string
-	}{{bulletins, "are bulletins, which nothing can be installed from"}, {users, "belong to single users"}, {other, "are pinned or not known for certain"}} {
+	}{{held, "held by their machines' administrators"}, {half, "installed only half and tried again when their patch is named"}, {bulletins, "bulletins, which nothing can be installed from"}, {users, "of single users"}, {other, "pinned or not known for certain"}} {
 		if part.n > 0 {
 			parts = append(parts, strconv.Itoa(part.n)+" "+part.what)
 		}
 	}
-	return strconv.Itoa(len(list)) + " findings: " + strings.Join(parts, ", ") + "."
+	return count(len(list), "finding") + ": " + strings.Join(parts, ", ") + "."
 }
 
 func why(f finding) string {

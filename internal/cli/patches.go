@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -45,6 +46,9 @@ func patchesCmd(o *options) *cobra.Command {
 			}
 			if len(args) == 1 {
 				return o.showPatch(cmd, c, args[0])
+			}
+			if err := cmp.Or(knownSeverity(severity), oneOf("--approval", state, "awaiting_approval", "approved", "declined")); err != nil {
+				return err
 			}
 			q := url.Values{}
 			set(q, "severity", severity)
@@ -176,7 +180,11 @@ func (o *options) showPatch(cmd *cobra.Command, c *client, id string) error {
 	for _, h := range d.NeededBy {
 		names = append(names, h.Hostname)
 	}
-	o.say("  needed by %d: %s", len(names), shortList(names, 20))
+	if len(names) == 0 {
+		o.say("  no machine lacks it")
+		return nil
+	}
+	o.say("  %s it: %s", count(len(names), "machine")+yes(len(names) == 1, " lacks")+yes(len(names) > 1, " lack"), shortList(names, 20))
 	return nil
 }
 
@@ -217,6 +225,9 @@ func (ch *choice) body(args []string) (map[string]any, error) {
 	if !ch.security && ch.atLeast == "" && !ch.missing {
 		return nil, fault.New(fault.Invalid, "no patch is named").
 			WithHint("name patches by id ('fettle patches' lists them), or use --security, --severity-at-least or --all-missing")
+	}
+	if err := knownSeverity(ch.atLeast); err != nil {
+		return nil, err
 	}
 	filter := map[string]any{"all_missing": true}
 	if ch.security {
@@ -279,7 +290,7 @@ func decideCmd(o *options, decision approval.Decision, use, short, example strin
 			for _, a := range made.Items {
 				o.say("%sd %s%s", decision, a.Patch, yes(a.Note != "", "; "+a.Note))
 			}
-			o.say("%d decisions recorded.%s", len(made.Items), yes(decision == approval.Approve && len(made.Items) > 0, " Nothing is installed until 'fettle deploy'.")+
+			o.say("%s recorded.%s", count(len(made.Items), "decision"), yes(decision == approval.Approve && len(made.Items) > 0, " Nothing is installed until 'fettle deploy'.")+
 				yes(decision == approval.Approve && len(made.Items) == 0, " What is missing was decided before, or nothing can be installed from it ('fettle missing' says which)."))
 			return nil
 		},

@@ -180,7 +180,7 @@ func personKeysCmd(o *options) *cobra.Command {
 	cmd.AddCommand(
 		&cobra.Command{Use: "list", Short: "List API keys", Args: cobra.NoArgs, RunE: list.show(o)},
 		addKeyCmd(o),
-		removal(o, "remove ID", "End an API key at once", func(_ *client, id string) string { return keysPath + "/" + url.PathEscape(id) }, "ended key %s"))
+		removal(o, "remove ID", "End an API key at once", "fettle keys", func(_ *client, id string) string { return keysPath + "/" + url.PathEscape(id) }, "ended key %s"))
 	return cmd
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/fault"
 )
 
 // token is an enrolment token with the command to run.
@@ -29,15 +30,18 @@ func enrollTokenCmd(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "enroll-token", Short: "Print the command that enrols machines", Args: cobra.NoArgs,
 		RunE: o.on(func(cmd *cobra.Command, c *client, _ []string) error {
+			if uses < 1 || life <= 0 {
+				return fault.New(fault.Invalid, "such a token could enrol nobody").WithHint("--uses must be 1 at least, --life more than nothing, such as 2h")
+			}
 			body := map[string]any{"site": site, "uses": uses, "expires_in": life.String(), "note": note, "groups": groups}
 			var t token
 			if err := c.call(cmd.Context(), http.MethodPost, c.tenantPath("tokens"), nil, body, &t); err != nil {
-				return err
+				return unknownSite(err, site)
 			}
 			if o.json {
 				return o.printJSON(t)
 			}
-			o.say("Run this as root on up to %d machine(s), within %s:\n\n  %s\n", uses, life, t.Command)
+			o.say("Run this as root on %s, within %s:\n\n  %s\n", yes(uses > 1, "up to ")+count(uses, "machine"), span(life), t.Command)
 			o.say("On Windows run this as administrator, beside the agent's package ('make msi'):\n\n  %s\n", t.Windows)
 			o.say("The token is shown this once. The fingerprints in the commands pin the server and the catalog's keys.")
 			return nil
@@ -50,8 +54,16 @@ func enrollTokenCmd(o *options) *cobra.Command {
 	f.StringVar(&note, "note", "", "what it is for")
 	f.StringSliceVar(&groups, "group", nil, "groups that the machines join; may be repeated")
 	cmd.AddCommand(&cobra.Command{Use: "list", Short: "List enrolment tokens", Args: cobra.NoArgs, RunE: tokenList().show(o)},
-		removal(o, "revoke ID", "End an enrolment token; machines that used it stay", func(c *client, id string) string { return c.tenantPath("tokens", id) }, "ended token %s"))
+		removal(o, "revoke ID", "End an enrolment token; machines that used it stay", "fettle enroll-token list", func(c *client, id string) string { return c.tenantPath("tokens", id) }, "ended token %s"))
 	return cmd
+}
+
+// unknownSite says so when the server found that a token refers to nothing.
+func unknownSite(err error, site string) error {
+	if !fault.Is(err, fault.Invalid) || fault.HintOf(err) != "" {
+		return err
+	}
+	return fault.Wrap(err, fault.Invalid, "no token was made for site %q", site).WithHint("'fettle sites' lists sites, 'fettle sites set ID' adds one")
 }
 
 func tokenList() listing[estate.Token] {
@@ -87,7 +99,7 @@ func groupsCmd(o *options) *cobra.Command {
 	cmd.AddCommand(
 		writeGroup(o, "add ID [HOST...]", "Add a group that does not exist yet", http.MethodPost),
 		writeGroup(o, "set ID HOST...", "Make a group of exactly these machines", http.MethodPut),
-		removal(o, "remove ID", "Remove a group; its machines stay", func(c *client, id string) string { return c.tenantPath("groups", id) }, "removed group %s"))
+		removal(o, "remove ID", "Remove a group; its machines stay", "fettle groups", func(c *client, id string) string { return c.tenantPath("groups", id) }, "removed group %s"))
 	return cmd
 }
 
@@ -114,7 +126,7 @@ func writeGroup(o *options, use, short, method string) *cobra.Command {
 			if o.json {
 				return o.printJSON(g)
 			}
-			o.say("group %s has %d machines", g.ID, len(g.Members))
+			o.say("group %s has %s", g.ID, count(len(g.Members), "machine"))
 			return nil
 		}),
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,6 +21,9 @@ func reportCmd(o *options) *cobra.Command {
 		Use: "report KIND", Short: "Print or save a report: tasks, missing, hosts, approvals", Args: cobra.ExactArgs(1),
 		ValidArgs: []string{"tasks", "missing", "hosts", "approvals"},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := cmp.Or(oneOf("a report", args[0], cmd.ValidArgs...), oneOf("--format", format, "csv", "html", "json")); err != nil {
+				return err
+			}
 			c, err := o.connect()
 			if err != nil {
 				return err
@@ -70,13 +74,14 @@ func (o *options) save(resp *http.Response, file string) error {
 	if file != "" {
 		f, err := os.Create(file)
 		if err != nil {
-			return fault.Wrap(err, fault.Invalid, "%s can't be written", file)
+			return fault.Wrap(err, fault.Invalid, "%s can't be written", file).WithHint("name another file with --output")
 		}
 		defer f.Close()
 		out = f
 	}
 	if _, err := io.Copy(out, resp.Body); err != nil {
-		return fault.Wrap(err, fault.Unavailable, "the download broke off")
+		return fault.Wrap(err, fault.Unavailable, "the download broke off").
+			WithHint("%s", strings.TrimSpace(yes(file != "", file+" is not whole; ")+"try again"))
 	}
 	if file != "" {
 		o.say("wrote %s", file)
@@ -152,9 +157,9 @@ func (p *serverPayloads) damage() (text string, open int) {
 
 // lines says it to people.
 func (p *serverPayloads) lines() []string {
-	out := []string{fmt.Sprintf("payloads %d MiB free on the server's disk, %d MiB of it stay free", p.Free>>20, p.Reserve>>20)}
+	out := []string{fmt.Sprintf("payloads %s free on the server's disk, %s of it stay free", bytesText(p.Free), bytesText(p.Reserve))}
 	if !p.Counted.IsZero() {
-		out = append(out, fmt.Sprintf("         %d files, %d MiB; nobody needs %d of them (%d MiB)%s", p.Payloads, p.Bytes>>20, p.Idle, p.IdleBytes>>20, p.fate()))
+		out = append(out, fmt.Sprintf("         %s, %s; nobody needs %d of them (%s)%s", count(p.Payloads, "file"), bytesText(p.Bytes), p.Idle, bytesText(p.IdleBytes), p.fate()))
 	}
 	if p.Error != "" {
 		out = append(out, "         PROBLEM: "+p.Error)
@@ -210,8 +215,12 @@ func (o *options) status(cmd *cobra.Command, c *client, path, method string) err
 	if s.Database != "" {
 		o.say("database %s", s.Database)
 	}
-	o.say("catalog  version %d, %s, valid until %s", s.Catalog.Version, age(s.Catalog.Created, time.Now()), s.Catalog.Expires.Local().Format(time.DateTime))
-	o.say("         from %s, signed by %s", s.Catalog.Source, strings.Join(shortKeys(s.Catalog.Signers), ", "))
+	if s.Catalog.Version == 0 {
+		o.say("catalog  none yet from %s", s.Catalog.Source)
+	} else {
+		o.say("catalog  version %d, %s, valid until %s", s.Catalog.Version, age(s.Catalog.Created, time.Now()), s.Catalog.Expires.Local().Format(time.DateTime))
+		o.say("         from %s, signed by %s", s.Catalog.Source, strings.Join(shortKeys(s.Catalog.Signers), ", "))
+	}
 	for _, p := range s.Catalog.Platforms {
 		o.say("         %s: %d patches, %d advisories, %d CVEs", p.Platform, p.Patches, p.Advisories, p.CVEs)
 	}

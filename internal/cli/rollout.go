@@ -55,6 +55,9 @@ func (r *rollout) flags(cmd *cobra.Command) {
 // body is the API's form of it.
 func (r *rollout) body(cmd *cobra.Command, c *client) (map[string]any, error) {
 	body := map[string]any{"name": r.name, "dry_run": r.dryRun, "emergency": r.emergency, "policy": r.policy()}
+	if err := r.knobs(cmd); err != nil {
+		return nil, err
+	}
 	when, err := r.schedule.parse()
 	if err != nil {
 		return nil, err
@@ -66,11 +69,27 @@ func (r *rollout) body(cmd *cobra.Command, c *client) (map[string]any, error) {
 	return body, nil
 }
 
+// knobs refuses values that would silently mean the default.
+func (r *rollout) knobs(cmd *cobra.Command) error {
+	for flag, ok := range map[string]bool{
+		"attempts": r.attempts > 0, "max-failed": r.maxFailed > 0 && r.maxFailed <= 100, "max-per-hour": r.blast > 0 && r.blast <= 100,
+		"retry-after": r.retryAfter > 0, "task-timeout": r.taskTimeout > 0, "offline-after": r.offlineAfter > 0, "expire-after": r.expireAfter > 0,
+	} {
+		if !ok && cmd.Flags().Changed(flag) {
+			return fault.New(fault.Invalid, "--%s %s is out of range", flag, cmd.Flag(flag).Value).WithHint("it must be more than 0, percentages at most 100; leave it out for the default")
+		}
+	}
+	return oneOf("--reboot", r.reboot, "never", "if_due")
+}
+
 // targets names the machines in the body.
 func (r *rollout) targets(cmd *cobra.Command, c *client, body map[string]any) error {
 	named := r.everywhere || len(r.hosts) > 0 || len(r.groups) > 0
 	if named && len(r.rings) > 0 {
 		return fault.New(fault.Invalid, "machines are named twice").WithHint("use either --ring, or --host, --group and --all")
+	}
+	if r.everywhere && len(r.hosts)+len(r.groups) > 0 {
+		return fault.New(fault.Invalid, "--all is every machine, and some are named besides").WithHint("use either --all, or --host and --group; nothing was done")
 	}
 	if len(r.rings) > 0 {
 		rings, err := parseRings(r.rings, func(name string) (string, error) {

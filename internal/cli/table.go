@@ -48,6 +48,20 @@ func ago(t, now time.Time) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
+// span is a length of time for people: "24 h", "90 min"; other lengths as Go
+// writes them.
+func span(d time.Duration) string {
+	switch {
+	case d > 48*time.Hour && d%(24*time.Hour) == 0:
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	case d%time.Hour == 0:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	case d%time.Minute == 0:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	}
+	return d.String()
+}
+
 // age is how old something is, for people.
 func age(t, now time.Time) string {
 	if text := ago(t, now); text != "now" {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -157,9 +158,13 @@ func (w *watcher) stream(cmd *cobra.Command, c *client, id deploy.ID) (done bool
 func (w *watcher) step(t task) {
 	now := string(t.State) + t.Reason
 	w.last[t.ID] = t.State
-	if w.printed[t.ID] == now {
+	at := time.Now()
+	switch w.printed[t.ID] {
+	case now:
 		return
+	case "": // where it stood when the watching began
+		at = cmp.Or(t.Since, at)
 	}
 	w.printed[t.ID] = now
-	w.o.say("%s  %-20s %-20s %s", time.Now().Format(time.TimeOnly), plain(t.Hostname), t.State, plain(t.Reason))
+	w.o.say("%s  %-20s %-20s %s", at.Local().Format(time.TimeOnly), plain(t.Hostname), t.State, plain(t.Reason))
 }

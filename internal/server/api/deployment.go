@@ -67,7 +67,7 @@ func (a *API) withCounts(ctx context.Context, id deploy.ID) (Deployment, error) 
 	data := a.Data(of(ctx).scope)
 	d, err := data.Deployment(ctx, id)
 	if fault.Is(err, fault.NotFound) {
-		return Deployment{}, fault.Wrap(err, fault.NotFound, "no deployment has the id %q", id).WithHint("'fettle deployments' lists them")
+		return Deployment{}, fault.New(fault.NotFound, "no deployment has the id %q", id).WithHint("'fettle deployments' lists them")
 	}
 	if err != nil {
 		return Deployment{}, err
