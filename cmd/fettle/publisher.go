@@ -76,7 +76,7 @@ sources offer, below the data folder.`,
 	}
 	cmd.PersistentFlags().StringVar(&f.config, "config", "", "YAML file; see docs/publisher.md")
 	cmd.PersistentFlags().BoolVarP(&f.verbose, "verbose", "v", false, "log details")
-	cmd.AddCommand(publishOnceCmd(f), publishRunCmd(f), publishStageCmd(f), publishProveCmd(f), publishFingerprintCmd(f), publishKeysCmd(f), publishSignersCmd(f))
+	cmd.AddCommand(publishOnceCmd(f), publishRunCmd(f), publishStageCmd(f), publishProveCmd(f), publishVerifyCmd(f), publishFingerprintCmd(f), publishKeysCmd(f), publishSignersCmd(f))
 	return cmd
 }
 
@@ -192,6 +192,7 @@ func tellReport(out io.Writer, r publisher.Report) {
 			fmt.Fprintf(out, "  source %s: %d patches, %d advisories, %d rejected\n", s.Source, c.Patches, c.Advisories, c.Rejected)
 		}
 	}
+	tellDamaged(out, r.Damaged)
 	for _, n := range r.Notes {
 		fmt.Fprintf(out, "  note: %s\n", n)
 	}

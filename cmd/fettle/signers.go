@@ -62,6 +62,10 @@ versions unless --only is given. The next run of the publisher takes it up.`,
 
 // listSigners writes the list for people, those that want a decision last.
 func listSigners(out io.Writer, all []lab.Signer, named map[string]string) error {
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(out, "no signer is known: this publisher has proven no program for Windows so far (docs/winget.md, docs/microsoft.md say how)")
+		return err
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "PRODUCT\tSIGNED BY\tSINCE\tBY WHOSE WORD\tIS THE MANIFEST'S MAKER")
 	for _, s := range all {

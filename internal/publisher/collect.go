@@ -2,8 +2,6 @@ package publisher
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +10,6 @@ import (
 	"github.com/fettlehq/fettle/internal/atomicfile"
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/fault"
-	"github.com/fettlehq/fettle/internal/repo"
 )
 
 // Collecting is done once a day, of payloads that have been in the store for
@@ -75,24 +72,14 @@ func (p *Publisher) dropPayloads(ctx context.Context, before time.Time) (int, er
 
 // storedPayloads lists the store's payloads that came before the moment.
 func (p *Publisher) storedPayloads(before time.Time) (map[string]bool, error) {
+	files, err := p.payloadFiles()
 	out := map[string]bool{}
-	err := filepath.WalkDir(filepath.Join(p.cfg.Repository, filepath.FromSlash(repo.PayloadsDir)), func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || repo.CheckHash(d.Name()) != nil {
-			return err
+	for hash, info := range files {
+		if info.ModTime().Before(before) {
+			out[hash] = true
 		}
-		info, err := d.Info()
-		if err == nil && info.ModTime().Before(before) {
-			out[d.Name()] = true
-		}
-		return err
-	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
 	}
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "publisher: the payload store can't be listed")
-	}
-	return out, nil
+	return out, err
 }
 
 // eachKept opens every kept shard, the newest of each platform first, for as

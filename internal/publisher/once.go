@@ -41,6 +41,8 @@ type Report struct {
 	Notes []string `json:"notes,omitempty"`
 	// Collected is how many payloads that no kept shard names were removed.
 	Collected int `json:"collected,omitempty"`
+	// Damaged are payloads whose bytes did not have their hash any more.
+	Damaged []Damaged `json:"damaged,omitempty"`
 	// RootExpires is when the root keys must have signed again.
 	RootExpires time.Time `json:"root_expires"`
 }
@@ -89,6 +91,7 @@ func (p *Publisher) stages() []stage {
 		{"lab", p.judge},
 		{"catalog", p.assemble},
 		{"publish", p.publish},
+		{"verify", p.patrol},
 		{"collect", p.collect},
 	}
 }
@@ -245,7 +248,7 @@ func (p *Publisher) judge(ctx context.Context, b *batch) error {
 		return err
 	}
 	kept, rejected = settled.Patches, append(rejected, settled.Rejected...)
-	b.all.Notes = slices.Concat(b.all.Notes, told(rejected, p.lab.Doubtful(kept)), settled.Notes[:min(len(settled.Notes), 20)])
+	b.all.Notes = slices.Concat(b.all.Notes, told(rejected, p.lab.Doubtful(kept)), settled.Notes[:min(len(settled.Notes), 20)], p.missingNotes())
 	kept, circles := catalog.BreakCircles(kept)
 	for _, c := range circles {
 		rejected = append(rejected, lab.Rejection{Patch: c.Patch, Reason: c.Error()})

@@ -23,7 +23,7 @@ func (p *Publisher) Payload(ctx context.Context, sha256 string) error {
 
 // Payloads brings payloads that stand in the current catalog into the
 // repository's payload store, from wherever their vendor offers them. What is
-// there already is left alone. fault.NotFound means that the current catalog
+// there already and whole is left alone. fault.NotFound means that the current catalog
 // names no such payload, or that the vendor does not offer it any more;
 // fault.Untrusted that its bytes are not those of the catalog: then nothing of
 // it is stored.
@@ -33,7 +33,14 @@ func (p *Publisher) Payloads(ctx context.Context, hashes []string, progress Prog
 		if err := repo.CheckHash(h); err != nil {
 			return err
 		}
-		if !p.hasPayload(h) && !slices.Contains(missing, h) {
+		if slices.Contains(missing, h) {
+			continue
+		}
+		whole, err := p.holds(ctx, h)
+		if err != nil {
+			return err
+		}
+		if !whole {
 			missing = append(missing, h)
 		}
 	}
@@ -108,8 +115,9 @@ func split(all []patch.Patch, so func(patch.Patch) bool) (these, others []patch.
 type labPayloads struct{ p *Publisher }
 
 func (l labPayloads) Fetch(ctx context.Context, x patch.Patch, it patch.Item) error {
-	if l.p.hasPayload(it.Payload.SHA256) {
-		return nil
+	whole, err := l.p.holds(ctx, it.Payload.SHA256)
+	if err != nil || whole {
+		return err
 	}
 	return l.p.bring(ctx, []crawl.Wanted{wantedOf(x, it)})
 }
@@ -195,12 +203,23 @@ func (p *Publisher) patches(ids []patch.ID) ([]patch.Patch, error) {
 
 // find looks payloads up in the current catalog.
 func (p *Publisher) find(hashes []string) ([]crawl.Wanted, error) {
-	open := map[string]bool{}
+	out, open, err := p.lookUp(hashes)
+	if err != nil {
+		return nil, err
+	}
+	for h := range open {
+		return nil, fault.New(fault.NotFound, "publisher: the current catalog names no payload %s", h)
+	}
+	return out, nil
+}
+
+// lookUp is find that returns those which the current catalog does not name.
+func (p *Publisher) lookUp(hashes []string) (out []crawl.Wanted, open map[string]bool, err error) {
+	open = map[string]bool{}
 	for _, h := range hashes {
 		open[h] = true
 	}
-	var out []crawl.Wanted
-	err := p.each(func(s *catalog.Shard) (bool, error) {
+	err = p.each(func(s *catalog.Shard) (bool, error) {
 		for x, err := range s.Patches() {
 			if err != nil {
 				return true, err
@@ -217,13 +236,7 @@ func (p *Publisher) find(hashes []string) ([]crawl.Wanted, error) {
 		}
 		return len(open) == 0, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	for h := range open {
-		return nil, fault.New(fault.NotFound, "publisher: the current catalog names no payload %s", h)
-	}
-	return out, nil
+	return out, open, err
 }
 
 // bring fetches payloads through the sources that offer them, proves each by

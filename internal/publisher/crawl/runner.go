@@ -267,6 +267,20 @@ func (r *Runner) save() error {
 	return atomicfile.Write(filepath.Join(r.dir, stateFile), append(data, '\n'), 0o644)
 }
 
+// Forget lets the next run fetch all of a source anew, because the blob in its
+// folder is damaged: that goes too.
+func (r *Runner) Forget(source, sha256 string) error {
+	mem := r.state[source]
+	if mem == nil {
+		return fault.New(fault.NotFound, "crawl: there is no source %s", source)
+	}
+	if err := os.Remove(BlobPath(r.Dir(source), sha256)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.Wrap(err, fault.Unavailable, "crawl: a damaged blob of source %s can't be removed", source)
+	}
+	mem.Fingerprint = nil
+	return r.save()
+}
+
 // sweep removes blobs that no fingerprint needs any more. It runs after the
 // state is saved, so that a crash leaves too much and never too little.
 func (r *Runner) sweep() error {
