@@ -95,6 +95,7 @@ func TestTextRulesCanFail(t *testing.T) {
 		{"command doc", checkDocs, map[string]string{"cmd/x/main.go": "// Command x runs.\npackage main"}, 0},
 		{"testdata", checkDocs, map[string]string{"x/testdata/a.go": "package y"}, 0},
 		{"niches", checkNiches, map[string]string{"k/all/a.go": list(module + "k/a"), "k/a/a.go": doc + "package a"}, 0},
+		{"what niches test with", checkNiches, map[string]string{"k/all/a.go": list(module + "k/a"), "k/a/a.go": doc + "package a", "k/ktest/b.go": doc + "package ktest"}, 0},
 		{"lost niche", checkNiches, map[string]string{"k/all/a.go": list(module + "k/a"), "k/a/a.go": doc + "package a", "k/b/b.go": doc + "package b"}, 1},
 		{"init", checkInit, map[string]string{"x/a.go": "package x\nfunc init() {}"}, 1},
 		{"method init", checkInit, map[string]string{"x/a.go": "package x\ntype T int\nfunc (T) init() {}"}, 0},

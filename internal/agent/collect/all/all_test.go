@@ -5,39 +5,19 @@ package all
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fettlehq/fettle/internal/agent/collect"
+	"github.com/fettlehq/fettle/internal/agent/collect/collecttest"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
 )
 
-func tree(t *testing.T, files map[string]string) *collect.Tree {
-	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	tr, err := collect.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = tr.Close() }) // read only
-	return tr
-}
-
 // TestMachine collects a whole fixture machine.
 func TestMachine(t *testing.T) {
-	tr := tree(t, map[string]string{
+	tr := collecttest.Tree(t, map[string]string{
 		"etc/os-release":      "# c\nID=debian\nVERSION_ID='12'\nVERSION_CODENAME=bookworm\nPRETTY_NAME=\"Debian \\\"12\\\"\"\n",
 		"etc/debian_version":  "12.11\n",
 		"etc/hostname":        "box\n",
@@ -84,16 +64,16 @@ func TestMachine(t *testing.T) {
 }
 
 func TestWorthless(t *testing.T) {
-	if _, _, err := Collect(context.Background(), tree(t, map[string]string{"etc/x": ""}), List()); !fault.Is(err, fault.NotFound) {
+	if _, _, err := Collect(context.Background(), collecttest.Tree(t, map[string]string{"etc/x": ""}), List()); !fault.Is(err, fault.NotFound) {
 		t.Errorf("an empty machine gives %v", err)
 	}
-	tr := tree(t, map[string]string{"etc/os-release": "ID=alpine\n"})
+	tr := collecttest.Tree(t, map[string]string{"etc/os-release": "ID=alpine\n"})
 	if _, _, err := Collect(context.Background(), tr, List()); !fault.Is(err, fault.Unsupported) {
 		t.Errorf("a machine without dpkg gives %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	whole := tree(t, map[string]string{
+	whole := collecttest.Tree(t, map[string]string{
 		"etc/os-release": "ID=debian\n", "var/lib/dpkg/status": "Package: dpkg\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n", "proc/1/maps": "",
 	})
 	if _, _, err := Collect(ctx, whole, List()); !fault.Is(err, fault.Cancelled) {
@@ -129,7 +109,7 @@ func TestSteady(t *testing.T) {
 
 // TestLinks: a fixture's links do not lead out of it.
 func TestLinks(t *testing.T) {
-	tr := tree(t, map[string]string{"etc/real": "x"})
+	tr := collecttest.Tree(t, map[string]string{"etc/real": "x"})
 	for name, to := range map[string]string{"etc/out": "../../../../../../etc/hostname", "etc/abs": "/etc/hostname", "etc/in": "real"} {
 		if err := os.Symlink(to, tr.Path(name)); err != nil {
 			t.Fatal(err)

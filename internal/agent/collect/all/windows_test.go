@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fettlehq/fettle/internal/agent/collect"
+	"github.com/fettlehq/fettle/internal/agent/collect/collecttest"
 	"github.com/fettlehq/fettle/internal/agent/collect/state"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
@@ -43,17 +44,7 @@ func fixture(t testing.TB, name string) string {
 // image is a Windows machine with some files on its drive.
 func image(t testing.TB, reg winreg.Registry, files map[string]string) *collect.Tree {
 	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	tr, err := collect.Image(dir, reg)
+	tr, err := collect.Image(collecttest.Folder(t, files), reg)
 	if err != nil {
 		t.Fatal(err)
 	}

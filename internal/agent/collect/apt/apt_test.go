@@ -10,35 +10,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/fettlehq/fettle/internal/agent/collect"
+	"github.com/fettlehq/fettle/internal/agent/collect/collecttest"
 	"github.com/fettlehq/fettle/internal/inventory"
 )
-
-func tree(t testing.TB, files map[string]string) *collect.Tree {
-	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	tr, err := collect.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = tr.Close() }) // read only
-	return tr
-}
 
 func TestPins(t *testing.T) {
 	record := func(name string) string {
 		return "Package: " + name + "\nPin: version 1.*\nPin-Priority: 990\n"
 	}
-	tr := tree(t, map[string]string{
+	tr := collecttest.Tree(t, map[string]string{
 		"etc/apt/preferences":             "# comment\nExplanation: why\nPackage: a b\n c\nPin: release a=stable, l=Debian\nPin-Priority: -10\n\n\nPackage: *\nPin: Origin \"archive.example\"\nPin-Priority: 600\n",
 		"etc/apt/preferences.d/20-b":      record("second"),
 		"etc/apt/preferences.d/10.pref":   record("first"),
@@ -88,7 +68,7 @@ func TestDefaultRelease(t *testing.T) {
 		"close brace": {`APT::Default-Release "a"; }`, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := defaultRelease(tree(t, map[string]string{"etc/apt/apt.conf.d/50x": tc.text}))
+			got, err := defaultRelease(collecttest.Tree(t, map[string]string{"etc/apt/apt.conf.d/50x": tc.text}))
 			if got != tc.want || (err != nil) != tc.bad {
 				t.Fatalf("got %q, %v", got, err)
 			}
@@ -112,7 +92,7 @@ func TestDefaultReleaseAgrees(t *testing.T) {
 			for n, text := range files {
 				all["etc/apt/"+n] = text
 			}
-			tr := tree(t, all)
+			tr := collecttest.Tree(t, all)
 			got, err := defaultRelease(tr)
 			if err != nil {
 				t.Fatal(err)
@@ -141,7 +121,7 @@ func aptConfig(t *testing.T, dir string) string {
 }
 
 func TestThirdParty(t *testing.T) {
-	tr := tree(t, map[string]string{
+	tr := collecttest.Tree(t, map[string]string{
 		"var/lib/apt/lists/archive.example_debian_dists_bookworm_InRelease":  "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nOrigin: Debian\nLabel: Debian\n",
 		"var/lib/apt/lists/node.example_x_dists_nodistro_InRelease":          "-----BEGIN PGP SIGNED MESSAGE-----\n\nOrigin: . nodistro\n",
 		"var/lib/apt/lists/plain.example_dists_x_Release":                    "Label: none\n",
@@ -158,7 +138,7 @@ func TestThirdParty(t *testing.T) {
 
 // TestDamageIsNotEverything: what can be read counts.
 func TestDamageIsNotEverything(t *testing.T) {
-	tr := tree(t, map[string]string{
+	tr := collecttest.Tree(t, map[string]string{
 		"etc/apt/preferences":     "rubbish\n",
 		"etc/apt/apt.conf.d/10":   `APT::Default-Release "one";`,
 		"etc/apt/preferences.d/a": "Package: a\nPin: version 1\nPin-Priority: 1\n",

@@ -2,9 +2,7 @@ package dpkg
 
 import (
 	"context"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,35 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fettlehq/fettle/internal/agent/collect"
+	"github.com/fettlehq/fettle/internal/agent/collect/collecttest"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
 )
-
-// tree makes a fixture root from paths and contents.
-func tree(t testing.TB, files map[string]string) *collect.Tree {
-	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return openTree(t, dir)
-}
-
-func openTree(t testing.TB, dir string) *collect.Tree {
-	t.Helper()
-	tr, err := collect.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = tr.Close() }) // read only
-	return tr
-}
 
 func collected(t *testing.T, tr *collect.Tree) inventory.Snapshot {
 	t.Helper()
@@ -100,7 +73,7 @@ Version: 2
 `
 
 func TestStates(t *testing.T) {
-	s := collected(t, tree(t, map[string]string{
+	s := collected(t, collecttest.Tree(t, map[string]string{
 		"var/lib/dpkg/status": status, "var/lib/dpkg/arch": "amd64\ni386\n", "var/lib/dpkg/updates/tmp.i": "Package: no\n",
 	}))
 	want := []inventory.Package{
@@ -121,7 +94,7 @@ func TestStates(t *testing.T) {
 
 // TestInterrupted reads the updates that a dpkg which was killed left behind.
 func TestInterrupted(t *testing.T) {
-	s := collected(t, tree(t, map[string]string{
+	s := collected(t, collecttest.Tree(t, map[string]string{
 		"var/lib/dpkg/status":       "Package: dpkg\nStatus: install ok installed\nArchitecture: arm64\nVersion: 1\n\nPackage: a\nStatus: install ok installed\nArchitecture: arm64\nVersion: 1\n",
 		"var/lib/dpkg/updates/0000": "Package: a\nStatus: install ok unpacked\nArchitecture: arm64\nVersion: 2\n",
 		"var/lib/dpkg/updates/0001": "Package: b\nStatus: install ok half-installed\nArchitecture: arm64\nVersion: 9\n",
@@ -153,7 +126,7 @@ func TestRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var s inventory.Snapshot
-			if err := Collector().Collect(context.Background(), tree(t, tc.files), &s); !fault.Is(err, tc.code) {
+			if err := Collector().Collect(context.Background(), collecttest.Tree(t, tc.files), &s); !fault.Is(err, tc.code) {
 				t.Fatalf("got %v, want %s", err, tc.code)
 			}
 		})
@@ -176,7 +149,7 @@ func TestAgreesWithDpkgQuery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := collected(t, openTree(t, "/"))
+	s := collected(t, collecttest.Open(t, "/"))
 	if s.OS.Arch != strings.TrimSpace(string(native)) || !slices.Equal(s.Policy.ForeignArchs, strings.Fields(string(foreign))) {
 		t.Errorf("architectures %q %v, dpkg says %q %q", s.OS.Arch, s.Policy.ForeignArchs, native, foreign)
 	}
@@ -187,7 +160,7 @@ func TestAgreesWithDpkgQuery(t *testing.T) {
 func TestAgreesWithDpkgQueryOnFixture(t *testing.T) {
 	text := strings.ReplaceAll(status, "Architecture:", "Maintainer: m\nDescription: d\nArchitecture:")
 	text = strings.ReplaceAll(text, "Description: a kernel\n Status", "Homepage: x\nLicense: y\n Status")
-	tr := tree(t, map[string]string{
+	tr := collecttest.Tree(t, map[string]string{
 		"var/lib/dpkg/status": text, "var/lib/dpkg/arch": "amd64\ni386\n", "var/lib/dpkg/info/format": "1\n",
 		"var/lib/dpkg/updates/0000": "Package: dpkg\nStatus: install ok unpacked\nMaintainer: m\nDescription: d\nArchitecture: amd64\nVersion: 1.22\n",
 	})
@@ -230,7 +203,7 @@ func agrees(t *testing.T, root, lines string) {
 		t.Fatalf("dpkg-query names only %d packages: the test proves nothing", len(want))
 	}
 	slices.SortFunc(want, inventory.ComparePackages)
-	if diff := cmp.Diff(want, collected(t, openTree(t, root)).Packages); diff != "" {
+	if diff := cmp.Diff(want, collected(t, collecttest.Open(t, root)).Packages); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -2,34 +2,18 @@ package state
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/fettlehq/fettle/internal/agent/collect"
+	"github.com/fettlehq/fettle/internal/agent/collect/collecttest"
 	"github.com/fettlehq/fettle/internal/inventory"
 )
 
 func collected(t *testing.T, files map[string]string, packages ...inventory.Package) inventory.State {
 	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	tr, err := collect.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = tr.Close() }() // read only
+	tr := collecttest.Tree(t, files)
 	s := inventory.Snapshot{Packages: packages}
 	if err := Collector().Collect(context.Background(), tr, &s); err != nil {
 		t.Fatal(err)

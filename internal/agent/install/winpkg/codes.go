@@ -1,5 +1,21 @@
 package winpkg
 
+import "github.com/fettlehq/fettle/internal/patch"
+
+// CustomaryExits are the exit codes of Windows Installer that other installers
+// use too, or hand on (Windows Installer SDK, "MsiExec.exe and InstMsi.exe
+// Error Messages").
+func CustomaryExits() map[int64]Exit {
+	return map[int64]Exit{
+		0:    {Meaning: patch.ExitOK},
+		1602: {Meaning: patch.ExitUserCanceled, Words: "somebody cancelled the installation"},
+		1603: {Meaning: patch.ExitFailed, Words: "fatal error during installation"},
+		1618: {Meaning: patch.ExitBusy, Words: "another installation is at work"},
+		1641: {Meaning: patch.ExitRebootBegun, Words: "done; the installer has begun to restart the machine"},
+		3010: {Meaning: patch.ExitRebootDue, Words: "done; a restart is due"},
+	}
+}
+
 // systemErrors are errors of Windows itself with which installers end, in
 // words (winerror.h); those above 0x80000000 are HRESULTs.
 func systemErrors() map[int64]string {

@@ -86,16 +86,10 @@ func (in Installer) run(ctx context.Context, w *winpkg.Work, argv []string) (win
 // codes are those that installers share by custom: many hand on what Windows
 // Installer gave them.
 func codes() map[int64]winpkg.Exit {
-	return map[int64]winpkg.Exit{
-		0:    {Meaning: patch.ExitOK},
-		1602: {Meaning: patch.ExitUserCanceled, Words: "somebody cancelled the installation"},
-		1603: {Meaning: patch.ExitFailed, Words: "fatal error during installation"},
-		1618: {Meaning: patch.ExitBusy, Words: "another installation is at work"},
-		1641: {Meaning: patch.ExitRebootBegun, Words: "done; the installer has begun to restart the machine"},
-		3010: {Meaning: patch.ExitRebootDue, Words: "done; a restart is due"},
-		// NSIS and Inno Setup use 1 and 2 for "cancelled" and "aborted";
-		// what the vendor says in the manifest comes first.
-		1: {Meaning: patch.ExitFailed, Words: "the installer was cancelled or could not start (code 1 of NSIS and Inno Setup)"},
-		2: {Meaning: patch.ExitFailed, Words: "the installer ended itself (code 2 of NSIS and Inno Setup)"},
-	}
+	out := winpkg.CustomaryExits()
+	// NSIS and Inno Setup use 1 and 2 for "cancelled" and "aborted"; what the
+	// vendor says in the manifest comes first.
+	out[1] = winpkg.Exit{Meaning: patch.ExitFailed, Words: "the installer was cancelled or could not start (code 1 of NSIS and Inno Setup)"}
+	out[2] = winpkg.Exit{Meaning: patch.ExitFailed, Words: "the installer ended itself (code 2 of NSIS and Inno Setup)"}
+	return out
 }

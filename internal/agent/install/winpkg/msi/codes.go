@@ -8,18 +8,11 @@ import (
 // codes are msiexec's (Windows Installer SDK, "MsiExec.exe and InstMsi.exe
 // Error Messages").
 func codes() map[int64]winpkg.Exit {
-	out := map[int64]winpkg.Exit{
-		0:    {Meaning: patch.ExitOK},
-		1602: {Meaning: patch.ExitUserCanceled, Words: "somebody cancelled the installation"},
-		1618: {Meaning: patch.ExitBusy, Words: "another installation is at work"},
-		1641: {Meaning: patch.ExitRebootBegun, Words: "done; the installer has begun to restart the machine"},
-		3010: {Meaning: patch.ExitRebootDue, Words: "done; a restart is due"},
-		1604: {Meaning: patch.ExitRebootDue, Words: "suspended: it goes on after a restart"},
-	}
+	out := winpkg.CustomaryExits()
+	out[1604] = winpkg.Exit{Meaning: patch.ExitRebootDue, Words: "suspended: it goes on after a restart"}
 	for code, words := range map[int64]string{
 		13:   "the data is not valid",
 		1601: "the Windows Installer service can't be reached",
-		1603: "fatal error during installation",
 		1605: "the product is not installed",
 		1606: "the feature is not known",
 		1607: "the component is not known",
