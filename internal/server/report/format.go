@@ -165,6 +165,8 @@ type htmlSink struct {
 	columns []column
 	shown   int
 	some    bool
+	tally   string
+	filled  []bool // of the columns that are shown: some row has a text there
 }
 
 func newHTML(out *bufio.Writer) (*htmlSink, error) {
@@ -190,7 +192,7 @@ func (s *htmlSink) begin(t table, h head) error {
 			titles = append(titles, c.title)
 		}
 	}
-	s.shown = len(titles)
+	s.shown, s.filled, s.tally = len(titles), make([]bool, len(titles)), t.columns[t.tally].title
 	return s.run("begin", map[string]any{
 		"Title": t.title, "Head": h, "Generated": h.Generated.Format("2006-01-02 15:04:05 MST"), "Columns": titles,
 	})
@@ -201,6 +203,15 @@ type cell struct {
 	Text  string
 	Class string
 	Badge string // the value in letters and underscores
+}
+
+// Parts are the pieces between which a line may be broken: the ids of patches
+// and versions are long and have no blanks.
+func (c cell) Parts() []string {
+	if c.Class == "n" {
+		return []string{c.Text}
+	}
+	return strings.SplitAfter(c.Text, ":")
 }
 
 func (s *htmlSink) row(cells []any) error {
@@ -216,9 +227,12 @@ func (s *htmlSink) row(cells []any) error {
 			continue
 		case wide:
 			one.Class = "w"
+		case long:
+			one.Class = "l"
 		case badge:
 			one.Badge = slug(one.Text)
 		}
+		s.filled[len(out)] = s.filled[len(out)] || one.Text != ""
 		out = append(out, one)
 	}
 	return s.run("row", out)
@@ -235,5 +249,11 @@ func slug(s string) string {
 }
 
 func (s *htmlSink) end(total int, counts []count) error {
-	return s.run("end", map[string]any{"Empty": !s.some, "Width": s.shown, "Total": total, "Counts": counts})
+	var unused []int // rows are written as they come: only now it is known
+	for i, some := range s.filled {
+		if !some && s.some {
+			unused = append(unused, i+1)
+		}
+	}
+	return s.run("end", map[string]any{"Empty": !s.some, "Width": s.shown, "Total": total, "Counts": counts, "Tally": s.tally, "Unused": unused})
 }

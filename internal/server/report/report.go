@@ -94,7 +94,8 @@ type look int
 const (
 	normal look = iota
 	badge       // coloured by its value
-	wide        // long texts
+	wide        // texts that take some room
+	long        // whole sentences
 	hidden      // not on the page: ids for programs
 )
 
