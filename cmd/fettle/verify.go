@@ -24,7 +24,9 @@ runs does this by itself, each payload once a week and changed files at once.`,
 				return err
 			}
 			defer p.Close()
-			v, err := p.Verify(cmd.Context(), nil)
+			show, done := tell(cmd.ErrOrStderr())
+			v, err := p.Verify(cmd.Context(), show)
+			done()
 			if err != nil {
 				return err
 			}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,22 +89,14 @@ func (p *Publisher) verify(ctx context.Context, now time.Time, all bool) (Verifi
 	if err != nil {
 		return v, err
 	}
-	known := map[string]read{}
-	if data, err := os.ReadFile(p.readsPath()); err == nil && json.Unmarshal(data, &known) != nil {
-		known = map[string]read{} // all are read anew
-	}
-	reads := map[string]read{}
-	for hash, info := range files {
-		if r, ok := known[hash]; ok && r.File == crawl.FileVersion(info) {
-			reads[hash] = r
-		}
-	}
+	known, reads := p.remembered(files)
 	found := map[string]bool{}
-	for _, hash := range turn(files, reads, known, now, all) {
+	due := turn(files, reads, known, now, all)
+	for i, hash := range due {
 		if !all && v.Bytes >= patrolBytes {
 			break
 		}
-		p.say("verify", "", hash)
+		p.say("verify", "", fmt.Sprintf("%d %% of %d files read", 100*i/len(due), len(due)))
 		whole, err := p.whole(ctx, hash, now)
 		if err != nil && ctx.Err() != nil {
 			return v, err
@@ -116,15 +110,39 @@ func (p *Publisher) verify(ctx context.Context, now time.Time, all bool) (Verifi
 			reads[hash] = read{crawl.FileVersion(files[hash]), now}
 		}
 	}
+	if !maps.Equal(known, reads) {
+		if err := p.keepReads(reads); err != nil {
+			return v, err
+		}
+	}
+	v.Damaged, err = p.mend(ctx, found, now)
+	return v, err
+}
+
+// remembered is what is known of earlier reading; reads is the part of it whose
+// files are still the same.
+func (p *Publisher) remembered(files map[string]fs.FileInfo) (known, reads map[string]read) {
+	if data, err := os.ReadFile(p.readsPath()); err == nil && json.Unmarshal(data, &known) != nil {
+		known = nil // all are read anew
+	}
+	reads = map[string]read{}
+	for hash, info := range files {
+		if r, ok := known[hash]; ok && r.File == crawl.FileVersion(info) {
+			reads[hash] = r
+		}
+	}
+	return known, reads
+}
+
+func (p *Publisher) keepReads(reads map[string]read) error {
 	text, err := json.Marshal(reads)
 	if err == nil {
 		err = atomicfile.Write(p.readsPath(), append(text, '\n'), 0o644)
 	}
 	if err != nil {
-		return v, fault.Wrap(err, fault.Unavailable, "publisher: which payloads were read can't be written down")
+		return fault.Wrap(err, fault.Unavailable, "publisher: which payloads were read can't be written down")
 	}
-	v.Damaged, err = p.mend(ctx, found, now)
-	return v, err
+	return nil
 }
 
 // turn gives the payloads to be read, in order: first files that have changed
