@@ -157,7 +157,7 @@ func TestAptWaitsForLock(t *testing.T) {
 	t.Run("too long", func(t *testing.T) {
 		theirs := admin()
 		req := m.request(order.Install, w.newest("lab-b"))
-		req.Seconds = 3
+		req.UpAt = "waiting for dpkg's lock"
 		r, _ := m.drive(req)
 		if r.Fault == nil || r.Fault.Code != fault.Cancelled || !strings.Contains(r.Fault.Message, "(apt-get)") || !strings.Contains(r.Fault.Message, "nothing was changed") {
 			t.Errorf("fault: %+v", r.Fault)
@@ -182,6 +182,15 @@ func TestAptWaitsForLock(t *testing.T) {
 		}
 	})
 }
+
+// stuckUnpack stands in for dpkg's unpacker: of the large package it gives the
+// first part and then nothing more, until nobody reads it any longer.
+const stuckUnpack = `#!/bin/sh
+case "$*" in
+*--fsys-tarfile*lab-large*) ( /usr/bin/dpkg-deb.real "$@" | head -c 20000000; while kill -0 $PPID && sleep 0.1; do :; done ) 2>/dev/null;;
+*) exec /usr/bin/dpkg-deb.real "$@";;
+esac
+`
 
 // TestAptInterrupted kills what installs at different moments.
 func TestAptInterrupted(t *testing.T) {
@@ -246,11 +255,14 @@ func TestAptInterrupted(t *testing.T) {
 	})
 	t.Run("killed in the middle of an unpack", func(t *testing.T) {
 		m := machines["unpack"]
+		m.run("mv", "/usr/bin/dpkg-deb", "/usr/bin/dpkg-deb.real")
+		w.must(m.WriteFile(w.ctx, "/usr/bin/dpkg-deb", strings.NewReader(stuckUnpack), 0o755))
 		m.run("touch", lab.SlowContinue)
 		ours := m.start(m.request(order.Install, patches))
 		m.waitFor("/usr/share/lab-large/data.dpkg-new")
 		m.kill("aptdriver", "apt-get", "dpkg")
 		<-ours
+		m.run("mv", "/usr/bin/dpkg-deb.real", "/usr/bin/dpkg-deb")
 		if got := m.versions()["lab-large:all"]; !strings.HasPrefix(got, "half-installed") {
 			t.Errorf("the kill came at another moment: lab-large is %q", got)
 		}
@@ -272,14 +284,14 @@ func TestAptInterrupted(t *testing.T) {
 	t.Run("the time is up", func(t *testing.T) {
 		m := machines["time"]
 		req := m.request(order.Install, patches)
-		req.Seconds = 20
+		req.UpAt = lab.SlowStarted
 		r, p := m.drive(req)
 		if r.Fault == nil || r.Fault.Code != fault.Cancelled || !strings.Contains(r.Fault.Message, "at package lab-slow") {
 			t.Fatalf("fault %+v, result %+v\n%s", r.Fault, r.Result, p.text())
 		}
 		m.gone("dpkg")
 		m.run("touch", lab.SlowContinue)
-		req.Attempt, req.Seconds = 2, 0
+		req.Attempt, req.UpAt = 2, ""
 		next, _ := m.good(req)
 		if len(next.Result.Failures) != 0 {
 			t.Errorf("next attempt: %+v", next.Result)

@@ -76,7 +76,7 @@ type world struct {
 // newWorld makes a vendor that offers the old versions of the cases.
 func newWorld(t *testing.T, cases ...lab.Case) *world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	t.Cleanup(cancel)
 	w := &world{t: t, ctx: ctx, cases: cases}
 	var err error

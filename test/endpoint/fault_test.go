@@ -18,7 +18,7 @@ func faultCases(size int) []lab.Case {
 
 // tries makes a deployment try again soon.
 func tries(name string) []string {
-	return []string{"--host", name, "--attempts", "6", "--retry-after", "3s"}
+	return []string{"--host", name, "--attempts", "10", "--retry-after", "3s"}
 }
 
 // TestEndpointFaults lets machines meet with accidents in the middle of an
@@ -95,6 +95,7 @@ func (f *faultTest) wantDone() {
 	if again := f.g.twice(); len(again) > 0 {
 		f.t.Errorf("dpkg unpacked more than once: %v", again)
 	}
+	f.until("the server to have heard of it", func() bool { return len(f.missing()[f.g.Name]) == 0 })
 	_, said, code := f.fettle("deploy", "--host", f.g.Name)
 	if code == 0 || !strings.Contains(said, "nothing to do") {
 		f.t.Errorf("a second deployment ends with %d: %s", code, said)
@@ -136,10 +137,11 @@ func (f *faultTest) restarted() {
 func (f *faultTest) diskFull() {
 	f.must(f.g.FillDisk(8 << 20))
 	f.id = f.begin(tries(f.g.Name)...)
-	x := f.reaches(f.id, deploy.RetryPlanned)
-	if !strings.Contains(x.Reason, "space") {
-		f.t.Errorf("with a full disk the task says %q", x.Reason)
-	}
+	full := func(s deploy.Step) bool { return s.State == deploy.RetryPlanned && strings.Contains(s.Reason, "space") }
+	f.until("a task that says that there is no space", func() bool { // the next attempt may have begun
+		x := f.look(f.id).Tasks
+		return len(x) == 1 && slices.ContainsFunc(x[0].History, full)
+	})
 	f.must(f.g.FreeDisk())
 	f.g.waitFor(lab.SlowStarted)
 	f.must(f.g.FillDisk(0))
@@ -155,6 +157,7 @@ func (f *faultTest) diskFull() {
 // ends without the server, and the server hears of it later.
 func (f *faultTest) networkLost() {
 	f.reachesTheMiddle()
+	f.reaches(f.id, deploy.Installing) // the server has heard as much
 	f.must(f.g.CutNetwork(f.ctx))
 	f.goesOn()
 	f.until("the machine to be level", func() bool {

@@ -397,6 +397,9 @@ func (f *fleetTest) report() {
 func (f *fleetTest) nothingLeft() {
 	f.t.Helper()
 	for _, name := range []string{"one", "two"} {
+		f.until("the server to have heard of the last scan of "+name, func() bool {
+			return !slices.ContainsFunc(f.missing()[name], func(x finding) bool { return x.State == catalog.Missing })
+		})
 		_, said, code := f.fettle("deploy", "--host", name)
 		if code == 0 || !strings.Contains(said, "nothing to do") {
 			f.t.Errorf("a second deployment on %s ends with %d: %s", name, code, said)

@@ -87,7 +87,7 @@ func (o houseOptions) patience() time.Duration {
 			return d
 		}
 	}
-	return 8 * time.Minute
+	return 15 * time.Minute
 }
 
 // newHouse makes a vendor and an empty fleet, and starts nothing yet.
@@ -130,12 +130,11 @@ func fileServer(dir string) http.Handler { return http.FileServer(http.Dir(dir))
 // freeAddr is a loopback address that nobody listens on at this moment.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := lab.FreeAddr(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addr
 }
 
 func (h *house) must(err error) {
@@ -214,7 +213,7 @@ func (h *house) down() {
 	_ = h.server.Process.Signal(syscall.SIGTERM) // it may be gone already
 	select {
 	case <-h.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		h.t.Error("the server does not stop")
 		h.kill()
 	}
@@ -510,7 +509,7 @@ func (h *house) logs() {
 			h.t.Logf("%s:\n%s", name, text[max(0, len(text)-20000):])
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	h.ctx = ctx // the test's own may be over
 	out, errOut, _ := h.fettle("hosts")

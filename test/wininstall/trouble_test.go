@@ -27,14 +27,14 @@ func (m *machine) run(name string, argv ...string) patch.Patch {
 // started, and the reason names its window.
 func testStuck(m *machine) {
 	t := m.t
-	got := m.drive(drive.Request{Do: "install", Patches: []patch.Patch{m.run("stuck")}, Timeout: 12 * time.Second})
+	got := m.drive(drive.Request{Do: "install", Patches: []patch.Patch{m.run("stuck")}, UpAt: "the installer shows a window"})
 	if got.Code != fault.Cancelled || !strings.Contains(got.Error, `it waits for somebody at its window "Stuck Setup"`) {
 		t.Errorf("%s: %s\n%s", got.Code, got.Cause, strings.Join(got.Lines, "\n"))
 	}
 	if told := strings.Join(got.Lines, "\n"); strings.Count(told, `the installer shows a window: "Stuck Setup"`) != 1 {
 		t.Errorf("not told once while it runs:\n%s", told)
 	}
-	if pid, err := m.host.ReadFile(`C:\lab\stuck.pid`); err != nil || len(pid) == 0 {
+	if _, err := m.host.ReadFile(`C:\lab\stuck.pid`); err != nil {
 		t.Fatalf("its child never ran: %v", err)
 	}
 	left, err := m.host.Processes("stuck.exe")
@@ -83,11 +83,11 @@ func testBusy(m *machine) {
 	a := vendor.Application{Name: "Lab Waiter", Kind: vendor.MSI}
 	m.have(a, "1.0.0")
 	p := m.patch(a, "2.0.0")
-	got := m.drive(drive.Request{Do: "install", Patches: []patch.Patch{p}, Busy: time.Hour, Timeout: 3 * time.Second})
+	got := m.drive(drive.Request{Do: "install", Patches: []patch.Patch{p}, Busy: true, Stay: true, Timeout: 12 * time.Second})
 	if got.Code != fault.Unavailable || !strings.Contains(got.Error, "another installation was at work") || m.version(a) != "1.0.0" {
 		t.Errorf("%s: %s\n%s", got.Code, got.Cause, strings.Join(got.Lines, "\n"))
 	}
-	got = m.drive(drive.Request{Do: "install", Patches: []patch.Patch{p}, Busy: 2 * time.Second})
+	got = m.drive(drive.Request{Do: "install", Patches: []patch.Patch{p}, Busy: true})
 	if got.Error != "" || len(got.Result.Changes) != 1 || !strings.HasPrefix(got.Lines[0], "waiting: Windows Installer is at work") || m.version(a) != "2.0.0" {
 		t.Errorf("%s: %s %+v\n%s", got.Code, got.Cause, got.Result, strings.Join(got.Lines, "\n"))
 	}
@@ -103,7 +103,7 @@ func testBusyCode(m *machine) {
 	if got.Error != "" || len(got.Result.Changes) != 1 || m.version(a) != "2.0.0" {
 		t.Errorf("%s %+v\n%s", got.Cause, got.Result, strings.Join(got.Lines, "\n"))
 	}
-	got = m.drive(drive.Request{Do: "install", Patches: []patch.Patch{m.patch(a, "3.0.0")}, Timeout: 20 * time.Second})
+	got = m.drive(drive.Request{Do: "install", Patches: []patch.Patch{m.patch(a, "3.0.0")}, Timeout: 40 * time.Second})
 	if got.Code != fault.Unavailable || !strings.Contains(got.Error, "1618: another installation is at work") || m.version(a) != "2.0.0" {
 		t.Errorf("%s: %s", got.Code, got.Cause)
 	}

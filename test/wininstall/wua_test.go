@@ -75,7 +75,7 @@ func testWUA(m *machine) {
 		Install:    patch.Manifest{Kind: "wua", Argv: []string{strings.ToUpper(one)}, UninstallArgv: []string{one, "200"}},
 		Applicable: &detect.Rule{Always: &yes}, Installed: &detect.Rule{Always: &no},
 	}
-	install := drive.Request{Do: "install", Patches: []patch.Patch{p}, Timeout: 30 * time.Second}
+	install := drive.Request{Do: "install", Patches: []patch.Patch{p}, Timeout: 10 * time.Minute}
 
 	got := m.drive(install) // before the stand-in is there: Wine's own session can't search
 	if len(got.Result.Failures) != 1 || !strings.Contains(got.Result.Failures[0].Reason, "E_NOTIMPL") {
@@ -142,7 +142,7 @@ func testWUA(m *machine) {
 		t.Errorf("search: %s %s %+v", got.Code, got.Cause, got.Result)
 	}
 	m.offer("busy=1", update{one, ""})
-	install.Timeout = 5 * time.Second
+	install.Timeout = 20 * time.Second
 	if got := m.drive(install); got.Code != fault.Unavailable || !strings.Contains(got.Error, "another installation is at work") {
 		t.Errorf("busy: %s %s %+v", got.Code, got.Cause, got.Result)
 	}

@@ -114,7 +114,7 @@ func of(t *testing.T, r io.Reader) []Rule {
 // evaluate has a machine evaluate the rules.
 func evaluate(t *testing.T, rules []Rule) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	fleet, err := lab.NewFleet(ctx, "", t.Output())
 	if err != nil {

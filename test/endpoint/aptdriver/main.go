@@ -17,6 +17,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -51,7 +53,11 @@ func serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	enc := json.NewEncoder(out)
 	start := time.Now()
-	reply, err := answer(ctx, req, func(p install.Progress) { _ = enc.Encode(order.Line{Progress: &p}) })
+	ctx, up := limit(ctx, req.UpAt)
+	reply, err := answer(ctx, req, func(p install.Progress) {
+		_ = enc.Encode(order.Line{Progress: &p})
+		up(p.Line)
+	})
 	reply.Seconds = time.Since(start).Seconds()
 	if err != nil {
 		reply.Fault = fault.New(fault.CodeOf(err), "%s", fault.Public(err)).WithHint("%s", fault.HintOf(err))
@@ -67,7 +73,7 @@ func answer(ctx context.Context, req order.Request, tell func(install.Progress))
 	}
 	job := install.Job{
 		Task: req.Task, Attempt: req.Attempt, Patches: req.Patches, Archives: req.Archives, Snapshot: &snap,
-		Conffile: req.Conffile, Timeout: time.Duration(req.Seconds) * time.Second, Dir: req.Dir,
+		Conffile: req.Conffile, Dir: req.Dir,
 		Payload: func(_ context.Context, sum string) (string, error) { return payload(req, sum) },
 	}
 	for _, dir := range []string{req.Dir, req.Store} {
@@ -125,15 +131,59 @@ func payload(req order.Request, sum string) (string, error) {
 	return path, os.Rename(path+".part", path)
 }
 
-// pause tells the test that it is time, and waits for it.
-func pause() {
-	_ = os.WriteFile(order.Paused, nil, 0o600)
+// ending is a context whose time is up when its channel is closed.
+type ending struct {
+	context.Context
+	up chan struct{}
+}
+
+func (e ending) Done() <-chan struct{} { return e.up }
+
+func (e ending) Err() error {
+	select {
+	case <-e.up:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+// limit ends the context's time as order.Request.UpAt says; said is told each
+// line of progress.
+func limit(ctx context.Context, at string) (_ context.Context, said func(line string)) {
+	if at == "" {
+		return ctx, func(string) {}
+	}
+	e := ending{ctx, make(chan struct{})}
+	var once sync.Once
+	end := func() { once.Do(func() { close(e.up) }) }
+	if filepath.IsAbs(at) {
+		go func() {
+			wait(at)
+			end()
+		}()
+	}
+	return e, func(line string) {
+		if strings.Contains(line, at) {
+			end()
+		}
+	}
+}
+
+// wait waits for a file.
+func wait(path string) {
 	for {
-		if _, err := os.Stat(order.GoOn); err == nil {
+		if _, err := os.Stat(path); err == nil {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// pause tells the test that it is time, and waits for it.
+func pause() {
+	_ = os.WriteFile(order.Paused, nil, 0o600)
+	wait(order.GoOn)
 }
 
 func diskCode(err error) fault.Code {

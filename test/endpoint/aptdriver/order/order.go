@@ -26,8 +26,10 @@ type Request struct {
 	Patches  []patch.Patch     `json:"patches,omitempty"`
 	Archives []catalog.Archive `json:"archives,omitempty"`
 	Conffile deploy.Conffile   `json:"conffile,omitempty"`
-	// Seconds is the job's timeout; 0 leaves it to the installer.
-	Seconds int `json:"seconds,omitempty"`
+	// UpAt is a file that ends the job's time when it is there, or a line of
+	// progress that does; "" leaves the time to the installer. So a test decides
+	// at which moment the time is up, and not how fast the machine is.
+	UpAt string `json:"up_at,omitempty"`
 	// Payloads is the folder to fetch from (xx/hash), Store the machine's own.
 	Payloads string `json:"payloads,omitempty"`
 	Store    string `json:"store,omitempty"`

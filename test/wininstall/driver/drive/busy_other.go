@@ -2,10 +2,7 @@
 
 package drive
 
-import (
-	"errors"
-	"time"
-)
+import "errors"
 
 // occupy is for Windows.
-func occupy(time.Duration) error { return errors.New("there is no Windows Installer here") }
+func occupy(<-chan struct{}) error { return errors.New("there is no Windows Installer here") }

@@ -2,13 +2,12 @@ package drive
 
 import (
 	"runtime"
-	"time"
 
 	"golang.org/x/sys/windows"
 )
 
-// occupy holds the mutex of Windows Installer for a while.
-func occupy(d time.Duration) error {
+// occupy holds the mutex of Windows Installer until the channel is closed.
+func occupy(until <-chan struct{}) error {
 	taken := make(chan error)
 	go func() {
 		runtime.LockOSThread() // a mutex belongs to a thread
@@ -20,7 +19,7 @@ func occupy(d time.Duration) error {
 		m, err := windows.CreateMutex(nil, true, name)
 		taken <- err
 		if err == nil {
-			time.Sleep(d)
+			<-until
 			_ = windows.ReleaseMutex(m)
 		}
 	}()

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/agent/collect"
@@ -34,9 +36,12 @@ type Request struct {
 	Timeout     time.Duration
 	// Payloads are the paths of files by SHA-256, as the agent's store has them.
 	Payloads map[string]string
-	// Busy holds Windows Installer's mutex for that long, as another
-	// installation would.
-	Busy time.Duration
+	// Busy holds Windows Installer's mutex, as another installation would, until
+	// somebody waits for it, with Stay until the driver ends.
+	Busy, Stay bool
+	// UpAt are words of a line that end the job's time, a few seconds after it
+	// was told: so a test decides when the time is up, not how fast the machine is.
+	UpAt string
 }
 
 // Reply is what came of it.
@@ -78,8 +83,9 @@ func do(ctx context.Context, req Request) (Reply, error) {
 		r.Stock = snap.Packages
 		return r, nil
 	}
-	if req.Busy > 0 {
-		if err := occupy(req.Busy); err != nil {
+	ctx, tell, waited := watch(ctx, req, &r)
+	if req.Busy {
+		if err := occupy(waited); err != nil {
 			return r, err
 		}
 	}
@@ -104,7 +110,7 @@ func do(ctx context.Context, req Request) (Reply, error) {
 		r.Plan = &p
 	case "install":
 		var res deploy.Result
-		res, err = in.Install(ctx, job, func(p install.Progress) { r.Lines = append(r.Lines, p.Line) })
+		res, err = in.Install(ctx, job, tell)
 		r.Result = &res
 	case "recover":
 		var res deploy.Result
@@ -114,6 +120,40 @@ func do(ctx context.Context, req Request) (Reply, error) {
 		err = errors.New("what is " + req.Do)
 	}
 	return r, err
+}
+
+// ending is a context whose time is up when its channel is closed.
+type ending struct {
+	context.Context
+	up chan struct{}
+}
+
+func (e ending) Done() <-chan struct{} { return e.up }
+
+func (e ending) Err() error {
+	select {
+	case <-e.up:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+// watch keeps the lines that tell is given, and does what the request wants to
+// be done when some line comes: end the context, close waited.
+func watch(ctx context.Context, req Request, r *Reply) (_ context.Context, tell func(install.Progress), waited chan struct{}) {
+	e := ending{ctx, make(chan struct{})}
+	waited = make(chan struct{})
+	var wait, end sync.Once
+	return e, func(p install.Progress) {
+		r.Lines = append(r.Lines, p.Line)
+		if !req.Stay && strings.HasPrefix(p.Line, "waiting: ") {
+			wait.Do(func() { close(waited) })
+		}
+		if req.UpAt != "" && strings.Contains(p.Line, req.UpAt) {
+			end.Do(func() { time.AfterFunc(3*time.Second, func() { close(e.up) }) })
+		}
+	}, waited
 }
 
 // look takes stock of the products alone.
