@@ -305,16 +305,19 @@ func (d *demo) machine(ctx context.Context, name string, cases []lab.Case, enrol
 	return nil
 }
 
-// scanned waits for the first scan of every machine.
+// scanned waits for the first scan of every machine, and for its wake channel.
 func (d *demo) scanned(ctx context.Context, n int) error {
 	return d.until(ctx, func() bool {
-		var hosts []struct{ Health catalog.Health }
+		var hosts []struct {
+			Health catalog.Health
+			Online bool
+		}
 		if d.ask(ctx, &hosts, "hosts") != nil {
 			return false
 		}
 		seen := 0
 		for _, h := range hosts {
-			if h.Health != catalog.UnknownHealth {
+			if h.Health != catalog.UnknownHealth && h.Online {
 				seen++
 			}
 		}

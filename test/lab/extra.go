@@ -16,7 +16,7 @@ func SlowCase() Case {
 	old, patched := pair("lab-slow")
 	patched.Postinst = "#!/bin/sh\nset -e\n[ \"$1\" = configure ] || exit 0\ntouch " + SlowStarted + "\n" +
 		"n=0\nwhile [ ! -e " + SlowContinue + " ]; do\n\tsleep 0.1\n\tn=$((n + 1))\n" +
-		"\tif [ $n -gt 1200 ]; then echo 'lab-slow: nobody let me go on' >&2; exit 4; fi\ndone\n"
+		"\tif [ $n -gt 6000 ]; then echo 'lab-slow: nobody let me go on' >&2; exit 4; fi\ndone\n"
 	return Case{
 		Package: "lab-slow", Suite: SecuritySuite, Listed: true, Installs: true,
 		Old: []Package{old}, New: []Package{patched},

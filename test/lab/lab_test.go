@@ -13,7 +13,7 @@ import (
 // testRoot builds or finds the shared root.
 func testRoot(t *testing.T) (context.Context, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	t.Cleanup(cancel)
 	root, err := Base(ctx, "", os.Stderr)
 	if err != nil {
@@ -82,7 +82,7 @@ func TestMachineLifeCycle(t *testing.T) {
 		if _, err := m.Exec(short, "sleep", "1000"); err == nil {
 			t.Error("a killed command reported success")
 		}
-		if res, err := m.Exec(ctx, "pgrep", "-x", "sleep"); err != nil || res.Code != 1 {
+		if res, err := m.Exec(ctx, "pgrep", "-f", "^sleep 1000$"); err != nil || res.Code != 1 {
 			t.Errorf("the killed command still runs: %+v, %v", res, err)
 		}
 	})

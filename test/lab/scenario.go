@@ -90,10 +90,11 @@ func serviceCase() Case {
 	old, patched := pair("lab-service")
 	for _, p := range []*Package{&old, &patched} {
 		p.Files["/usr/sbin/lab-service"] = File{
-			Data: []byte("#!/bin/sh\necho " + p.Version + " > /run/lab-service.version\nexec sleep infinity\n"),
+			Data: []byte("#!/bin/sh\nif [ \"$1\" = note ]; then echo " + p.Version + " > /run/lab-service.version; exit; fi\nexec sleep infinity\n"),
 			Mode: 0o755,
 		}
-		p.Files["/lib/systemd/system/lab-service.service"] = unit("lab service", "/usr/sbin/lab-service")
+		// With a step before the start, systemctl waits until the version is written.
+		p.Files["/lib/systemd/system/lab-service.service"] = unit("lab service", "/usr/sbin/lab-service\nExecStartPre=/usr/sbin/lab-service note")
 		p.Postinst = startUnit("lab-service.service")
 	}
 	return Case{

@@ -34,6 +34,11 @@ func Sweep(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	return sweep(ctx)
+}
+
+// sweep is Sweep for who holds the lock.
+func sweep(ctx context.Context) error {
 	entries, err := os.ReadDir(stateDir)
 	if err != nil {
 		return fmt.Errorf("lab: sweep: %w", err)

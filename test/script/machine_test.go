@@ -71,7 +71,7 @@ func machineCmd(ts *testscript.TestScript, neg bool, args []string) {
 	m.done.Go(func() { m.listen(ctx) })
 	select {
 	case <-m.online:
-	case <-time.After(10 * time.Second):
+	case <-time.After(5 * time.Minute):
 		ts.Fatalf("%s has no wake channel", m.name)
 	}
 	m.done.Go(func() { m.work(ctx) })

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"github.com/fettlehq/fettle/internal/repo"
 	"github.com/fettlehq/fettle/internal/repo/publish"
 	"github.com/fettlehq/fettle/internal/server"
+	"github.com/fettlehq/fettle/test/lab"
 )
 
 // site is what stands behind one session: a publisher's repository, a server
@@ -118,7 +118,7 @@ func (s *site) serve() error {
 
 // answers waits until the API does.
 func (s *site) answers(done chan error) error {
-	for range 200 {
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); {
 		resp, err := http.Get("http://" + s.admin + "/readyz")
 		if err == nil {
 			resp.Body.Close()
@@ -135,12 +135,11 @@ func (s *site) answers(done chan error) error {
 }
 
 func freeAddress() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := lab.FreeAddr(context.Background())
 	if err != nil {
 		panic(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addr
 }
 
 // keyCmd makes an API key with a role in a scope and puts it into the

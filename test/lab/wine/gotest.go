@@ -156,7 +156,7 @@ func (h *Host) runTests(ctx context.Context, scratch, pkg string, flags []string
 			return nil, lab.Result{}, err
 		}
 	}
-	argv := append([]string{dir + `\package.test.exe`, "-test.v=test2json", "-test.timeout=4m"}, flags...)
+	argv := append([]string{dir + `\package.test.exe`, "-test.v=test2json", "-test.timeout=15m"}, flags...)
 	res, err := h.ExecIn(ctx, dir, nil, argv...)
 	if err != nil {
 		return nil, res, err

@@ -17,7 +17,7 @@ import (
 // newFleet is an empty fleet, gone with the test.
 func newFleet(t *testing.T) (context.Context, *lab.Fleet) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 18*time.Minute)
 	t.Cleanup(cancel)
 	fleet, err := lab.NewFleet(ctx, "", t.Output())
 	if err != nil {
