@@ -89,14 +89,14 @@ func (s Scoped) DeleteGroup(ctx context.Context, t estate.TenantID, id estate.Gr
 		return err
 	}
 	return s.view().write(ctx, "delete group "+string(id), func(tx Tx) error {
-		if _, err := tx.Exec(ctx, "delete from group_members where tenant = $1 and group_id = $2", string(t), string(id)); err != nil {
-			return err
-		}
+		// The group first: a writer of the same group then waits, or has written
+		// all its members.
 		n, err := tx.Exec(ctx, "delete from endpoint_groups where tenant = $1 and id = $2", string(t), string(id))
 		if err != nil || n == 0 {
 			return notFound(err)
 		}
-		return nil
+		_, err = tx.Exec(ctx, "delete from group_members where tenant = $1 and group_id = $2", string(t), string(id))
+		return err
 	})
 }
 

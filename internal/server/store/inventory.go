@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -169,168 +168,70 @@ type Changed struct {
 	Sections []inventory.Section // hashes only, wire order
 }
 
+// inventoryPage bounds the machines of which Inventories knows at once.
+const inventoryPage = 200
+
 // Inventories calls each for every active endpoint of the scope whose
 // inventory was accepted at or after since, oldest first, with the hashes of
 // its sections. The zero time gives all of them: it is how an index is built.
+// It reads in pages and holds no connection while each runs, which may ask the
+// store; an endpoint that reports meanwhile may come again.
 func (s Scoped) Inventories(ctx context.Context, since time.Time, each func(Changed) error) error {
-	q := s.from(`select i.tenant, i.endpoint, i.accepted, x.name, x.hash from (select * from inventories`, siteEndpoint)
-	q.add(` and accepted >= ?) i join endpoints e on e.id = i.endpoint join endpoint_sections x on x.endpoint = i.endpoint
-		where e.state = ? order by i.accepted, i.endpoint`, millis(since), string(estate.Active))
-	var now Changed
-	flush := func() error {
-		if now.Endpoint == "" {
+	accepted, after := millis(since), ""
+	for {
+		page, err := s.inventories(ctx, accepted, after)
+		if err != nil {
+			return s.db.wrap(err, "list inventories")
+		}
+		for _, c := range page {
+			accepted, after = millis(c.Accepted), string(c.Endpoint)
+			if c.active {
+				if err := each(c.Changed); err != nil {
+					return err
+				}
+			}
+		}
+		if len(page) < inventoryPage {
 			return nil
 		}
-		sortSections(now.Sections)
-		return each(now)
 	}
+}
+
+// pageRow is a line of a page: revoked endpoints count too.
+type pageRow struct {
+	Changed
+	active bool
+}
+
+// inventories reads the page that begins after an endpoint, "" for none, among
+// those accepted at the moment or later.
+func (s Scoped) inventories(ctx context.Context, accepted int64, after string) ([]pageRow, error) {
+	q := s.from(`select i.tenant, i.endpoint, i.accepted, e.state, coalesce(x.name, ''), coalesce(x.hash, '') from (select * from inventories`, siteEndpoint)
+	q.add(" and accepted >= ? and (accepted > ? or endpoint > ?) order by accepted, endpoint limit ?", accepted, accepted, after, inventoryPage)
+	q.add(`) i join endpoints e on e.id = i.endpoint left join endpoint_sections x on x.endpoint = i.endpoint
+		order by i.accepted, i.endpoint`)
+	var page []pageRow
 	err := q.each(ctx, s.view(), func(r Row) error {
-		var row Changed
-		var accepted int64
+		var row pageRow
+		var at int64
+		var state string
 		var sec inventory.Section
-		if err := r.Scan((*string)(&row.Tenant), (*string)(&row.Endpoint), &accepted, (*string)(&sec.Name), &sec.Hash); err != nil {
+		if err := r.Scan((*string)(&row.Tenant), (*string)(&row.Endpoint), &at, &state, (*string)(&sec.Name), &sec.Hash); err != nil {
 			return err
 		}
-		if row.Endpoint != now.Endpoint {
-			if err := flush(); err != nil {
-				return err
-			}
-			now = row
-			now.Accepted = moment(accepted)
+		if n := len(page); n == 0 || page[n-1].Endpoint != row.Endpoint {
+			row.Accepted, row.active = time.UnixMilli(at).UTC(), state == string(estate.Active)
+			page = append(page, row)
 		}
-		now.Sections = append(now.Sections, sec)
+		if last := &page[len(page)-1]; sec.Name != "" {
+			last.Sections = append(last.Sections, sec)
+		}
 		return nil
 	})
-	if err == nil {
-		err = flush()
+	for i := range page {
+		sortSections(page[i].Sections)
 	}
-	return s.db.wrap(err, "list inventories")
-}
-
-// Report is a machine's inventory on its way into the store.
-type Report struct {
-	Endpoint estate.EndpointID
-	Tenant   estate.TenantID
-	// Sections has every section of the snapshot; those that the tenant's
-	// dictionary has already may come without a body.
-	Sections []inventory.Section
-	Scanned  time.Time
-	Now      time.Time
-	// Facts are the words of the machine itself that its row repeats for
-	// lists: host name, OS, platform, addresses, reboot. Nil leaves the row.
-	Facts func(*estate.Endpoint)
-}
-
-// PutInventory makes the sections the endpoint's inventory: new bodies join
-// the dictionary, and of the endpoint's rows only those that differ are
-// written. A section that has no body here nor in the dictionary gives
-// fault.Conflict and changes nothing. Bodies must have passed Section.Check.
-func (s Scoped) PutInventory(ctx context.Context, r Report) error {
-	if err := s.reads(r.Tenant); err != nil {
-		return err
-	}
-	bodies := map[string][]byte{}
-	hashes := make([]string, 0, len(r.Sections))
-	for _, sec := range r.Sections {
-		hashes = append(hashes, sec.Hash)
-		if len(sec.Body) > 0 {
-			bodies[sec.Hash] = sec.Body
-		}
-	}
-	return s.view().write(ctx, "keep the inventory of "+string(r.Endpoint), func(tx Tx) error {
-		lack, err := lacking(ctx, tx, r.Tenant, hashes)
-		if err != nil {
-			return err
-		}
-		for _, h := range lack {
-			body := bodies[h]
-			if body == nil {
-				return fault.New(fault.Conflict, "store: section %s is not known here", h)
-			}
-			if _, err := tx.Exec(ctx, `insert into sections (tenant, hash, created, size, body) values ($1, $2, $3, $4, $5)
-				on conflict (tenant, hash) do nothing`, string(r.Tenant), h, millis(r.Now), len(body), s.db.packer.EncodeAll(body, nil)); err != nil {
-				return err
-			}
-		}
-		return s.putRows(ctx, tx, r)
-	})
-}
-
-func (s Scoped) putRows(ctx context.Context, tx Tx, r Report) error {
-	q := s.from("update endpoints set hostname = hostname", siteColumn).add(" and tenant = ? and id = ? and state = ? returning doc",
-		string(r.Tenant), string(r.Endpoint), string(estate.Active))
-	var doc string // the update is also the lock that concurrent reports of one machine queue on
-	if err := q.row(ctx, tx).Scan(&doc); err != nil {
-		return err
-	}
-	if err := updateFacts(ctx, tx, r, doc); err != nil {
-		return err
-	}
-	if err := diffSections(ctx, tx, r); err != nil {
-		return err
-	}
-	_, err := tx.Exec(ctx, `insert into inventories (endpoint, tenant, root, scanned, accepted) values ($1, $2, $3, $4, $5)
-		on conflict (endpoint) do update set root = excluded.root, scanned = excluded.scanned, accepted = excluded.accepted`,
-		string(r.Endpoint), string(r.Tenant), inventory.Root(r.Sections), millis(r.Scanned), millis(r.Now))
-	return err
-}
-
-func updateFacts(ctx context.Context, tx Tx, r Report, doc string) error {
-	if r.Facts == nil {
-		return nil
-	}
-	var e estate.Endpoint
-	if err := decode(doc, &e); err != nil {
-		return err
-	}
-	r.Facts(&e)
-	e.ID, e.Tenant, e.Groups, e.LastSeen = r.Endpoint, r.Tenant, nil, time.Time{}
-	next, err := encode(e)
-	if err != nil || next == doc {
-		return err
-	}
-	_, err = tx.Exec(ctx, "update endpoints set hostname = $1, platform = $2, doc = $3 where id = $4",
-		strings.ToLower(e.Hostname), e.Platform, next, string(r.Endpoint))
-	return err
-}
-
-func diffSections(ctx context.Context, tx Tx, r Report) error {
-	have := map[inventory.SectionName]string{}
-	q := (&query{}).add("select name, hash from endpoint_sections where endpoint = ?", string(r.Endpoint))
-	err := q.each(ctx, tx, func(rows Row) error {
-		var name, hash string
-		err := rows.Scan(&name, &hash)
-		have[inventory.SectionName(name)] = hash
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, sec := range r.Sections {
-		was, known := have[sec.Name]
-		delete(have, sec.Name)
-		if known && was == sec.Hash {
-			continue
-		}
-		if _, err := tx.Exec(ctx, `insert into endpoint_sections (endpoint, name, tenant, hash) values ($1, $2, $3, $4)
-			on conflict (endpoint, name) do update set hash = excluded.hash`, string(r.Endpoint), string(sec.Name), string(r.Tenant), sec.Hash); err != nil {
-			return err
-		}
-	}
-	for _, gone := range sortedKeys(have) {
-		if _, err := tx.Exec(ctx, "delete from endpoint_sections where endpoint = $1 and name = $2", string(r.Endpoint), string(gone)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// PruneSections deletes sections of the dictionary that no endpoint has and
-// that were made before the given time; it returns how many. A report that
-// meets the deletion is answered with Conflict and sent again.
-func (db *DB) PruneSections(ctx context.Context, before time.Time) (int64, error) {
-	return db.through(doorPrune).exec(ctx, "prune sections", `delete from sections where created < $1 and not exists
-		(select 1 from endpoint_sections e where e.tenant = sections.tenant and e.hash = sections.hash)`, millis(before))
+	return page, err
 }
 
 func sortSections(all []inventory.Section) {

@@ -20,6 +20,17 @@ func TestSuite(t *testing.T) {
 	storetest.Run(t, db)
 }
 
+// Nothing waits for a second connection while it holds one: with a pool that is
+// used up all would wait for ever.
+func TestSuiteOnOneConnection(t *testing.T) {
+	db, err := postgres.Open(t.Context(), postgres.Config{DSN: storetest.Postgres(t).DSN + " pool_max_conns=1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	storetest.Run(t, db)
+}
+
 func BenchmarkContact(b *testing.B) {
 	db, err := postgres.Open(b.Context(), postgres.Config{DSN: storetest.Postgres(b).DSN})
 	if err != nil {
