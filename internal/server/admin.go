@@ -37,7 +37,7 @@ func (a agents) Revoke(ctx context.Context, t estate.TenantID, id estate.Endpoin
 func (s *Server) openAdmin(ctx context.Context) error {
 	s.auth = auth.New(auth.Config{
 		People: func(scope estate.Scope) auth.People { return s.db.In(scope) }, Sessions: s.db,
-		Log: s.cfg.Log, Now: s.cfg.Now, TLS: s.adminTLS(), CA: s.ownCA(),
+		Log: s.cfg.Log, Now: s.cfg.Now, TLS: s.adminTLS(), CA: s.ownCA(), Guessed: s.audit.Guess,
 	})
 	if err := s.auth.WriteOperator(ctx, s.cfg.Data, strings.TrimSuffix(s.ConsoleURL(), "/")); err != nil {
 		return err

@@ -196,5 +196,8 @@ func (w *witness) Audit(ctx context.Context, t estate.TenantID, actor, action, o
 	}
 }
 
+// Guess implements gateway.Witness.
+func (w *witness) Guess(action, object, address string) { w.audit.Guess(action, object, address) }
+
 // InventoryChanged implements gateway.Witness.
 func (w *witness) InventoryChanged(t estate.TenantID, id estate.EndpointID) { w.changed(t, id) }

@@ -102,6 +102,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { s.loop.Run(ctx, advanceEvery); return nil })
 	g.Go(func() error { s.jobs.Run(ctx); return nil })
 	g.Go(func() error { s.healer.run(ctx); return nil })
+	g.Go(func() error { s.audit.Run(ctx, s.cfg.Log); return nil })
 	s.cfg.Log.Info("serving", "admin", s.cfg.Admin, "agents", s.cfg.Agents, "catalog", s.mirror.Version())
 	return g.Wait()
 }

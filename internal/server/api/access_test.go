@@ -292,6 +292,7 @@ func TestEverythingIsAudited(t *testing.T) {
 			t.Errorf("%s left no entry", rt.id)
 		}
 	}
+	must(t, w.audit.WriteGuesses(t.Context(), false))
 	var own Page[AuditEntry]
 	w.call("GET", base+"/audit?limit=1000", nil, 200, &own)
 	for _, e := range own.Items {
@@ -383,5 +384,31 @@ func TestRefusalsFillNoLog(t *testing.T) {
 	}
 	if kept < refusalBurst || kept > refusalBurst+10 || told != 1 || others != 1 {
 		t.Errorf("%d refusals are kept, %d say that there were more, %d of somebody else", kept, told, others)
+	}
+}
+
+// TestGuessesAreReadable: a wrong password is refused as before, and what was
+// tried stands in the log by number.
+func TestGuessesAreReadable(t *testing.T) {
+	w := newWorld(t)
+	for range 3 {
+		if status, text := w.send("POST", base+"/session", "", map[string]any{"name": "eve", "password": "hunter2-hunter2"}); status != 401 || !strings.Contains(string(text), "the name or the password is wrong") {
+			t.Fatalf("status %d: %s", status, text)
+		}
+	}
+	if status, _ := w.send("GET", base+"/me", "fk1_guess", nil); status != 401 {
+		t.Fatalf("status %d", status)
+	}
+	must(t, w.audit.WriteGuesses(t.Context(), false))
+	var p Page[AuditEntry]
+	w.call("GET", base+"/audit?limit=1000", nil, 200, &p)
+	told := map[string]string{}
+	for _, e := range p.Items {
+		if strings.HasSuffix(e.Action, ".failed") {
+			told[e.Action+" "+e.Object] += e.Detail
+		}
+	}
+	if s := told["session.create.failed unknown name"]; !strings.HasPrefix(s, "3 wrong guesses from 1 address, the first ") || len(told) != 2 {
+		t.Errorf("the log tells %q", told)
 	}
 }

@@ -167,12 +167,20 @@ func on[I, O any](h func(*API, context.Context, *I) (*O, error)) func(*API, rout
 	}
 }
 
+// counted is an error of Auth for a guess that stands in the audit log by
+// number already (auth.Guess).
+type counted interface {
+	error
+	Counted() bool
+}
+
 // record writes the audit entry of a route that changes something, whether it
 // did or failed. It happens before the answer leaves: what is not recorded is
 // not confirmed.
 func (a *API) record(ctx context.Context, rt route, failed error) error {
-	if !rt.changes() || rt.access.where == everyone && fault.Is(failed, fault.Exhausted) {
-		return nil // a throttled stranger doesn't get to fill the log
+	var guess counted
+	if !rt.changes() || rt.access.where == everyone && (fault.Is(failed, fault.Exhausted) || errors.As(failed, &guess)) {
+		return nil // a stranger doesn't get to fill the log
 	}
 	q := of(ctx)
 	action, detail := rt.id, q.detail

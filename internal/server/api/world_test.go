@@ -128,8 +128,10 @@ func newWorld(t testing.TB, more ...patch.Patch) *world {
 	log := slog.New(slog.NewTextHandler(logTo{t}, &slog.HandlerOptions{Level: slog.LevelError}))
 	w.index = assess.New(w)
 	must(t, w.index.SetCatalog(t.Context(), map[string]*catalog.Shard{"debian-12-amd64": w.shard}))
-	w.auth = auth.New(auth.Config{People: func(s estate.Scope) auth.People { return w.db.In(s) }, Sessions: w.db, Log: log, Now: time.Now})
 	w.audit = audit.New(func(s estate.Scope) audit.Store { return w.db.In(s) }, time.Now)
+	w.auth = auth.New(auth.Config{
+		People: func(s estate.Scope) auth.People { return w.db.In(s) }, Sessions: w.db, Log: log, Now: time.Now, Guessed: w.audit.Guess,
+	})
 	w.loop = orchestrate.New(w.db.Orchestration(), fleet{w}, payloads{}, w, log, time.Now)
 	w.api, err = New(Config{
 		Data: func(s estate.Scope) Data { return w.db.In(s) }, Index: indexed{w.index}, Catalog: w, Deployments: w, Agents: agents{w},

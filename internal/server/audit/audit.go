@@ -72,10 +72,14 @@ func (e Entry) seal() ([]byte, string, error) {
 type Log struct {
 	in  func(estate.Scope) Store
 	now func() time.Time
+
+	guesses guesses
 }
 
 // New returns the log over a store.
-func New(in func(estate.Scope) Store, now func() time.Time) *Log { return &Log{in: in, now: now} }
+func New(in func(estate.Scope) Store, now func() time.Time) *Log {
+	return &Log{in: in, now: now, guesses: guesses{all: map[guessed]*tally{}, kick: make(chan struct{}, 1)}}
+}
 
 func scopeOf(tenant estate.TenantID) estate.Scope {
 	if tenant == "" {

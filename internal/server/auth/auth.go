@@ -8,6 +8,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -67,6 +68,11 @@ type Config struct {
 	// TLS says that browsers reach the console over HTTPS: cookies are then
 	// sent over nothing else.
 	TLS bool
+	// Guessed is told of each wrong password, setup token and API key, for the
+	// audit log: the action that failed, what was guessed at (an account that
+	// there is, or one text for all others) and the address. It returns at
+	// once. May be nil.
+	Guessed func(action, object, address string)
 	// CA is the file of the CA certificate behind the server's own certificate,
 	// for the local operator's command line; empty when another CA vouches.
 	CA string
@@ -142,7 +148,11 @@ func (s *Service) Actor(r *http.Request) (estate.Actor, error) {
 		if !ok {
 			return estate.Actor{}, fault.New(fault.Unauthenticated, "only API keys are taken in the Authorization header").WithHint("send 'Authorization: Bearer KEY'")
 		}
-		return s.byKey(r.Context(), NewSecret(strings.TrimSpace(secret)))
+		actor, err := s.byKey(r.Context(), NewSecret(strings.TrimSpace(secret)))
+		if fault.Is(err, fault.Unauthenticated) {
+			err = s.guess(err, "key.use.failed", "API key", addressOf(r))
+		}
+		return actor, err
 	}
 	id := s.sessions.GetString(r.Context(), sessionUser)
 	if id == "" {
@@ -188,21 +198,21 @@ func (s *Service) SignIn(ctx context.Context, address, name, password string) (e
 	if err := s.throttle.begin(address, name); err != nil {
 		return estate.Actor{}, err
 	}
-	u, err := s.all().UserByName(ctx, name)
-	if err != nil && !fault.Is(err, fault.NotFound) {
-		return estate.Actor{}, err
-	}
-	ok, err := s.hasher.matches(ctx, NewSecret(password), u.PasswordHash)
-	if err != nil {
-		return estate.Actor{}, err
-	}
 	wrong := fault.New(fault.Unauthenticated, "the name or the password is wrong")
-	if !ok || u.Disabled {
-		return estate.Actor{}, wrong
+	u, err := s.all().UserByName(ctx, name)
+	if err == nil || fault.Is(err, fault.NotFound) {
+		var ok bool
+		ok, err = s.hasher.matches(ctx, NewSecret(password), u.PasswordHash)
+		if err == nil && (!ok || u.Disabled) {
+			err = wrong
+		}
+	}
+	if err != nil {
+		return estate.Actor{}, s.guess(err, "session.create.failed", cmp.Or(u.Name, "unknown name"), address)
 	}
 	err = s.begin(ctx, u)
 	if fault.Is(err, fault.Conflict) { // replaced or removed while it was being checked
-		return estate.Actor{}, wrong
+		return estate.Actor{}, s.guess(wrong, "session.create.failed", u.Name, address)
 	}
 	if err != nil {
 		return estate.Actor{}, err

@@ -56,6 +56,7 @@ func (s *Service) Setup(ctx context.Context, address, token, name, password stri
 	// By address alone: nobody may keep the owner from the one link.
 	address = network(address)
 	guess := "setup from " + address
+	wrong := func(err error) error { return s.guess(err, "setup.run.failed", "setup link", address) }
 	if err := s.throttle.begin(address, guess); err != nil {
 		return estate.Actor{}, err
 	}
@@ -63,10 +64,10 @@ func (s *Service) Setup(ctx context.Context, address, token, name, password stri
 	case s.first <- struct{}{}:
 		defer func() { <-s.first }()
 	case <-ctx.Done():
-		return estate.Actor{}, fault.Wrap(ctx.Err(), fault.Cancelled, "auth: the setup was given up")
+		return estate.Actor{}, wrong(fault.Wrap(ctx.Err(), fault.Cancelled, "auth: the setup was given up"))
 	}
 	if err := s.checkSetup(ctx, NewSecret(token)); err != nil {
-		return estate.Actor{}, err
+		return estate.Actor{}, wrong(err)
 	}
 	u, err := s.CreateUser(ctx, estate.Everything(), estate.User{
 		Name: name, Grants: []estate.Grant{{Role: estate.Admin, Scope: estate.Everything()}},
