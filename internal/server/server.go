@@ -234,6 +234,7 @@ func (s *Server) openGateway(ctx context.Context) (err error) {
 		Witness: &witness{log: s.cfg.Log, audit: s.audit, changed: s.inventoryChanged},
 		CA:      s.ca, Trust: pki.NewTrust(s.ca.Certificate()), Certificate: s.certs.get,
 		Log: s.cfg.Log, Now: s.cfg.Now, Interval: s.cfg.CheckIn, Doubt: s.healer.doubt,
+		StrangersOfAddress: s.cfg.ConnectionsPerAddress,
 	})
 	return err
 }

@@ -4,9 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"hash/maphash"
-	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"golang.org/x/time/rate"
@@ -35,15 +33,7 @@ func (l *enrolLimiter) init() {
 }
 
 func (l *enrolLimiter) of(r *http.Request) *rate.Limiter {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && !ip.Is4In6() {
-		p, _ := ip.WithZone("").Prefix(64) // never fails for IPv6; who has one address has the network
-		host = p.String()
-	}
-	return l.fails[maphash.String(l.seed, host)%uint64(len(l.fails))]
+	return l.fails[maphash.String(l.seed, network(r.RemoteAddr))%uint64(len(l.fails))]
 }
 
 // enroll gives an identity for a token. A bad token is refused in memory after
@@ -66,6 +56,9 @@ func (g *Gateway) enroll(w http.ResponseWriter, r *http.Request, _ peer) error {
 	}
 	if err != nil {
 		fails.Allow() // what failed is charged to the address
+		if fault.Is(err, fault.Unauthenticated) {
+			g.cfg.Witness.Guess("endpoint.enrol.failed", "enrolment token", network(r.RemoteAddr))
+		}
 		return err
 	}
 	return reply(w, out)

@@ -97,6 +97,8 @@ type Payloads interface {
 // somebody must answer for; changes of inventory feed the assessment.
 type Witness interface {
 	Audit(ctx context.Context, t estate.TenantID, actor, action, object, detail string)
+	// Guess counts a guess that was wrong; it returns at once.
+	Guess(action, object, address string)
 	InventoryChanged(t estate.TenantID, id estate.EndpointID)
 }
 
@@ -130,6 +132,11 @@ type Config struct {
 	Doubt func(sha256 string)
 	// Ping is the silence after which the wake channel says something (0: 2 min).
 	Ping time.Duration
+
+	// StrangersOfAddress bounds the connections of one address over which no
+	// machine has shown its certificate (0: 1,024, below 0: no bound);
+	// Strangers those of all addresses together (0: 4,096).
+	StrangersOfAddress, Strangers int
 }
 
 // Gateway serves agents. Make it with New.
@@ -162,6 +169,12 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		if *p.have <= 0 {
 			*p.have = p.want
 		}
+	}
+	if cfg.StrangersOfAddress == 0 {
+		cfg.StrangersOfAddress = strangersOfAddress
+	}
+	if cfg.Strangers <= 0 {
+		cfg.Strangers = strangersOfAll
 	}
 	if cfg.Doubt == nil {
 		cfg.Doubt = func(string) {}
@@ -199,6 +212,7 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 			MaxConcurrentStreams: 16, SendPingTimeout: 2 * time.Minute, PingTimeout: 20 * time.Second, WriteByteTimeout: 30 * time.Second,
 			MaxReceiveBufferPerConnection: 256 << 10, MaxReceiveBufferPerStream: 128 << 10,
 		},
+		ConnContext: known,
 		// Failed handshakes are the peers' affair and would fill the log.
 		ErrorLog: slog.NewLogLogger(g.cfg.Log.Handler(), slog.LevelDebug),
 	}
@@ -213,7 +227,7 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 		defer cancel()
 		stopped <- srv.Shutdown(end)
 	}()
-	err := srv.ServeTLS(l, "", "")
+	err := srv.ServeTLS(g.door(l), "", "")
 	stopWatch()
 	if down := <-stopped; errors.Is(err, http.ErrServerClosed) {
 		err = down

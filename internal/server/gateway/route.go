@@ -82,6 +82,9 @@ func (g *Gateway) dispatch(rt route, w http.ResponseWriter, r *http.Request) {
 // answer serves a peer that may ask, within its share.
 func (g *Gateway) answer(rt route, w http.ResponseWriter, r *http.Request, p peer) error {
 	if rt.needs == byCertificate {
+		if c := guestOf(r.Context()); c != nil {
+			c.belongs(p.endpoint)
+		}
 		leave, err := g.shares.enter(p.endpoint)
 		if err != nil {
 			return err

@@ -204,12 +204,17 @@ type onceInAWhile struct {
 
 // first reports whether what has not been noted within the last minute.
 func (o *onceInAWhile) first(what string, now time.Time) bool {
+	return o.within(what, now, time.Minute)
+}
+
+// within is first for another time.
+func (o *onceInAWhile) within(what string, now time.Time, gap time.Duration) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.seen) > 10000 || o.seen == nil {
 		o.seen = map[string]time.Time{}
 	}
-	if at, ok := o.seen[what]; ok && now.Sub(at) < time.Minute {
+	if at, ok := o.seen[what]; ok && now.Sub(at) < gap {
 		return false
 	}
 	o.seen[what] = now

@@ -33,8 +33,12 @@ func TestTrustRow6OwnShare(t *testing.T) {
 	}
 	const many = 60
 	codes := make(chan int, many)
-	for range many {
-		c := &agent{w: w, id: hostile.id, tenant: hostile.tenant, cert: hostile.cert, http: w.client(pki.ClientConfig(hostile.cert, pki.NewTrust(w.ca.Certificate())))}
+	var over []*agent // more connections than these would be closed
+	for range 6 {
+		over = append(over, &agent{w: w, id: hostile.id, tenant: hostile.tenant, cert: hostile.cert, http: w.client(pki.ClientConfig(hostile.cert, pki.NewTrust(w.ca.Certificate())))})
+	}
+	for i := range many {
+		c := over[i%len(over)]
 		go func() {
 			code, _ := c.send("POST", wire.PathCheckIn, wire.CheckIn{Protocol: wire.Protocol}, nil)
 			codes <- code

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/fettlehq/fettle/internal/pki"
 	"github.com/fettlehq/fettle/internal/wire"
 )
@@ -46,5 +48,29 @@ func TestTrustRow5StrangersBlockNobody(t *testing.T) {
 	all.Wait()
 	if code, no := w.post(w.from("127.0.2.1"), "POST", wire.PathEnroll, good, nil); code != 200 {
 		t.Errorf("a good token after guesses of others: %d %+v", code, no)
+	}
+}
+
+// TestTrustRow10EnrolmentGuesses: a wrong token is counted for the audit log
+// and leaves no entry of its own; a good one leaves an entry and no count.
+func TestTrustRow10EnrolmentGuesses(t *testing.T) {
+	w := newWorld(t)
+	guess, _ := w.enrolRequest("fe1-guess")
+	for i := range 3 {
+		if code, _ := w.post(w.from(fmt.Sprint("127.0.5.", i+1)), "POST", wire.PathEnroll, guess, nil); code != http.StatusUnauthorized {
+			t.Fatalf("answered %d", code)
+		}
+	}
+	w.enrol("acme")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	want := []string{
+		"endpoint.enrol.failed enrolment token 127.0.5.1", "endpoint.enrol.failed enrolment token 127.0.5.2", "endpoint.enrol.failed enrolment token 127.0.5.3",
+	}
+	if diff := cmp.Diff(want, w.guesses); diff != "" {
+		t.Error(diff)
+	}
+	if len(w.audit) != 1 {
+		t.Errorf("the audit log has %q", w.audit)
 	}
 }

@@ -48,6 +48,7 @@ type world struct {
 	orders  map[estate.EndpointID][]wire.Order
 	heard   []wire.Event
 	audit   []string
+	guesses []string
 	changed []estate.EndpointID
 	serves  map[string]bool
 	clock   time.Duration // added to now
@@ -55,7 +56,20 @@ type world struct {
 	hold func(context.Context, estate.EndpointID)
 }
 
-func newWorld(t testing.TB) *world {
+// newWorld makes one and serves it; changes are made to its configuration before.
+func newWorld(t testing.TB, changes ...func(*gateway.Config)) *world {
+	t.Helper()
+	w := unserved(t, changes...)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.serve(l)
+	return w
+}
+
+// unserved is a world that no listener leads to yet.
+func unserved(t testing.TB, changes ...func(*gateway.Config)) *world {
 	t.Helper()
 	dir := t.TempDir()
 	w := &world{t: t, repo: filepath.Join(dir, "repo"), orders: map[estate.EndpointID][]wire.Order{}, serves: map[string]bool{}}
@@ -81,25 +95,23 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.gw, err = gateway.New(t.Context(), gateway.Config{
+	cfg := gateway.Config{
 		Store: w.db.Agents(), Orders: w, Repository: w, Payloads: w.blob, Witness: w, CA: w.ca,
 		Trust: pki.NewTrust(w.ca.Certificate()), Certificate: func() (*tls.Certificate, error) { return &server, nil },
 		Log: slog.New(slog.DiscardHandler),
 		Now: func() time.Time { w.mu.Lock(); defer w.mu.Unlock(); return time.Now().Add(w.clock) },
-	})
-	if err != nil {
+	}
+	for _, change := range changes {
+		change(&cfg)
+	}
+	if w.gw, err = gateway.New(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	w.serve()
 	return w
 }
 
 // serve runs the gateway until the test ends.
-func (w *world) serve() {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.t.Fatal(err)
-	}
+func (w *world) serve(l net.Listener) {
 	w.addr = l.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -135,6 +147,12 @@ func (w *world) Audit(_ context.Context, _ estate.TenantID, actor, action, _, _ 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.audit = append(w.audit, action+" by "+actor)
+}
+
+func (w *world) Guess(action, object, address string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.guesses = append(w.guesses, action+" "+object+" "+address)
 }
 
 func (w *world) InventoryChanged(_ estate.TenantID, id estate.EndpointID) {
