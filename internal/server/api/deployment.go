@@ -17,8 +17,16 @@ type Deployment struct {
 	// Reversible are those of its patches that a rollback can take back; one
 	// deployment alone tells it, and of no more than maxReversible.
 	Reversible []patch.ID `json:"reversible,omitempty"`
+	// OneWay are the others of those that were looked up.
+	OneWay []OneWay `json:"one_way,omitempty" doc:"Its patches that a rollback can't take back, told with reversible"`
 	// LeftOut is told once, when the deployment is made.
 	LeftOut map[string]int `json:"left_out,omitempty" doc:"How many findings of the machines were left out, by the reason"`
+}
+
+// OneWay is a patch without a way back.
+type OneWay struct {
+	Patch  patch.ID `json:"patch"`
+	Reason string   `json:"reason" doc:"Why it can't be taken back"`
 }
 
 // maxReversible bounds how many patches of a deployment are looked up.
@@ -79,21 +87,26 @@ func (a *API) withCounts(ctx context.Context, id deploy.ID) (Deployment, error) 
 func (a *API) deployment(ctx context.Context, in *ByID) (*answered[Deployment], error) {
 	d, err := a.withCounts(ctx, deploy.ID(in.ID))
 	if err == nil && d.Operation == deploy.Install && !d.DryRun {
-		d.Reversible = a.reversibleOf(d.Patches)
+		d.Reversible, d.OneWay = a.reversibleOf(d.Patches)
 	}
 	return &answered[Deployment]{Body: d}, err
 }
 
-// reversibleOf picks the patches that can be taken back as things stand.
-func (a *API) reversibleOf(ids []patch.ID) []patch.ID {
-	var out []patch.ID
+// reversibleOf parts the patches that can be taken back as things stand from
+// those that can't.
+func (a *API) reversibleOf(ids []patch.ID) (can []patch.ID, not []OneWay) {
 	for _, id := range ids[:min(len(ids), maxReversible)] {
 		f, _, err := a.find(id)
-		if err == nil && deploy.Reversible(f.patch) == nil {
-			out = append(out, id)
+		if err == nil {
+			_, err = a.before(f.patch)
 		}
+		if err != nil {
+			not = append(not, OneWay{id, fault.Public(err)})
+			continue
+		}
+		can = append(can, id)
 	}
-	return out
+	return can, not
 }
 
 type tasksIn struct {

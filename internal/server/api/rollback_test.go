@@ -216,6 +216,14 @@ func TestRollback(t *testing.T) {
 	if diff := cmp.Diff([]patch.ID{billing2}, there.Reversible); diff != "" {
 		t.Errorf("reversible: %s", diff)
 	}
+	w.machine("main", "e6", map[string]string{"billing": "1.0", "oneway": "1.0"})
+	var both Deployment
+	w.call("POST", mainT+"/deployments", map[string]any{"patches": []patch.ID{billing2, oneWay}, "endpoints": []string{"e6"}}, 201, &both)
+	w.call("GET", mainT+"/deployments/"+string(both.ID), nil, 200, &both)
+	want := []OneWay{{oneWay, string(oneWay) + " can't be rolled back: its signed manifest says no way to uninstall it"}}
+	if diff := cmp.Diff(want, both.OneWay); diff != "" || len(both.Reversible) != 1 {
+		t.Errorf("one way: %s, reversible %v", diff, both.Reversible)
+	}
 	// It stays away from this machine, and from no other.
 	w.refused("POST", mainT+"/deployments", map[string]any{"all_approved": true, "endpoints": []string{"e1"}}, fault.Nothing)
 	w.call("POST", mainT+"/deployments", map[string]any{"all_approved": true, "endpoints": []string{"e2"}}, 201, nil)

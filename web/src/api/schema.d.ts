@@ -1093,6 +1093,8 @@ export interface components {
                 [key: string]: number;
             };
             name: string;
+            /** @description Its patches that a rollback can't take back, told with reversible */
+            one_way?: components["schemas"]["OneWay"][] | null;
             operation?: string;
             patches: string[] | null;
             policy: components["schemas"]["DeployPolicy"];
@@ -1595,6 +1597,11 @@ export interface components {
             name: string;
             /** Format: password */
             password: string;
+        };
+        OneWay: {
+            patch: string;
+            /** @description Why it can't be taken back */
+            reason: string;
         };
         PageApproval: {
             items: components["schemas"]["Approval"][];

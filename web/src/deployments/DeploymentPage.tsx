@@ -13,6 +13,7 @@ import {
   type Deployment,
   leftOut,
   live,
+  staying,
   type Task,
   type TaskFilter,
   takeable,
@@ -308,6 +309,7 @@ function RollBack({ of: task, within }: { of: Task; within: Deployment }) {
       {asking && (
         <RollbackDialog
           patches={patches.map((id) => ({ id, label: id }))}
+          staying={staying(within, task)}
           machines={[{ id: task.endpoint, name: task.hostname || task.endpoint }]}
           close={() => setAsking(false)}
         />

@@ -9,6 +9,8 @@ import { useRollback } from "./deployments";
 interface Props {
   patches: { id: string; label: string }[];
   machines: { id: string; name: string; offline?: boolean }[];
+  /** What was installed with them and can't be taken back. */
+  staying?: { patch: string; reason: string }[];
   /** What the machines have afterwards, where it is known. */
   outcome?: string;
   /** What the patch does to the machine. */
@@ -17,7 +19,7 @@ interface Props {
 }
 
 /** Asks why, says what comes of it, and takes patches back on machines that have them. */
-export function RollbackDialog({ patches, machines, outcome, reboot, close }: Props) {
+export function RollbackDialog({ patches, machines, staying = [], outcome, reboot, close }: Props) {
   const [reason, setReason] = useState("");
   const [keep, setKeep] = useState(false);
   const rollback = useRollback();
@@ -58,6 +60,18 @@ export function RollbackDialog({ patches, machines, outcome, reboot, close }: Pr
               ))}
             </ul>
           </ScrollArea.Autosize>
+          {staying.length > 0 && (
+            <ScrollArea.Autosize mah={120} type="auto">
+              <Text size="sm" fw={600}>
+                What stays
+              </Text>
+              <ul className="plain">
+                {staying.map((s) => (
+                  <li key={s.patch}>{s.reason}.</li>
+                ))}
+              </ul>
+            </ScrollArea.Autosize>
+          )}
           {machines.length > 1 && (
             <ScrollArea.Autosize mah={100} type="auto">
               <Text size="sm">On {machines.map((m) => m.name).join(", ")}</Text>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Deployment, leftOut, live, type Task, takeable, tally } from "./deployments";
+import { type Deployment, leftOut, live, staying, type Task, takeable, tally } from "./deployments";
 import { reached } from "./Progress";
 
 describe("live", () => {
@@ -36,6 +36,20 @@ describe("takeable", () => {
     ["a rollback", { ...d, operation: "rollback" }, task],
     ["patches without a way back", { ...d, reversible: undefined }, task],
   ] as [string, Deployment, Task][])("is nothing of %s", (_, of, t) => expect(takeable(of, t)).toEqual([]));
+});
+
+it("names what stays when the rest is taken back, of what the machine has", () => {
+  const one_way = ["c", "x", "left"].map((patch) => ({ patch, reason: `${patch} can't be rolled back` }));
+  const refused = [{ patch: "left", reason: "held" }];
+  const task = {
+    state: "verified",
+    patches: [{ id: "a" }, { id: "c" }, { id: "left" }],
+    plan: { changes: [], payloads: [], download_bytes: 0, refused },
+  } as unknown as Task;
+  expect(staying({ reversible: ["a"], one_way } as Deployment, task)).toEqual([
+    { patch: "c", reason: "c can't be rolled back" },
+  ]);
+  expect(staying({ reversible: ["a"] } as Deployment, task)).toEqual([]);
 });
 
 it("names what a machine left out once, whether its plan or its result says so", () => {

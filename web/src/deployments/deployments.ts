@@ -162,6 +162,13 @@ export function leftOut(task: Pick<Task, "plan" | "result">): { patch: string; r
   return [...new Map(all.map((r) => [r.patch, r])).values()];
 }
 
+/** Which patches of a task stay when the others are taken back, and why. */
+export function staying(d: Deployment, task: Task): { patch: string; reason: string }[] {
+  const left = new Set(task.plan?.refused?.map((r) => r.patch));
+  const mine = new Set((task.patches ?? []).map((p) => p.id).filter((id) => !left.has(id)));
+  return (d.one_way ?? []).filter((o) => mine.has(o.patch));
+}
+
 /** Which patches of a task can be taken back: those that its machine has proven to have. */
 export function takeable(d: Deployment, task: Task): string[] {
   if (d.operation === "rollback" || d.dry_run || task.state !== "verified") return [];
