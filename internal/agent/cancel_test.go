@@ -54,7 +54,7 @@ func TestCancelledBetweenOrderAndWork(t *testing.T) {
 				t.Fatal("the order was not taken")
 			}
 			check(t, a.take([]wire.Order{order("t", wire.ActCancel, nil)}, time.Now()))
-			ctx, stop := context.WithTimeout(t.Context(), time.Second) // a reboot waits for the machine to go down
+			ctx, stop := context.WithTimeout(t.Context(), time.Minute) // a reboot waits for the machine to go down
 			defer stop()
 			check(t, a.do(ctx, e))
 			if got, _ := a.journal.Entry("t"); got.Step != journal.Ended {

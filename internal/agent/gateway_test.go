@@ -313,7 +313,7 @@ func (s *server) order(orders ...wire.Order) {
 // until waits for something that the agent does by itself.
 func (s *server) until(what string, ok func() bool) {
 	s.t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) { // other processes work
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) { // other processes work
 		s.mu.Lock()
 		done := ok()
 		s.mu.Unlock()

@@ -172,7 +172,7 @@ func (s scripted) waitFor(name string) error {
 	if err := os.WriteFile(filepath.Join(s.state, "lingers"), nil, 0o600); err != nil {
 		return err
 	}
-	for range 600 {
+	for range 6000 {
 		if _, err := os.Stat(filepath.Join(s.state, name)); err == nil {
 			return nil
 		}

@@ -18,17 +18,22 @@ import (
 // The test binary plays the commands that the tests start.
 const (
 	playLonger = "play-longer" // start "last" beside itself and wait
-	playLast   = "play-last"   // write a file after a while
+	playLast   = "play-last"   // say that it runs, and write a file when it is told to
 	playMark   = "play-mark"   // write a file at once
 	playWaiter = "play-waiter" // start "last" by Run, outliving, and end before it
 )
+
+// The endings of the files by which "last" and the tests agree on a moment.
+const begun, goOn = ".begun", ".go"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 {
 		switch os.Args[1] {
 		case playLast:
-			time.Sleep(2 * time.Second) // long enough for its parent to be ended first
-			_ = os.WriteFile(os.Args[2], nil, 0o600)
+			_ = os.WriteFile(os.Args[2]+begun, nil, 0o600)
+			if appears(os.Args[2]+goOn, 5*time.Minute) {
+				_ = os.WriteFile(os.Args[2], nil, 0o600)
+			}
 			return
 		case playMark:
 			_ = os.WriteFile(os.Args[2], nil, 0o600)
@@ -46,7 +51,7 @@ func TestMain(m *testing.M) {
 				self, _ := os.Executable()
 				_, _ = OS{}.Run(context.Background(), Cmd{Argv: []string{self, playLast, os.Args[2]}, Outlives: true})
 			}()
-			time.Sleep(500 * time.Millisecond) // for the start
+			appears(os.Args[2]+begun, 5*time.Minute)
 			os.Exit(7)
 		}
 	}
@@ -56,8 +61,20 @@ func TestMain(m *testing.M) {
 func mark(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(os.TempDir(), fmt.Sprintf("fettle-run-%d-%s", os.Getpid(), t.Name()))
-	t.Cleanup(func() { _ = os.Remove(path) }) // there or not
+	t.Cleanup(func() { // there or not
+		for _, ending := range []string{"", begun, goOn} {
+			_ = os.Remove(path + ending)
+		}
+	})
 	return path
+}
+
+// tell lets "last" go on.
+func tell(t *testing.T, path string) {
+	t.Helper()
+	if err := os.WriteFile(path+goOn, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func appears(path string, within time.Duration) bool {
@@ -128,7 +145,8 @@ func TestStopEndsTheWholeGroup(t *testing.T) {
 	if !fault.Is(err, fault.Cancelled) {
 		t.Errorf("got %v", err)
 	}
-	if appears(file, 4*time.Second) {
+	tell(t, file)
+	if appears(file, 2*time.Second) {
 		t.Error("the command's child lives on")
 	}
 }
@@ -140,7 +158,8 @@ func TestOutlives(t *testing.T) {
 	if err != nil || res.ExitCode != 7 {
 		t.Fatalf("exit code %d, %v", res.ExitCode, err)
 	}
-	if !appears(file, 10*time.Second) {
+	tell(t, file)
+	if !appears(file, 5*time.Minute) {
 		t.Error("the command ended with its starter")
 	}
 }

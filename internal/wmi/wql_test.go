@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/fettlehq/fettle/internal/fault"
 )
@@ -59,14 +58,11 @@ func TestQuestionRefuses(t *testing.T) {
 	}
 }
 
-// TestLikeIsBounded: a hostile pattern takes no exponential time.
+// TestLikeIsBounded: a hostile pattern takes no exponential time, which would
+// never end.
 func TestLikeIsBounded(t *testing.T) {
-	start := time.Now()
 	if matches(strings.Repeat("a", 4000), strings.Repeat("%a", 1000)+"b") {
 		t.Error("it matches")
-	}
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("it took %v", took)
 	}
 }
 

@@ -80,7 +80,7 @@ func TestService(t *testing.T) {
 	}
 	check(t, Start(t.Context()))
 	check(t, Start(t.Context()))
-	for range 100 {
+	for range 2400 {
 		if exists(filepath.Join(dir, "began")) {
 			break
 		}

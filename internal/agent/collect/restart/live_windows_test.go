@@ -102,12 +102,13 @@ func TestMoved(t *testing.T) {
 	m := live()
 	program := func() module {
 		t.Helper()
-		for range 1000 { // it takes a moment to start
+		for range 6000 { // it takes a moment to start
 			for _, one := range m.Modules(uint32(cmd.Process.Pid)) {
 				if strings.EqualFold(one.Loaded, place) {
 					return one
 				}
 			}
+			time.Sleep(20 * time.Millisecond) // another process
 		}
 		t.Fatal("the program does not run itself")
 		return module{}
