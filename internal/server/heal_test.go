@@ -144,7 +144,7 @@ func (h *healing) mended() bool {
 
 func (h *healing) until(what string, done func() bool) {
 	h.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			h.t.Fatalf("in vain waited for: %s", what)
 		}

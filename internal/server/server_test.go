@@ -7,11 +7,15 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,12 +58,18 @@ func newPlace(t *testing.T) *place {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		// A port that the kernel gives nobody by itself (ip_local_port_range): it is still free when the server starts, also after a restart.
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		return l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // svcPayload is the file of the catalog's one patch.
@@ -106,6 +116,9 @@ func (p *place) up() (s *Server, down func()) {
 	p.t.Helper()
 	s, err := New(p.t.Context(), p.cfg)
 	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := s.Listen(p.t.Context()); err != nil {
 		p.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(p.t.Context())
