@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/publisher"
+	"github.com/fettlehq/fettle/internal/repo"
 )
 
 // programs are the commands that run parts of Fettle in this process.
@@ -134,12 +136,7 @@ func publishFingerprintCmd(f *publisherFlags) *cobra.Command {
 	return &cobra.Command{
 		Use: "fingerprint", Short: "Print the fingerprint of the root keys, which servers and agents pin", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := f.open(cmd)
-			if err != nil {
-				return err
-			}
-			defer p.Close()
-			fp, err := p.RootFingerprint()
+			fp, err := f.fingerprint(cmd)
 			if err != nil {
 				return err
 			}
@@ -147,6 +144,24 @@ func publishFingerprintCmd(f *publisherFlags) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// fingerprint reads the repository, also while a publisher works on it; where
+// there is none yet, it is made.
+func (f *publisherFlags) fingerprint(cmd *cobra.Command) (string, error) {
+	cfg, err := f.load(cmd)
+	if err != nil {
+		return "", err
+	}
+	if root, err := os.ReadFile(filepath.Join(cfg.Repository, filepath.FromSlash(repo.MetadataPath(repo.Root, 1)))); err == nil {
+		return repo.RootFingerprint(root)
+	}
+	p, err := f.open(cmd)
+	if err != nil {
+		return "", err
+	}
+	defer p.Close()
+	return p.RootFingerprint()
 }
 
 func ids(args []string) []patch.ID {

@@ -15,6 +15,7 @@ import (
 	"github.com/fettlehq/fettle/internal/publisher/enrich/epss"
 	"github.com/fettlehq/fettle/internal/publisher/enrich/kev"
 	"github.com/fettlehq/fettle/internal/repo"
+	"github.com/fettlehq/fettle/internal/settings"
 )
 
 // Config is everything that a publisher needs to know.
@@ -219,6 +220,14 @@ func Load(path string) (Config, error) {
 		}
 		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
 			return cfg, fault.Wrap(err, fault.Invalid, "publisher: the configuration file %s is no valid YAML", path)
+		}
+		unknown, err := settings.Unknown(k, &Config{})
+		if err != nil {
+			return cfg, err
+		}
+		if len(unknown) > 0 {
+			return cfg, fault.New(fault.Invalid, "publisher: the configuration file %s has settings that are not known: %s", path, strings.Join(unknown, ", ")).
+				WithHint("nothing was done; docs/publisher.md lists the settings")
 		}
 	}
 	fromEnv := env.Provider(".", env.Opt{Prefix: envPrefix, TransformFunc: func(key, value string) (string, any) {

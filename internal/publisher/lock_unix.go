@@ -20,9 +20,9 @@ func lockFolder(dir string) (*folderLock, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "publisher: can't open the lock file in %s", dir)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 		_ = f.Close() // nothing was written
-		return nil, fault.Wrap(err, fault.Conflict, "publisher: another publisher works in %s", dir).
+		return nil, fault.New(fault.Conflict, "publisher: another publisher works in %s", dir).
 			WithHint("If that is 'fettle up', 'fettle sync' makes it crawl and publish now. Else wait for it or stop it; two publishers need two data folders and two repositories.")
 	}
 	return &folderLock{f}, nil

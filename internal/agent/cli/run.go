@@ -26,7 +26,7 @@ func enrollCommand(io streams) *cobra.Command {
 		Long: "Give this machine an identity with a server. The fingerprints say which server and which signed repository\n" +
 			"are meant; `fettle enroll-token` prints the whole line. Nothing is kept unless both are proven.\n" +
 			"The token may also stand in the environment as FETTLE_TOKEN, where other users can't see it.",
-		Example: "  fettle-agent enroll https://fettle.example:8443 --token fet-... --ca sha256:... --root sha256:...",
+		Example: "  fettle-agent enroll https://patch.example.org:8781 --token fe1-... --ca sha256:... --root sha256:...",
 		Args:    exactly(1, "the server's address"),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.State, o.Server, o.Root = stateDir(c), args[0], "/"

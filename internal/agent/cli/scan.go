@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -123,7 +124,8 @@ func scanTable(out io.Writer, r agent.ScanReport) error {
 	if len(r.RestartsDue) > 0 {
 		_, _ = fmt.Fprintf(&b, "services that run replaced files: %s\n", strings.Join(r.RestartsDue, ", "))
 	}
-	for _, n := range r.Notes {
+	slices.Sort(r.Notes) // each slice of the catalog repeats the publisher's
+	for _, n := range slices.Compact(r.Notes) {
 		_, _ = fmt.Fprintf(&b, "note: %s\n", n)
 	}
 	for _, p := range r.Problems {

@@ -27,7 +27,7 @@ func (c *Client) unreached(ctx context.Context, err error) error {
 			WithHint("compare the CA fingerprint with the one that the server shows")
 	}
 	return fault.Wrap(err, fault.Unavailable, "link: the server at %s can't be reached", c.base.Host).
-		WithHint("the agent keeps trying; check name, port, proxy and firewall")
+		WithHint("check name, port, proxy and firewall; an agent that is enrolled keeps trying by itself")
 }
 
 // refusal reads wire.Refusal; what is none (a proxy's page) gives a fault by
