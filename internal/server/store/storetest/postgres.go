@@ -126,7 +126,7 @@ func (c *Cluster) StartAt(t testing.TB, port string) {
 	if err := c.server.Start(); err != nil {
 		t.Fatalf("start PostgreSQL: %v", err)
 	}
-	for range 300 {
+	for range 2400 {
 		if exec.CommandContext(always, filepath.Join(c.bin, "pg_isready"), "-h", c.dir, "-p", port, "-U", "postgres", "-d", "postgres").Run() == nil {
 			return
 		}
