@@ -35,6 +35,9 @@ type config struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	// Ctrl-C in a pipe ("make demo | tee log") ends the reader too: writing to it
+	// must not end this program before everything is removed.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	var c config
 	flag.IntVar(&c.machines, "machines", 3, "how many machines")
 	flag.StringVar(&c.bin, "bin", "bin", "folder of fettle and fettle-agent")
