@@ -37,7 +37,7 @@ func TestReaderThatDoesNotRead(t *testing.T) {
 			ended <- err
 		})}
 		l := make(pipes)
-		go func() { _ = srv.Serve(impatient{l, 3 * time.Second}) }() // ends with the test
+		go func() { _ = srv.Serve(impatient{l, 5 * time.Second}) }() // ends with the test
 		defer func() {
 			close(l)
 			_ = srv.Close()
