@@ -3,6 +3,7 @@
 // approve, decline, sign out. The steps build on each other.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { damage } from "./damage.mjs";
 import { base, steps } from "./steps.mjs";
 
 const token = process.env.FETTLE_SETUP_TOKEN;
@@ -255,6 +256,8 @@ describe("the console", () => {
     await page.goto("/machines/no-such-machine");
     const alert = page.getByRole("alert");
     await alert.waitFor();
+    await heading("Machine").waitFor();
+    assert.equal(await page.title(), "Machine · Fettle");
     assert.match(await alert.textContent(), /\w+ \w+/);
   });
 
@@ -298,6 +301,31 @@ describe("the console", () => {
     await heading("Missing patches").waitFor();
     await rows().first().getByText("Approved").waitFor();
   });
+
+  step("says nothing of damaged files while there are none", "undamaged", async () => {
+    await page.goto("/machines");
+    await rows().first().waitFor();
+    assert.equal(await page.getByText("disk damaged").count(), 0);
+  });
+
+  // Only a server that run.mjs has started lets its files be damaged.
+  if (process.env.FETTLE_DATA) {
+    step("tells of a file that the server's disk damaged, and of its mending", "damaged", async () => {
+      const meets = damage(process.env.FETTLE_DATA);
+      try {
+        const notice = page.getByRole("status").filter({ hasText: /disk damaged \d files? within the last week/ });
+        // The page asks anew by itself.
+        await notice.getByText("Mended: good copies are here again.").waitFor({ timeout: 5 * 60_000 });
+        await notice.getByText("Look at the disk and the memory").waitFor();
+        await notice.getByText(/^Which files?$/).click();
+        const lines = await notice.getByRole("listitem").allTextContents();
+        assert.ok(lines.length > 0, "no file is named");
+        for (const line of lines) assert.match(line, /^[0-9a-f]{64}, found .+ Fetched anew$/);
+      } finally {
+        meets.kill();
+      }
+    });
+  }
 
   step("does not take the one-time link twice", "setup-again", async () => {
     await page.goto("about:blank");

@@ -1,8 +1,7 @@
 // A small fleet that has everything which no deployment puts right by itself:
 // bulletins, products of single users, half-installed packages, patches that a
 // machine left out; and a patch that can be taken back. Made up.
-const now = Date.now();
-const ago = (minutes) => new Date(now - minutes * 60_000).toISOString();
+import { admin, ago, list, standing } from "./made.mjs";
 
 const firmware = "hp:windows-apps-amd64:sp151234:1.18.0";
 const notes = "winget:Contoso.Notes:2.1:amd64:msi:user";
@@ -14,36 +13,33 @@ const plugin = "winget:Contoso.Archiver:3.1:amd64:msi";
 const bulletinReason =
   "nothing is installed from it: the vendor names SHA1 alone, and the payload was not fetched; name it in 'prove'";
 
-export const me = {
-  kind: "user",
-  id: "u1",
-  name: "ada",
-  grants: [{ role: "operator", scope: {} }],
-  tenants: [{ id: "main", name: "Main", created: ago(9000) }],
-  permissions: { "*": ["read", "manage_hosts", "approve_patch", "run_deploy"] },
-};
+export const me = admin(["read", "manage_hosts", "approve_patch", "run_deploy"]);
+
+const damaged = [
+  { sha256: "3e".repeat(32), at: ago(50), mended: true },
+  { sha256: "9b".repeat(32), at: ago(20), mended: false },
+];
 
 const status = {
-  version: "0.2.0",
-  uptime_seconds: 900,
-  catalog: {
-    version: 12,
-    created: ago(60),
-    expires: new Date(now + 36e5).toISOString(),
-    age_seconds: 3600,
-    source: "https://patches.example.org/repository",
-    signers: ["d95fac2fdcb7347b"],
-    platforms: [{ platform: "windows-apps-amd64", patches: 9200, advisories: 120, cves: 800 }],
-  },
-  counts: {
+  ...standing([{ platform: "windows-apps-amd64", patches: 9200, advisories: 120, cves: 800 }], {
     endpoints: 3,
     online: 2,
     missing_security: 2,
     missing: 3,
     patches: 3,
-    exploited: 0,
     bulletins: 2,
     user_only: 1,
+  }),
+  payloads: {
+    payloads: 41,
+    bytes: 9_100_000_000,
+    idle: 0,
+    idle_bytes: 0,
+    keep_idle_seconds: 2_592_000,
+    free_bytes: 80_000_000_000,
+    reserve_bytes: 1_073_741_824,
+    coming_bytes: 0,
+    damaged,
   },
 };
 
@@ -375,10 +371,8 @@ const tokenRow = {
   by: "ada",
   note: "rack 4",
   created: ago(600),
-  expires: new Date(now + 36e6).toISOString(),
+  expires: ago(-600),
 };
-
-const list = (items) => ({ items, next: "" });
 
 /** The answer to a request; nothing for what is not made up. */
 export function answers(url, method) {

@@ -40,6 +40,17 @@ describe("the console of a fleet with all that needs people", () => {
     assert.equal(await main().getByText("belong to single users").count(), 0, "told twice");
   });
 
+  step("alarms about a damaged file without a good copy", "fleet-damaged", async () => {
+    const notice = page.getByRole("alert").filter({ hasText: "disk damaged 2 files" });
+    await notice.getByText("1 file without a good copy.").waitFor();
+    await notice.getByText("Which files").click();
+    assert.deepEqual(
+      await notice.getByRole("listitem").locator(".tag").allTextContents(),
+      ["No good copy", "Fetched anew"],
+      "the latest first",
+    );
+  });
+
   step("finds the machines with half-installed packages, and the address remembers it", "fleet-broken", async () => {
     await choose("Which machines", "With half-installed packages");
     await page.waitForURL(/with=broken/);

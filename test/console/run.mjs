@@ -74,7 +74,7 @@ async function start() {
     await end();
     throw new Error(`fettle up printed no link for the first administrator. It said:\n${said}\nIts log ends:\n${tail}`);
   }
-  return { link, end };
+  return { link, data, end };
 }
 
 /** Where the console is and the token that opens it. */
@@ -85,7 +85,7 @@ function parts(link) {
 
 const own = process.env.FETTLE_URL ? undefined : await start();
 try {
-  const env = { ...process.env, ...(own ? parts(own.link) : {}) };
+  const env = { ...process.env, ...(own ? { ...parts(own.link), FETTLE_DATA: own.data, FETTLE_BIN: fettle } : {}) };
   const tests = ["console.test.mjs", "windows.test.mjs", "fleet.test.mjs"].map((name) => join(here, name));
   const run = spawn(process.execPath, ["--test", "--test-concurrency=1", "--test-reporter=spec", ...tests], {
     env,

@@ -1,36 +1,18 @@
 // What the API would answer about a Windows machine, made up.
-const now = Date.now();
-const ago = (minutes) => new Date(now - minutes * 60_000).toISOString();
+import { admin, ago, list, standing } from "./made.mjs";
 
 const sevenZip = "winget:7zip.7zip:24.08:amd64:exe";
 const cumulative = "microsoft:windows-10-22h2-amd64:KB5036892";
 
-const me = {
-  kind: "user",
-  id: "u1",
-  name: "ada",
-  grants: [{ role: "admin", scope: {} }],
-  tenants: [{ id: "main", name: "Main", created: ago(9000) }],
-  permissions: { "*": ["read", "approve_patch", "run_deploy"] },
-};
+const me = admin(["read", "approve_patch", "run_deploy"]);
 
-const status = {
-  version: "0.2.0",
-  uptime_seconds: 900,
-  catalog: {
-    version: 12,
-    created: ago(60),
-    expires: new Date(now + 36e5).toISOString(),
-    age_seconds: 3600,
-    source: "https://patches.example.org/repository",
-    signers: ["d95fac2fdcb7347b"],
-    platforms: [
-      { platform: "windows-10-22h2-amd64", patches: 310, advisories: 2900, cves: 4100 },
-      { platform: "windows-apps-amd64", patches: 9200, advisories: 120, cves: 800 },
-    ],
-  },
-  counts: { endpoints: 1, online: 1, missing_security: 1, missing: 3, patches: 3, exploited: 1 },
-};
+const status = standing(
+  [
+    { platform: "windows-10-22h2-amd64", patches: 310, advisories: 2900, cves: 4100 },
+    { platform: "windows-apps-amd64", patches: 9200, advisories: 120, cves: 800 },
+  ],
+  { endpoints: 1, online: 1, missing_security: 1, missing: 3, patches: 3, exploited: 1 },
+);
 
 const host = {
   id: "pc7",
@@ -210,8 +192,6 @@ const tasks = {
     },
   ],
 };
-
-const list = (items) => ({ items, next: "" });
 
 /** The answer to a request; nothing for what is not made up. */
 export function answers(url, method) {

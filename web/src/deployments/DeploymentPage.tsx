@@ -3,7 +3,7 @@ import { Link, useParams } from "@tanstack/react-router";
 import { Fragment, useId, useState } from "react";
 import { ChevronIcon } from "../look/icons";
 import { Empty, Show } from "../look/Notice";
-import { Page, Sheet } from "../look/Page";
+import { One, Page, Sheet } from "../look/Page";
 import { Progress, Tag } from "../look/Tag";
 import { ago, count, moment } from "../look/words";
 import { PatchLink } from "../patches/PatchLink";
@@ -30,31 +30,30 @@ export function DeploymentPage() {
   const { id } = useParams({ strict: false }) as { id: string };
   const deployment = useDeployment(id);
   return (
-    <Stack gap="xs">
-      <Link to="/deployments" className="link">
-        ← All deployments
-      </Link>
-      {!deployment.data && deployment.error && (
-        <Title order={1} size="h2">
-          Deployment
-        </Title>
+    <One
+      of={deployment}
+      what="the deployment"
+      title="Deployment"
+      back={
+        <Link to="/deployments" className="link">
+          ← All deployments
+        </Link>
+      }
+    >
+      {(d) => (
+        <Page title={d.name || d.id} about={`Started ${moment(d.created)} by ${d.created_by}`}>
+          {d.reason && (
+            <Alert color="yellow" title={d.status === "halted" ? "Halted" : "Ended early"} role="status">
+              {d.reason}
+            </Alert>
+          )}
+          <LeftOut of={d} />
+          <Facts of={d} />
+          <Patches of={d} />
+          <Tasks of={d} />
+        </Page>
       )}
-      <Show of={deployment} what="the deployment">
-        {(d) => (
-          <Page title={d.name || d.id} about={`Started ${moment(d.created)} by ${d.created_by}`}>
-            {d.reason && (
-              <Alert color="yellow" title={d.status === "halted" ? "Halted" : "Ended early"} role="status">
-                {d.reason}
-              </Alert>
-            )}
-            <LeftOut of={d} />
-            <Facts of={d} />
-            <Patches of={d} />
-            <Tasks of={d} />
-          </Page>
-        )}
-      </Show>
-    </Stack>
+    </One>
   );
 }
 

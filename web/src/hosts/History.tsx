@@ -90,7 +90,7 @@ function Table({ list }: { list: Task[] }) {
               <Progress of={t.state} />
               {t.reason && <div className="reason">{t.reason}</div>}
             </td>
-            <td>
+            <td className="notes">
               {count(t.patches?.length ?? 0, "patch", "patches")}
               <LeftOutList of={leftOut(t)} />
             </td>

@@ -3,7 +3,7 @@ import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
 import { CatalogTrouble } from "../catalog/CatalogBar";
 import { Empty, Failure, Show } from "../look/Notice";
-import { Page } from "../look/Page";
+import { One, Page } from "../look/Page";
 import { Health, Tag } from "../look/Tag";
 import { ago, count, moment } from "../look/words";
 import { MachineMissing } from "../missing/MachineMissing";
@@ -19,32 +19,31 @@ export function HostPage() {
   const { id } = useParams({ strict: false }) as { id: string };
   const host = useHost(id);
   return (
-    <Stack gap="xs">
-      <Link to="/machines" className="link">
-        ← All machines
-      </Link>
-      {!host.data && host.error && (
-        <Title order={1} size="h2">
-          Machine
-        </Title>
+    <One
+      of={host}
+      what="the machine"
+      title="Machine"
+      back={
+        <Link to="/machines" className="link">
+          ← All machines
+        </Link>
+      }
+    >
+      {(h) => (
+        <Page
+          title={h.hostname || h.id}
+          about={h.os}
+          actions={h.state === "active" ? <Scan id={h.id} online={h.online} /> : undefined}
+        >
+          <CatalogTrouble />
+          <Due of={h} />
+          <Facts of={h} />
+          <Missing of={h} />
+          <History host={h.id} />
+          {h.inventory && <Software of={h} />}
+        </Page>
       )}
-      <Show of={host} what="the machine">
-        {(h) => (
-          <Page
-            title={h.hostname || h.id}
-            about={h.os}
-            actions={h.state === "active" ? <Scan id={h.id} online={h.online} /> : undefined}
-          >
-            <CatalogTrouble />
-            <Due of={h} />
-            <Facts of={h} />
-            <Missing of={h} />
-            <History host={h.id} />
-            {h.inventory && <Software of={h} />}
-          </Page>
-        )}
-      </Show>
-    </Stack>
+    </One>
   );
 }
 

@@ -1,8 +1,10 @@
-import { Button, Group, Select, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Group, Select, Stack, TextInput } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
 import { CatalogNotes, CatalogTrouble } from "../catalog/CatalogBar";
+import { DamagedFiles } from "../catalog/Damaged";
+import { Foot } from "../look/Filters";
 import { SearchIcon } from "../look/icons";
 import { Empty, Show } from "../look/Notice";
 import { Page, Sheet } from "../look/Page";
@@ -26,6 +28,7 @@ export function HostsPage() {
       actions={<Add variant="filled" />}
     >
       <CatalogTrouble />
+      <DamagedFiles />
       <Summary />
       <Group gap="md">
         <TextInput
@@ -61,17 +64,10 @@ export function HostsPage() {
           return (
             <Stack gap="sm">
               <HostTable hosts={list} />
-              <Group justify="space-between">
-                <Text size="sm" className="quiet">
-                  {count(list.length, "machine")}
-                  {hosts.hasNextPage ? " shown, there are more" : ""}
-                </Text>
-                {hosts.hasNextPage && (
-                  <Button variant="default" loading={hosts.isFetchingNextPage} onClick={() => hosts.fetchNextPage()}>
-                    Show more
-                  </Button>
-                )}
-              </Group>
+              <Foot of={hosts}>
+                {count(list.length, "machine")}
+                {hosts.hasNextPage ? " shown, there are more" : ""}
+              </Foot>
             </Stack>
           );
         }}

@@ -1,6 +1,6 @@
-import { Select, TextInput } from "@mantine/core";
+import { Button, Checkbox, Group, Select, Text, TextInput } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
-import { useEffect, useState } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 import { SearchIcon } from "./icons";
 import { sentence } from "./words";
 
@@ -37,7 +37,9 @@ export function SearchField({
         setTyped(e.currentTarget.value);
         search(e.currentTarget.value);
       }}
-      w={280}
+      miw={200}
+      maw={280}
+      flex="1 1 200px"
     />
   );
 }
@@ -69,5 +71,42 @@ export function Choice({
       clearButtonProps={{ "aria-label": any }}
       w={w}
     />
+  );
+}
+
+/** Narrows a list to what has something, or not. */
+export function Tick({
+  label,
+  value,
+  onChange,
+}: {
+  label: string;
+  value: boolean | undefined;
+  onChange: (on: boolean) => void;
+}) {
+  return <Checkbox label={label} checked={value ?? false} onChange={(e) => onChange(e.currentTarget.checked)} />;
+}
+
+/** Below a list: how much of it is shown, and the way to more. */
+export function Foot({
+  of,
+  more = "Show more",
+  children,
+}: {
+  of: { hasNextPage: boolean; isFetchingNextPage: boolean; fetchNextPage: () => unknown };
+  more?: string;
+  children: ReactNode;
+}) {
+  return (
+    <Group justify="space-between">
+      <Text size="sm" className="quiet">
+        {children}
+      </Text>
+      {of.hasNextPage && (
+        <Button variant="default" loading={of.isFetchingNextPage} onClick={() => of.fetchNextPage()}>
+          {more}
+        </Button>
+      )}
+    </Group>
   );
 }

@@ -1,11 +1,11 @@
-import { Button, Checkbox, Group, Stack, Text } from "@mantine/core";
+import { Button, Group, Stack } from "@mantine/core";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { DecideBar } from "../approvals/DecideBar";
 import { useSelection } from "../approvals/selection";
 import { CatalogTrouble } from "../catalog/CatalogBar";
 import { useStatus } from "../catalog/catalog";
-import { Choice, SearchField, tidy } from "../look/Filters";
+import { Choice, Foot, SearchField, Tick, tidy } from "../look/Filters";
 import { Empty, Show } from "../look/Notice";
 import { Page } from "../look/Page";
 import { count } from "../look/words";
@@ -31,22 +31,11 @@ export function MissingPage() {
           return (
             <Stack gap="sm">
               <PatchTable list={list} selection={selection} whole={!missing.hasNextPage} />
-              <Group justify="space-between">
-                <Text size="sm" className="quiet">
-                  {count(list.length, "patch", "patches")} for {count(findings.length, "installed package")} on{" "}
-                  {count(machines, "machine")}
-                  {missing.hasNextPage ? " so far; there are more machines" : ""}
-                </Text>
-                {missing.hasNextPage && (
-                  <Button
-                    variant="default"
-                    loading={missing.isFetchingNextPage}
-                    onClick={() => missing.fetchNextPage()}
-                  >
-                    Load more machines
-                  </Button>
-                )}
-              </Group>
+              <Foot of={missing} more="Load more machines">
+                {count(list.length, "patch", "patches")} for {count(findings.length, "installed package")} on{" "}
+                {count(machines, "machine")}
+                {missing.hasNextPage ? " so far; there are more machines" : ""}
+              </Foot>
             </Stack>
           );
         }}
@@ -78,16 +67,8 @@ function Filters({ filter }: { filter: Filter }) {
         w={170}
       />
       <StandingFilter value={filter.standing} onChange={(standing) => set({ standing })} />
-      <Checkbox
-        label="Security only"
-        checked={filter.security ?? false}
-        onChange={(e) => set({ security: e.currentTarget.checked })}
-      />
-      <Checkbox
-        label="Exploited only"
-        checked={filter.exploited ?? false}
-        onChange={(e) => set({ exploited: e.currentTarget.checked })}
-      />
+      <Tick label="Security only" value={filter.security} onChange={(security) => set({ security })} />
+      <Tick label="Exploited only" value={filter.exploited} onChange={(exploited) => set({ exploited })} />
     </Group>
   );
 }

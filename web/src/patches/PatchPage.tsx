@@ -4,7 +4,7 @@ import { useState } from "react";
 import type { Decision } from "../approvals/approvals";
 import { DecideDialog } from "../approvals/DecideDialog";
 import { Empty, Show } from "../look/Notice";
-import { Page, Sheet } from "../look/Page";
+import { One, Page, Sheet } from "../look/Page";
 import { Approval, Exploited, Severity, Tag } from "../look/Tag";
 import { bytes, count, moment, plain, sentence } from "../look/words";
 import { useMissing } from "../missing/missing";
@@ -21,32 +21,31 @@ export function PatchPage() {
   const { id } = useParams({ strict: false }) as { id: string };
   const patch = usePatch(id);
   return (
-    <Stack gap="xs">
-      <Link to="/patches" className="link">
-        ← All patches
-      </Link>
-      {!patch.data && patch.error && (
-        <Title order={1} size="h2">
-          Patch
-        </Title>
+    <One
+      of={patch}
+      what="the patch"
+      title="Patch"
+      back={
+        <Link to="/patches" className="link">
+          ← All patches
+        </Link>
+      }
+    >
+      {(d) => (
+        <Page title={nameOfPatch(d.patch)} about={d.patch.title} actions={<Decide of={d} />}>
+          {bulletin(d) && (
+            <section className="panel" style={{ padding: "1rem" }} aria-label="What to do instead">
+              <InsteadOf of={d} />
+            </section>
+          )}
+          <Facts of={d} />
+          <Lacking id={id} />
+          {!bulletin(d) && <TakeBack of={d} />}
+          {!bulletin(d) && <Course patch={id} />}
+          <Flaws of={d} />
+        </Page>
       )}
-      <Show of={patch} what="the patch">
-        {(d) => (
-          <Page title={nameOfPatch(d.patch)} about={d.patch.title} actions={<Decide of={d} />}>
-            {bulletin(d) && (
-              <section className="panel" style={{ padding: "1rem" }} aria-label="What to do instead">
-                <InsteadOf of={d} />
-              </section>
-            )}
-            <Facts of={d} />
-            <Lacking id={id} />
-            {!bulletin(d) && <TakeBack of={d} />}
-            {!bulletin(d) && <Course patch={id} />}
-            <Flaws of={d} />
-          </Page>
-        )}
-      </Show>
-    </Stack>
+    </One>
   );
 }
 

@@ -1,8 +1,8 @@
-import { Button, Checkbox, Group, Stack, Text } from "@mantine/core";
+import { Button, Group, Stack } from "@mantine/core";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { CatalogTrouble } from "../catalog/CatalogBar";
 import { useStatus } from "../catalog/catalog";
-import { Choice, SearchField, tidy } from "../look/Filters";
+import { Choice, Foot, SearchField, Tick, tidy } from "../look/Filters";
 import { Empty, Show } from "../look/Notice";
 import { Page, Sheet } from "../look/Page";
 import { Approval, Exploited, Severity, Tag } from "../look/Tag";
@@ -24,21 +24,10 @@ export function PatchesPage() {
           return (
             <Stack gap="sm">
               <Table list={list} />
-              <Group justify="space-between">
-                <Text size="sm" className="quiet">
-                  {count(list.length, "patch", "patches")}
-                  {patches.hasNextPage ? " shown, there are more" : ""}
-                </Text>
-                {patches.hasNextPage && (
-                  <Button
-                    variant="default"
-                    loading={patches.isFetchingNextPage}
-                    onClick={() => patches.fetchNextPage()}
-                  >
-                    Show more
-                  </Button>
-                )}
-              </Group>
+              <Foot of={patches}>
+                {count(list.length, "patch", "patches")}
+                {patches.hasNextPage ? " shown, there are more" : ""}
+              </Foot>
             </Stack>
           );
         }}
@@ -67,7 +56,7 @@ function Filters({ filter }: { filter: PatchFilter }) {
         of={severities}
         value={filter.severity}
         onChange={(severity) => set({ severity })}
-        w={170}
+        w={150}
       />
       <Choice
         label="Decision"
@@ -75,23 +64,11 @@ function Filters({ filter }: { filter: PatchFilter }) {
         of={approvals}
         value={filter.approval}
         onChange={(approval) => set({ approval })}
-        w={190}
+        w={180}
       />
-      <Checkbox
-        label="Missing somewhere"
-        checked={filter.needed ?? false}
-        onChange={(e) => set({ needed: e.currentTarget.checked })}
-      />
-      <Checkbox
-        label="Security only"
-        checked={filter.security ?? false}
-        onChange={(e) => set({ security: e.currentTarget.checked })}
-      />
-      <Checkbox
-        label="Bulletins only"
-        checked={filter.bulletin ?? false}
-        onChange={(e) => set({ bulletin: e.currentTarget.checked })}
-      />
+      <Tick label="Missing somewhere" value={filter.needed} onChange={(needed) => set({ needed })} />
+      <Tick label="Security only" value={filter.security} onChange={(security) => set({ security })} />
+      <Tick label="Bulletins only" value={filter.bulletin} onChange={(bulletin) => set({ bulletin })} />
     </Group>
   );
 }
