@@ -122,12 +122,12 @@ large: ## the tests of sizes and of vendors' real documents, which the race dete
 
 .PHONY: journey
 journey: ## whole programs: sessions of the command line, and what apt says beside what we say
-	go test -count=1 -vet=off ./test/journey/... ./test/script/...
+	go test -count=1 -vet=off -timeout 20m ./test/journey/... ./test/script/...
 
 .PHONY: endpoint
 endpoint: build ## real throw-away machines; needs root
 	@# More at a time than there are cores: they wait for machines.
-	go test -count=1 -vet=off -timeout 20m -p 3 -parallel 4 ./test/endpoint/... ./test/wininstall/... ./test/lab/... ./test/demo/... ./test/winrules/...
+	go test -count=1 -vet=off -timeout 40m -p 3 -parallel 4 ./test/endpoint/... ./test/wininstall/... ./test/lab/... ./test/demo/... ./test/winrules/...
 
 .PHONY: console
 console: build ## the console's own checks and tests, then the whole of it in a browser
