@@ -37,7 +37,7 @@ export async function browse(baseURL) {
     timezoneId: "UTC",
     reducedMotion: "reduce",
   });
-  context.setDefaultTimeout(Number(process.env.FETTLE_PATIENCE ?? 20_000));
+  context.setDefaultTimeout(Number(process.env.FETTLE_PATIENCE ?? 120_000));
   return { context, close: () => context.close().finally(() => rmSync(profile, { recursive: true, force: true })) };
 }
 

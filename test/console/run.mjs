@@ -15,22 +15,17 @@ const here = dirname(fileURLToPath(import.meta.url));
 const fettle = process.env.FETTLE_BIN ?? join(here, "../../bin/fettle");
 const patience = 2 * 60_000; // ms
 
-/** Two loopback addresses whose ports are free now. */
-async function addresses() {
-  const taken = await Promise.all(
-    [0, 1].map(
-      () =>
-        new Promise((resolve) => {
-          const s = createServer().listen(0, "127.0.0.1", () => resolve(s));
-        }),
-    ),
-  );
-  return Promise.all(
-    taken.map((s) => {
-      const address = `127.0.0.1:${s.address().port}`;
-      return new Promise((resolve) => s.close(() => resolve(address)));
-    }),
-  );
+/** A loopback address whose port is free now, below those that the system gives to whoever asks for any. */
+function address() {
+  return new Promise((resolve, reject) => {
+    const attempt = (left) => {
+      const port = 20_000 + Math.floor(Math.random() * 12_000);
+      const s = createServer();
+      s.once("error", (err) => (left > 0 ? attempt(left - 1) : reject(err)));
+      s.listen(port, "127.0.0.1", () => s.close(() => resolve(`127.0.0.1:${port}`)));
+    };
+    attempt(20);
+  });
 }
 
 /** Starts a server of its own; gives its link and how to end it. */
@@ -38,7 +33,9 @@ async function start() {
   if (!existsSync(fettle)) throw new Error(`${fettle} is missing: run make build first`);
   const newer = await archive();
   const data = mkdtempSync(join(tmpdir(), "fettle-console-data-"));
-  const [admin, agents] = await addresses();
+  const admin = await address();
+  let agents = admin;
+  while (agents === admin) agents = await address();
   const args = ["up", "--data", data, "--admin", admin, "--agents", agents];
   const child = spawn(fettle, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...newer.env } });
   let said = "";

@@ -18,10 +18,12 @@ const (
 )
 
 // fillOn is fill that goes on where the transfer was cut. A server that gives
-// nothing at all is not asked again: that is for the task's next attempt.
+// nothing at all is not asked again: that is for the task's next attempt. When
+// the whole has another hash and began with what an earlier transfer left, that
+// may be the damaged part, and the download begins anew, once.
 func (s *Store) fillOn(ctx context.Context, c *Client, part *os.File, sum string, size int64, progress func(int64)) error {
 	var cut error
-	idle := 0
+	idle, anew := 0, false
 	for {
 		before, err := part.Seek(0, io.SeekEnd)
 		if err == nil {
@@ -31,6 +33,13 @@ func (s *Store) fillOn(ctx context.Context, c *Client, part *os.File, sum string
 			return diskFault(err, sum)
 		}
 		err = s.fill(ctx, c, part, sum, size, progress)
+		if before > 0 && !anew && fault.Is(err, fault.Untrusted) && ctx.Err() == nil {
+			if err := part.Truncate(0); err != nil {
+				return diskFault(err, sum)
+			}
+			anew = true
+			continue
+		}
 		if err == nil || ctx.Err() != nil || fault.Is(err, fault.Untrusted) || fault.Is(err, fault.Exhausted) {
 			return err
 		}

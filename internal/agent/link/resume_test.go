@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/fettlehq/fettle/internal/fault"
 )
 
@@ -75,5 +77,51 @@ func TestCutDownloadGoesOn(t *testing.T) {
 		if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), tc.says) || len(asked) != tc.asks {
 			t.Errorf("%v after %q", err, asked)
 		}
+	}
+}
+
+// What an earlier transfer left may be bad, from a copy of the server's that was
+// damaged and has been mended since: good bytes must come of it at once, and of
+// a server that still has bad ones a refusal.
+func TestBadPartIsFetchedAnew(t *testing.T) {
+	data := bytes.Repeat([]byte("0123456789"), 100)
+	raw := sha256.Sum256(data)
+	sum := hex.EncodeToString(raw[:])
+	for name, tc := range map[string]struct {
+		serves []byte
+		good   bool
+	}{
+		"mended": {data, true}, "still damaged": {bytes.Repeat([]byte("9876543210"), 100), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked []string
+			s, cfg := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				asked = append(asked, r.Header.Get("Range"))
+				http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(tc.serves))
+			})
+			store, err := OpenStore(filepath.Join(tempDir(t), "p"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(store.Path(sum)+".part", []byte("bad"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			path, err := store.Fetch(t.Context(), dial(t, s, cfg), sum, int64(len(data)), nil)
+			switch {
+			case !tc.good:
+				if !fault.Is(err, fault.Untrusted) {
+					t.Errorf("bad bytes end with %v", err)
+				}
+			case err != nil:
+				t.Error(err)
+			default:
+				if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, data) {
+					t.Error("other bytes", err)
+				}
+			}
+			if diff := cmp.Diff([]string{"bytes=3-", ""}, asked); diff != "" {
+				t.Errorf("asked (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
