@@ -61,7 +61,7 @@ func TestFixture(t *testing.T) {
 		if err := xml.Unmarshal([]byte("<rules>"+f.text+"</rules>"), &x); err != nil {
 			t.Fatal(err)
 		}
-		r, err := wsus.Translate(x.Nodes)
+		r, err := wsus.Translate(x.Nodes, wsus.Metadata{})
 		if err != nil {
 			t.Fatalf("%s: %v", f.text, err)
 		}
