@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/fettlehq/fettle/internal/aptget"
 	"github.com/fettlehq/fettle/internal/buildinfo"
 	"github.com/fettlehq/fettle/internal/fault"
@@ -46,7 +48,7 @@ type Publisher struct {
 	runner  *crawl.Runner
 	feeds   []feed
 	lab     *lab.Lab
-	lock    *folderLock
+	lock    *flock.Flock
 
 	working sync.Mutex // one Once at a time
 	telling sync.Mutex // guards tell
@@ -99,14 +101,14 @@ func New(ctx context.Context, cfg Config, opt Options) (*Publisher, error) {
 		return nil, err
 	}
 	if err := p.open(ctx, opt); err != nil {
-		p.lock.release()
+		p.Close()
 		return nil, err
 	}
 	return p, nil
 }
 
 // Close gives the folder free for another publisher.
-func (p *Publisher) Close() { p.lock.release() }
+func (p *Publisher) Close() { _ = p.lock.Unlock() }
 
 func (p *Publisher) shardDir() string   { return filepath.Join(p.cfg.Data, "shards") }
 func (p *Publisher) stagingDir() string { return filepath.Join(p.cfg.Data, "staging") }

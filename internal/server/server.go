@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	blobfs "github.com/fettlehq/fettle/internal/blob/fs"
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/estate"
@@ -70,7 +72,7 @@ type Server struct {
 	root      string // fingerprint of the repository's root keys
 	setup     string // the first administrator's link token, "" when there is one
 	started   time.Time
-	lock      *os.File // of the data folder; nil where there are no locks
+	lock      *flock.Flock // of the data folder
 
 	certs certificates
 	ports listeners
@@ -302,7 +304,7 @@ func (s *Server) Close() {
 		err = errors.Join(err, s.db.Close())
 	}
 	if s.lock != nil {
-		err = errors.Join(err, s.lock.Close()) // unlocks
+		err = errors.Join(err, s.lock.Unlock())
 	}
 	if err != nil {
 		s.cfg.Log.Error("closing failed", "error", err)
