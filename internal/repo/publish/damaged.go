@@ -2,15 +2,12 @@ package publish
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
-	"io"
 	"io/fs"
 	"os"
-	"syscall"
 	"time"
 
+	"github.com/fettlehq/fettle/internal/blob"
+	"github.com/fettlehq/fettle/internal/blob/aside"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/repo"
 )
@@ -35,22 +32,14 @@ func (r *Repository) CheckPayload(ctx context.Context, hash string) (looked fs.F
 		return nil, false, err
 	}
 	f, err := os.Open(r.path(path))
+	if err == nil {
+		defer f.Close()
+		looked, whole, err = aside.Whole(ctx, f, blob.Key(hash), nil)
+	}
 	if err != nil {
 		return nil, false, fault.Wrap(err, codeFor(err), "publish: payload %s can't be read", hash)
 	}
-	defer f.Close()
-	sum := sha256.New()
-	looked, err = f.Stat()
-	if err == nil {
-		_, err = io.Copy(sum, reader{ctx, f})
-	}
-	switch {
-	case errors.Is(err, syscall.EIO):
-		return looked, false, nil
-	case err != nil:
-		return nil, false, fault.Wrap(err, codeFor(err), "publish: payload %s can't be read", hash)
-	}
-	return looked, hex.EncodeToString(sum.Sum(nil)) == hash, nil
+	return looked, whole, nil
 }
 
 // SetAside takes a payload that CheckPayload found damaged out of the store at
@@ -61,17 +50,7 @@ func (r *Repository) SetAside(hash string, looked fs.FileInfo, now time.Time) er
 	if err != nil {
 		return err
 	}
-	info, err := os.Lstat(r.path(path))
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(info, looked) {
-		return nil
-	}
-	aside := r.path(damagedDir + "/" + hash)
-	if err == nil {
-		err = r.move(r.path(path), aside)
-	}
-	if err == nil {
-		err = os.Chtimes(aside, now, now)
-	}
+	err = r.damaged(func(s aside.Shelf) error { return s.Put(path, blob.Key(hash), looked, now) })
 	if err != nil {
 		return fault.Wrap(err, codeFor(err), "publish: the damaged payload %s can't be set aside", hash)
 	}
@@ -79,31 +58,34 @@ func (r *Repository) SetAside(hash string, looked fs.FileInfo, now time.Time) er
 }
 
 // Aside lists what was set aside, by hash.
-func (r *Repository) Aside() ([]Aside, error) {
-	entries, err := os.ReadDir(r.path(damagedDir))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Wrap(err, codeFor(err), "publish: the damaged payloads can't be listed")
-	}
-	var out []Aside
-	for _, e := range entries {
-		info, err := e.Info()
-		if err == nil && info.Mode().IsRegular() && repo.CheckHash(e.Name()) == nil {
-			out = append(out, Aside{e.Name(), info.ModTime().UTC()})
+func (r *Repository) Aside() (out []Aside, err error) {
+	err = r.damaged(func(s aside.Shelf) error {
+		all, err := s.List()
+		for _, x := range all {
+			out = append(out, Aside{string(x.Key), x.Used})
 		}
+		return err
+	})
+	if err != nil {
+		return nil, fault.Wrap(err, codeFor(err), "publish: the damaged payloads can't be listed")
 	}
 	return out, nil
 }
 
 // DropAside removes what was set aside before the moment.
 func (r *Repository) DropAside(before time.Time) error {
-	all, err := r.Aside()
-	for _, a := range all {
-		if !a.At.Before(before) {
-			continue
-		}
-		if gone := os.Remove(r.path(damagedDir + "/" + a.SHA256)); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
-			err = errors.Join(err, fault.Wrap(gone, codeFor(gone), "publish: an old damaged payload can't be removed"))
-		}
+	if err := r.damaged(func(s aside.Shelf) error { return s.Drop(before) }); err != nil {
+		return fault.Wrap(err, codeFor(err), "publish: old damaged payloads can't be removed")
 	}
-	return err
+	return nil
+}
+
+// damaged opens the shelf of damaged payloads for do.
+func (r *Repository) damaged(do func(aside.Shelf) error) error {
+	root, err := os.OpenRoot(r.path("."))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return do(aside.Shelf{Root: root, Dir: damagedDir})
 }
