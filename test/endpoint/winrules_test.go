@@ -1,10 +1,7 @@
 package endpoint
 
 import (
-	"archive/tar"
 	"encoding/json"
-	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,22 +21,11 @@ import (
 // realRules are all rules of a maker's real catalog.
 func realRules(t *testing.T) (rules []detect.Rule) {
 	t.Helper()
-	in := tar.NewReader(feedtest.Open(t, feedtest.Path(t, "wsus-sdp/hp/HpCatalogForSms.V2.sdp.tar.zst")))
 	packages := 0
-	for {
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
+	for name, text := range feedtest.Packages(t) {
+		p, err := sdp.ParsePackage(text)
 		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.HasSuffix(h.Name, ".sdp") {
-			continue
-		}
-		p, err := sdp.ParsePackage(in)
-		if err != nil {
-			t.Fatal(h.Name, err)
+			t.Fatal(name, err)
 		}
 		packages++
 		rules = append(rules, p.Applicable)

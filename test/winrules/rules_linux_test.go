@@ -1,14 +1,11 @@
 package winrules
 
 import (
-	"archive/tar"
 	"context"
 	"encoding/json"
 	"encoding/xml"
-	"errors"
 	"io"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -79,18 +76,8 @@ func TestRealPackages(t *testing.T) { evaluate(t, realRules(t)) }
 func realRules(t *testing.T) []Rule {
 	t.Helper()
 	var rules []Rule
-	in := tar.NewReader(feedtest.Open(t, feedtest.Path(t, "wsus-sdp/hp/HpCatalogForSms.V2.sdp.tar.zst")))
-	for {
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasSuffix(h.Name, ".sdp") {
-			rules = append(rules, of(t, in)...)
-		}
+	for _, text := range feedtest.Packages(t) {
+		rules = append(rules, of(t, text)...)
 	}
 	rules = append(rules, of(t, feedtest.Open(t, feedtest.Path(t, "wsus-sdp/dell/dc718411-a5f1-4b15-966a-63a77cbb156e.sdp")))...)
 	if len(rules) != 2*1465 {

@@ -18,7 +18,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -28,6 +27,7 @@ import (
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/run"
 	"github.com/fettlehq/fettle/test/endpoint/aptdriver/order"
+	"github.com/fettlehq/fettle/test/lab/endtime"
 )
 
 func main() {
@@ -131,39 +131,20 @@ func payload(req order.Request, sum string) (string, error) {
 	return path, os.Rename(path+".part", path)
 }
 
-// ending is a context whose time is up when its channel is closed.
-type ending struct {
-	context.Context
-	up chan struct{}
-}
-
-func (e ending) Done() <-chan struct{} { return e.up }
-
-func (e ending) Err() error {
-	select {
-	case <-e.up:
-		return context.DeadlineExceeded
-	default:
-		return nil
-	}
-}
-
 // limit ends the context's time as order.Request.UpAt says; said is told each
 // line of progress.
 func limit(ctx context.Context, at string) (_ context.Context, said func(line string)) {
 	if at == "" {
 		return ctx, func(string) {}
 	}
-	e := ending{ctx, make(chan struct{})}
-	var once sync.Once
-	end := func() { once.Do(func() { close(e.up) }) }
+	ctx, end := endtime.Context(ctx)
 	if filepath.IsAbs(at) {
 		go func() {
 			wait(at)
 			end()
 		}()
 	}
-	return e, func(line string) {
+	return ctx, func(line string) {
 		if strings.Contains(line, at) {
 			end()
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/fettlehq/fettle/internal/inventory"
 	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/run"
+	"github.com/fettlehq/fettle/test/lab/endtime"
 )
 
 // Request is one job.
@@ -122,36 +123,19 @@ func do(ctx context.Context, req Request) (Reply, error) {
 	return r, err
 }
 
-// ending is a context whose time is up when its channel is closed.
-type ending struct {
-	context.Context
-	up chan struct{}
-}
-
-func (e ending) Done() <-chan struct{} { return e.up }
-
-func (e ending) Err() error {
-	select {
-	case <-e.up:
-		return context.DeadlineExceeded
-	default:
-		return nil
-	}
-}
-
 // watch keeps the lines that tell is given, and does what the request wants to
 // be done when some line comes: end the context, close waited.
 func watch(ctx context.Context, req Request, r *Reply) (_ context.Context, tell func(install.Progress), waited chan struct{}) {
-	e := ending{ctx, make(chan struct{})}
+	ctx, end := endtime.Context(ctx)
 	waited = make(chan struct{})
-	var wait, end sync.Once
-	return e, func(p install.Progress) {
+	var wait sync.Once
+	return ctx, func(p install.Progress) {
 		r.Lines = append(r.Lines, p.Line)
 		if !req.Stay && strings.HasPrefix(p.Line, "waiting: ") {
 			wait.Do(func() { close(waited) })
 		}
 		if req.UpAt != "" && strings.Contains(p.Line, req.UpAt) {
-			end.Do(func() { time.AfterFunc(3*time.Second, func() { close(e.up) }) })
+			time.AfterFunc(3*time.Second, end)
 		}
 	}, waited
 }

@@ -3,7 +3,10 @@
 package feedtest
 
 import (
+	"archive/tar"
+	"errors"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,4 +57,26 @@ func Open(t testing.TB, path string) io.Reader {
 	}
 	t.Cleanup(z.Close)
 	return z
+}
+
+// Packages are the System Center packages of HP's real catalog, in its order: the
+// name of each file, and its XML, which is read before the next is asked for. It
+// skips the test on machines without them.
+func Packages(t testing.TB) iter.Seq2[string, io.Reader] {
+	t.Helper()
+	in := tar.NewReader(Open(t, Path(t, "wsus-sdp/hp/HpCatalogForSms.V2.sdp.tar.zst")))
+	return func(yield func(string, io.Reader) bool) {
+		for {
+			h, err := in.Next()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasSuffix(h.Name, ".sdp") && !yield(filepath.Base(h.Name), in) {
+				return
+			}
+		}
+	}
 }

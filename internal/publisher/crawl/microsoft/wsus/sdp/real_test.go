@@ -3,7 +3,6 @@
 package sdp
 
 import (
-	"archive/tar"
 	"errors"
 	"io"
 	"os"
@@ -22,23 +21,12 @@ import (
 func realCatalog(t testing.TB) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	in := tar.NewReader(feedtest.Open(t, feedtest.Path(t, "wsus-sdp/hp/HpCatalogForSms.V2.sdp.tar.zst")))
-	for {
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
+	for name, text := range feedtest.Packages(t) {
+		b, err := io.ReadAll(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.HasSuffix(h.Name, ".sdp") {
-			continue
-		}
-		b, err := io.ReadAll(in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(h.Name)), b, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
