@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // baseMaxAge is how long a built root serves before it is built anew. Debian
@@ -231,20 +233,11 @@ func (s *stepWriter) Write(p []byte) (int, error) {
 // LockFile takes an exclusive lock on path, waiting for other holders, and
 // returns what releases it.
 func LockFile(ctx context.Context, path string) (func(), error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lab: lock: %w", err)
+	l := flock.New(path)
+	if _, err := l.TryLockContext(ctx, 200*time.Millisecond); err != nil {
+		return nil, fmt.Errorf("lab: waiting for %s, held by another run: %w", path, err)
 	}
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
-			f.Close()
-			return nil, fmt.Errorf("lab: waiting for %s, held by another run: %w", path, err)
-		}
-	}
+	return func() { _ = l.Unlock() }, nil
 }
 
 // pause waits d or until ctx ends. Machines of the lab are other programs with
