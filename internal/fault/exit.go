@@ -10,7 +10,7 @@ const (
 	ExitUsage       = 2 // wrong use: repeating it will not help
 	ExitNotFound    = 3 // no such machine, patch, file; not enrolled
 	ExitDenied      = 4 // not allowed, or the key is wrong
-	ExitUnreachable = 5 // the server, a peer or a lock can't be reached now
+	ExitUnreachable = 5 // the server, a peer or a package manager's lock can't be had now
 	ExitUntrusted   = 6 // a signature, hash, fingerprint or freshness check refused data
 	ExitNothing     = 7 // there is nothing to do
 )

@@ -21,7 +21,7 @@ func lockFolder(dir string) (*flock.Flock, error) {
 		return nil, fault.Wrap(err, fault.Unavailable, "server: the data folder %s can't be written and locked", filepath.Dir(dir)).
 			WithHint("nothing was changed; does the folder belong to this user, and is it on a local disk that is writable and not full?")
 	case !taken:
-		return nil, fault.New(fault.Unavailable, "server: another server works with the data folder %s", filepath.Dir(dir)).
+		return nil, fault.New(fault.Conflict, "server: another server works with the data folder %s", filepath.Dir(dir)).
 			WithHint("nothing was changed; 'fettle status --data %s' asks that one. Stop it first, or name another folder with --data", filepath.Dir(dir))
 	}
 	return l, nil

@@ -51,7 +51,7 @@ func TestOneServerOnAFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(t.Context(), p.cfg); !fault.Is(err, fault.Unavailable) || fault.HintOf(err) == "" {
+	if _, err := New(t.Context(), p.cfg); !fault.Is(err, fault.Conflict) || fault.HintOf(err) == "" {
 		t.Errorf("a second server on the same folder: %v", err)
 	}
 	s.Close()

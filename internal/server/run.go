@@ -98,6 +98,9 @@ func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.gateway.Serve(ctx, agents) })
 	g.Go(func() error { return s.serveAdmin(ctx, admin) })
+	if s.claim != nil {
+		g.Go(func() error { return s.claim.Watch(ctx) })
+	}
 	g.Go(func() error { s.fill(ctx); return nil })
 	g.Go(func() error { s.loop.Run(ctx, advanceEvery); return nil })
 	g.Go(func() error { s.jobs.Run(ctx); return nil })

@@ -72,7 +72,8 @@ type Server struct {
 	root      string // fingerprint of the repository's root keys
 	setup     string // the first administrator's link token, "" when there is one
 	started   time.Time
-	lock      *flock.Flock // of the data folder
+	lock      *flock.Flock    // of the data folder
+	claim     *postgres.Claim // of the database; nil for SQLite
 
 	certs certificates
 	ports listeners
@@ -108,10 +109,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	if s.cfg.Database == "" {
 		s.db, err = sqlite.Open(ctx, s.cfg.path("fettle.db"))
 	} else {
-		s.db, err = postgres.Open(ctx, postgres.Config{
-			DSN: s.cfg.Database, PasswordFile: s.cfg.DatabasePasswordFile,
-			OwnerDSN: s.cfg.DatabaseOwner, OwnerPasswordFile: s.cfg.DatabaseOwnerPasswordFile,
-		})
+		err = s.openPostgres(ctx)
 	}
 	if err != nil {
 		return err
@@ -125,6 +123,18 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	return all.PutSite(ctx, estate.Site{Tenant: estate.DefaultTenant, ID: estate.DefaultSite, Name: "Main"})
+}
+
+func (s *Server) openPostgres(ctx context.Context) (err error) {
+	c := postgres.Config{
+		DSN: s.cfg.Database, PasswordFile: s.cfg.DatabasePasswordFile,
+		OwnerDSN: s.cfg.DatabaseOwner, OwnerPasswordFile: s.cfg.DatabaseOwnerPasswordFile,
+	}
+	if s.claim, err = postgres.Take(ctx, c); err != nil {
+		return err
+	}
+	s.db, err = postgres.Open(ctx, c)
+	return err
 }
 
 func (s *Server) openCA(ctx context.Context) (err error) {
@@ -302,6 +312,9 @@ func (s *Server) Close() {
 	}
 	if s.db != nil {
 		err = errors.Join(err, s.db.Close())
+	}
+	if s.claim != nil {
+		s.claim.Release()
 	}
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Unlock())

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
@@ -31,6 +32,22 @@ type Config struct {
 	// the audit log. Empty: the serving role owns them.
 	OwnerDSN          string
 	OwnerPasswordFile string
+}
+
+// A database machine that is lost in silence is noticed after half a minute, not
+// after the quarter of an hour that Linux sends again what nobody acknowledges.
+const (
+	silence       = 30 * time.Second
+	probeAfter    = 15 * time.Second // of no traffic
+	probeInterval = 5 * time.Second
+)
+
+// dialer makes connections that notice silence.
+func dialer() *net.Dialer {
+	return &net.Dialer{
+		Control:         impatient,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: probeAfter, Interval: probeInterval, Count: int((silence - probeAfter) / probeInterval)},
+	}
 }
 
 // connectTime bounds how long one connection may take to come up.
@@ -69,6 +86,7 @@ func parse(dsn, passwordFile string) (*pgxpool.Config, error) {
 	}
 	// The name is what an administrator sees in pg_stat_activity.
 	conn.RuntimeParams["application_name"] = "fettle"
+	conn.DialFunc = dialer().DialContext
 	cfg.BeforeConnect = func(_ context.Context, next *pgx.ConnConfig) (err error) {
 		if passwordFile != "" {
 			next.Password, err = readPassword(passwordFile)

@@ -1,5 +1,7 @@
 // Package postgres opens the server's store in a PostgreSQL database (pgx), 14
-// or newer, for several server processes over one truth.
+// or newer: for fleets that outgrow one file, and for a database that is backed
+// up and kept alive by those who do that anyway. One server works on it at a
+// time (claim.go).
 //
 // Row-level security keeps tenants apart there, whatever the queries say:
 // wall.go has the policies, pool.go how a transaction gets its tenant.
