@@ -381,7 +381,7 @@ export function answers(url, method) {
   if (method === "POST") {
     if (path !== "deployments") return undefined;
     looked = 0;
-    return { ...rolledBack(), left_out: { "not there in this version": 1 } };
+    return { ...rolledBack(), left_out: { "of PATCH, not there in this version": 1 } };
   }
   const fits = (f) =>
     (!query.host || f.endpoint === query.host) &&
