@@ -73,7 +73,7 @@ func TestPayloadsAreCollected(t *testing.T) {
 		t.Errorf("status %+v", got)
 	}
 	told := ""
-	if err := s.audit.Recent(t.Context(), "", 0, 10, func(doc []byte) error { told += string(doc); return nil }); err != nil {
+	if err := s.audit.Recent(t.Context(), "", 0, "", "", 10, func(doc []byte) error { told += string(doc); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(told, `"payloads.collect"`) || !strings.Contains(told, "1 payloads") {

@@ -180,7 +180,7 @@ func TestDamagedPayloadHeals(t *testing.T) {
 			}
 			told := ""
 			h.until("the audit log", func() bool {
-				err := h.s.audit.Recent(t.Context(), "", 0, 10, func(doc []byte) error { told += string(doc); return nil })
+				err := h.s.audit.Recent(t.Context(), "", 0, "", "", 10, func(doc []byte) error { told += string(doc); return nil })
 				return err == nil && strings.Contains(told, `"payload.damaged"`) && strings.Contains(told, "is fetched anew")
 			})
 		})

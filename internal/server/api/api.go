@@ -231,8 +231,9 @@ type Auth interface {
 type Audit interface {
 	Append(ctx context.Context, tenant estate.TenantID, actor estate.Actor, action, object, detail string) error
 	// Recent calls each with entries as JSON, newest first, those before the
-	// number (0: from the end).
-	Recent(ctx context.Context, tenant estate.TenantID, before int64, limit int, each func(doc []byte) error) error
+	// number (0: from the end). Empty actor and beginning of the action do not
+	// narrow.
+	Recent(ctx context.Context, tenant estate.TenantID, before int64, actor, action string, limit int, each func(doc []byte) error) error
 	// Verify checks every chain; problem names the first entry that does not
 	// fit, "" when all do.
 	Verify(ctx context.Context) (entries int64, head, problem string, err error)

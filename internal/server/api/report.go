@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"strconv"
@@ -12,7 +11,6 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/fettlehq/fettle/internal/deploy"
-	"github.com/fettlehq/fettle/internal/fault"
 )
 
 type reportIn struct {
@@ -93,85 +91,4 @@ func (f *file) Write(b []byte) (int, error) {
 	// Not every writer has deadlines; the server's own then counts.
 	_ = f.control.SetWriteDeadline(time.Now().Add(writeTimeout))
 	return f.w.Write(b)
-}
-
-// AuditEntry is one row of the audit log. Hash is over Prev and the rest.
-type AuditEntry struct {
-	Seq    int64     `json:"seq"`
-	Tenant string    `json:"tenant,omitempty"`
-	At     time.Time `json:"at"`
-	Kind   string    `json:"kind" doc:"Of the actor: user, key, local or system"`
-	Actor  string    `json:"actor"`
-	Action string    `json:"action"`
-	Object string    `json:"object"`
-	Detail string    `json:"detail,omitempty"`
-	Prev   string    `json:"prev"`
-	Hash   string    `json:"hash"`
-}
-
-func (a *API) auditLog(ctx context.Context, in *struct {
-	TenantPath
-	Paging
-},
-) (*listed[AuditEntry], error) {
-	return a.entries(ctx, in.Paging)
-}
-
-func (a *API) serverAuditLog(ctx context.Context, in *Paging) (*listed[AuditEntry], error) {
-	return a.entries(ctx, *in)
-}
-
-// entries reads the chain of the request's tenant, or the server's own.
-func (a *API) entries(ctx context.Context, in Paging) (*listed[AuditEntry], error) {
-	before := int64(0)
-	if in.After != "" {
-		n, err := strconv.ParseInt(in.After, 10, 64)
-		if err != nil || n < 1 {
-			return nil, fault.New(fault.Invalid, "the cursor of the list is not one that this server gave").WithHint("begin the list again without a cursor")
-		}
-		before = n
-	}
-	limit := max(in.Limit, 1)
-	var out []AuditEntry
-	err := a.Audit.Recent(ctx, of(ctx).scope.Tenant, before, limit, func(doc []byte) error {
-		var e AuditEntry
-		if err := json.Unmarshal(doc, &e); err != nil {
-			return fault.Wrap(err, fault.Internal, "an entry of the audit log can't be read").WithHint("'fettle audit verify' names the first that was changed")
-		}
-		out = append(out, e)
-		return nil
-	})
-	next := ""
-	if len(out) == limit && out[limit-1].Seq > 1 {
-		next = strconv.FormatInt(out[limit-1].Seq, 10)
-	}
-	return pageOf(out, next), err
-}
-
-func (a *API) auditExport(ctx context.Context, in *TenantPath) (*huma.StreamResponse, error) {
-	return a.download("application/x-ndjson", "fettle-audit-"+in.Tenant+".ndjson", func(w io.Writer) error {
-		return a.Audit.Export(ctx, in.tenant(), w)
-	}), nil
-}
-
-func (a *API) serverAuditExport(ctx context.Context, _ *struct{}) (*huma.StreamResponse, error) {
-	return a.download("application/x-ndjson", "fettle-audit.ndjson", func(w io.Writer) error {
-		return a.Audit.Export(ctx, "", w)
-	}), nil
-}
-
-// AuditVerdict is what checking the audit log gave.
-type AuditVerdict struct {
-	OK      bool  `json:"ok"`
-	Entries int64 `json:"entries"`
-	// Head is one hash over the ends of all chains: keep it elsewhere, and
-	// nobody can rewrite the log unnoticed.
-	Head string `json:"head"`
-	// Problem names the first entry that does not fit.
-	Problem string `json:"problem,omitempty"`
-}
-
-func (a *API) auditVerify(ctx context.Context, _ *struct{}) (*answered[AuditVerdict], error) {
-	n, head, problem, err := a.Audit.Verify(ctx)
-	return &answered[AuditVerdict]{Body: AuditVerdict{OK: problem == "", Entries: n, Head: head, Problem: problem}}, err
 }

@@ -111,9 +111,10 @@ func short(s string) string {
 }
 
 // Recent calls each with entries as JSON, newest first, those before the
-// number (0: from the end).
-func (l *Log) Recent(ctx context.Context, tenant estate.TenantID, before int64, limit int, each func(doc []byte) error) error {
-	return l.in(scopeOf(tenant)).AuditBackward(ctx, tenant, before, "", "", limit, func(_ int64, _ string, doc []byte) error { return each(doc) })
+// number (0: from the end). Empty actor and beginning of the action do not
+// narrow. One call gives 1,000 at most.
+func (l *Log) Recent(ctx context.Context, tenant estate.TenantID, before int64, actor, action string, limit int, each func(doc []byte) error) error {
+	return l.in(scopeOf(tenant)).AuditBackward(ctx, tenant, before, actor, action, limit, func(_ int64, _ string, doc []byte) error { return each(doc) })
 }
 
 const chunk = 1000

@@ -70,7 +70,7 @@ func TestWhole(t *testing.T) {
 		t.Errorf("the export has %d entries, head %q", n, last)
 	}
 	seen := 0
-	must(t, l.Recent(t.Context(), "main", 4, 2, func(doc []byte) error {
+	must(t, l.Recent(t.Context(), "main", 4, "", "", 2, func(doc []byte) error {
 		seen++
 		if !bytes.Contains(doc, []byte(fmt.Sprintf(`"seq":%d,`, 4-seen))) {
 			t.Errorf("entry %d before 4 is %s", seen, doc)

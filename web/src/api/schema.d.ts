@@ -2110,6 +2110,16 @@ export interface operations {
                 limit?: number;
                 /** @description The cursor that the page before gave */
                 after?: string;
+                /** @description Done by this one: the whole name */
+                actor?: string;
+                /** @description The action, or how it begins: 'approvals' */
+                action?: string;
+                /** @description A part of the object or the detail */
+                q?: string;
+                /** @description At or after it */
+                from?: string;
+                /** @description Before it */
+                to?: string;
             };
             header?: never;
             path?: never;
@@ -2649,6 +2659,16 @@ export interface operations {
                 limit?: number;
                 /** @description The cursor that the page before gave */
                 after?: string;
+                /** @description Done by this one: the whole name */
+                actor?: string;
+                /** @description The action, or how it begins: 'approvals' */
+                action?: string;
+                /** @description A part of the object or the detail */
+                q?: string;
+                /** @description At or after it */
+                from?: string;
+                /** @description Before it */
+                to?: string;
             };
             header?: never;
             path: {
