@@ -152,7 +152,7 @@ func (a *API) deploy(ctx context.Context, in *struct {
 func madeText(d deploy.Deployment, machines int) string {
 	text := fmt.Sprintf("%d patches on %d machines", len(d.Patches), machines)
 	if d.Operation == deploy.Rollback {
-		text = "rollback of " + nameList(d.Patches) + fmt.Sprintf(" on %d machines", machines)
+		text = "rollback of " + nameList(d.Patches, " ") + fmt.Sprintf(" on %d machines", machines)
 	}
 	if d.DryRun {
 		text += ", dry run"

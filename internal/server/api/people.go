@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"crypto/sha256"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,12 +112,16 @@ type NewUser struct {
 	Grants   []estate.Grant `json:"grants" minItems:"1" maxItems:"100"`
 }
 
-// checkGrants refuses unknown roles and ids, and what lies outside the scope
-// of the one who grants.
-func checkGrants(scope estate.Scope, grants []estate.Grant) error {
+// checkGrants refuses unknown roles, what lies outside the scope of the one who
+// grants, and tenants and sites that nobody has made: whoever makes them later
+// would not know that somebody holds roles there.
+func (a *API) checkGrants(ctx context.Context, scope estate.Scope, grants []estate.Grant) error {
 	for _, g := range grants {
 		if estate.Grants(g.Role) == nil {
 			return fault.New(fault.Invalid, "%q is not a role", g.Role).WithHint("use admin, operator, approver, auditor or viewer")
+		}
+		if g.Scope.Tenant == "" && g.Scope.Site != "" {
+			return fault.New(fault.Invalid, "the site %q stands without its tenant", g.Scope.Site).WithHint("a scope is *, TENANT or TENANT/SITE")
 		}
 		if _, err := estate.ParseScope(g.Scope.String()); err != nil {
 			return err
@@ -124,6 +129,45 @@ func checkGrants(scope estate.Scope, grants []estate.Grant) error {
 		if !scope.Covers(g.Scope) {
 			return fault.New(fault.Denied, "a role in %s can't be granted by someone of %s", g.Scope, scope)
 		}
+		if err := a.exists(ctx, scope, g.Scope); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exists refuses (NotFound) a tenant or a site that is not there, naming those
+// that the caller's scope has.
+func (a *API) exists(ctx context.Context, caller, where estate.Scope) error {
+	if where.Tenant == "" {
+		return nil
+	}
+	tenants, err := a.Data(caller).Tenants(ctx)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, t := range tenants {
+		ids = append(ids, string(t.ID))
+	}
+	if !slices.Contains(ids, string(where.Tenant)) {
+		return fault.New(fault.NotFound, "there is no tenant %q", where.Tenant).
+			WithHint("there are: %s; 'fettle tenants add %s' makes this one", nameList(ids, ", "), where.Tenant)
+	}
+	if where.Site == "" {
+		return nil
+	}
+	sites, err := a.Data(estate.InTenant(where.Tenant)).Sites(ctx)
+	if err != nil {
+		return err
+	}
+	ids = nil
+	for _, s := range sites {
+		ids = append(ids, string(s.ID))
+	}
+	if !slices.Contains(ids, string(where.Site)) {
+		return fault.New(fault.NotFound, "the tenant %s has no site %q", where.Tenant, where.Site).
+			WithHint("there are: %s; 'fettle sites set %s --tenant %s' makes this one", nameList(ids, ", "), where.Site, where.Tenant)
 	}
 	return nil
 }
@@ -131,7 +175,7 @@ func checkGrants(scope estate.Scope, grants []estate.Grant) error {
 func (a *API) createUser(ctx context.Context, in *struct{ Body NewUser }) (*answered[estate.User], error) {
 	scope, n := of(ctx).scope, in.Body
 	note(ctx, n.Name, grantsText(n.Grants))
-	if err := checkGrants(scope, n.Grants); err != nil {
+	if err := a.checkGrants(ctx, scope, n.Grants); err != nil {
 		return nil, err
 	}
 	u, err := a.Auth.CreateUser(ctx, scope, estate.User{Tenant: scope.Tenant, Name: n.Name, Email: n.Email, Grants: n.Grants}, n.Password)
@@ -197,7 +241,7 @@ type Key struct {
 func (a *API) createKey(ctx context.Context, in *struct{ Body NewKey }) (*answered[Key], error) {
 	q, n := of(ctx), in.Body
 	note(ctx, n.Name, grantsText(n.Grants))
-	if err := checkGrants(q.scope, n.Grants); err != nil {
+	if err := a.checkGrants(ctx, q.scope, n.Grants); err != nil {
 		return nil, err
 	}
 	if n.ExpiresIn < 0 {

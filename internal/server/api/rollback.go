@@ -87,7 +87,7 @@ func allRefused(refused []error, others []patch.Patch) error {
 		for _, p := range others {
 			ids = append(ids, p.ID)
 		}
-		hint = "nothing was begun; the others can be: 'fettle rollback " + nameList(ids) + " ...'"
+		hint = "nothing was begun; the others can be: 'fettle rollback " + nameList(ids, " ") + " ...'"
 	}
 	return fault.New(fault.Unsupported, "%s", strings.Join(why, "; ")).WithHint("%s", hint)
 }
@@ -232,14 +232,14 @@ func declines(targets []Targets) []approval.Approval {
 	return out
 }
 
-// nameList lists patches for the audit log, the first few of many.
-func nameList(ids []patch.ID) string {
+// nameList lists ids in a text, the first few of many.
+func nameList[T ~string](ids []T, between string) string {
 	const most = 20
 	var names []string
 	for _, id := range ids[:min(len(ids), most)] {
 		names = append(names, string(id))
 	}
-	text := strings.Join(names, " ")
+	text := strings.Join(names, between)
 	if len(ids) > most {
 		text += fmt.Sprintf(" and %d more", len(ids)-most)
 	}

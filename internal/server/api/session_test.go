@@ -165,6 +165,40 @@ func TestSecretsStayInside(t *testing.T) {
 	w.refused("POST", base+"/users", map[string]any{"name": "eve", "password": "correct horse battery", "grants": []any{map[string]any{"role": "viewer", "scope": map[string]any{}}}}, fault.Conflict)
 }
 
+// TestGrantsNameWhatIsThere misspells tenants and sites.
+func TestGrantsNameWhatIsThere(t *testing.T) {
+	w := newWorld(t)
+	for _, tc := range []struct {
+		scope estate.Scope
+		code  fault.Code
+		hint  string
+	}{
+		{estate.Scope{Tenant: "mian"}, fault.NotFound, "there are: main, other; 'fettle tenants add mian' makes this one"},
+		{estate.Scope{Tenant: "mian", Site: "main"}, fault.NotFound, "there are: main, other; 'fettle tenants add mian' makes this one"},
+		{estate.Scope{Tenant: "main", Site: "berlni"}, fault.NotFound, "there are: main; 'fettle sites set berlni --tenant main' makes this one"},
+		{estate.Scope{Site: "main"}, fault.Invalid, "a scope is *, TENANT or TENANT/SITE"},
+	} {
+		grants := []estate.Grant{{Role: estate.Viewer, Scope: tc.scope}}
+		for path, body := range map[string]map[string]any{
+			"/keys": {"name": "ci", "grants": grants}, "/users": {"name": "ada", "password": "correct horse battery", "grants": grants},
+		} {
+			if p := w.refused("POST", base+path, body, tc.code); p.Hint != tc.hint {
+				t.Errorf("%s in %+v: hint %q, want %q", path, tc.scope, p.Hint, tc.hint)
+			}
+		}
+	}
+	var made Key
+	w.call("POST", base+"/keys", map[string]any{"name": "ci", "grants": []estate.Grant{{Role: estate.Viewer, Scope: estate.Scope{Tenant: "main", Site: "main"}}}}, 201, &made)
+	// Who may not enter a tenant learns nothing of which there are.
+	admin := w.key(estate.Admin, "main")
+	for _, tenant := range []string{"other", "nosuch"} {
+		status, out := w.send("POST", base+"/keys", admin, map[string]any{"name": "ci", "grants": []estate.Grant{{Role: estate.Viewer, Scope: estate.Scope{Tenant: estate.TenantID(tenant)}}}})
+		if want := "a role in " + tenant + " can't be granted by someone of main"; status != 403 || !strings.Contains(string(out), want) {
+			t.Errorf("%s: status %d: %s", tenant, status, out)
+		}
+	}
+}
+
 // event is one server-sent event, or a comment.
 type event struct{ kind, data string }
 
