@@ -46,9 +46,9 @@ type Config struct {
 	// CheckIn is how often agents check in while they hold a wake channel; 0
 	// means 8 hours.
 	CheckIn time.Duration `koanf:"check_in"`
-	// ConnectionsPerAddress bounds the connections of the agents' port over which
-	// no machine has shown its certificate, by address; 0 means 1,024, less
-	// than 0 no bound.
+	// ConnectionsPerAddress bounds the connections of one address to a port over
+	// which no machine has shown its certificate, or nobody has proven who he is;
+	// 0 means 1,024, less than 0 no bound.
 	ConnectionsPerAddress int `koanf:"connections_per_address"`
 	// KeepFree is how many MiB payloads leave free on the disk of the data
 	// folder; 0 means 1,024, or a twentieth of a smaller disk.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fettlehq/fettle/internal/catalog"
+	"github.com/fettlehq/fettle/internal/door"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
@@ -110,12 +111,17 @@ func (s *Server) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// connectionsOfPerson bounds those of one person or API key: behind a reverse
+// proxy every request that is under way has one.
+const connectionsOfPerson = 256
+
 // serveAdmin serves people. Plain HTTP is for loopback addresses alone.
 func (s *Server) serveAdmin(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler: s.admin, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
+	door.Attend(srv, s.cfg.Log)
 	go func() {
 		<-ctx.Done()
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -124,7 +130,8 @@ func (s *Server) serveAdmin(ctx context.Context, l net.Listener) error {
 			srv.Close()
 		}
 	}()
-	l = impatient{l, readerPatience}
+	bounds := door.Bounds{OfAddress: s.cfg.ConnectionsPerAddress, OfOwner: connectionsOfPerson}
+	l = door.New(impatient{l, readerPatience}, bounds, s.cfg.Log, s.cfg.Now)
 	var err error
 	if s.adminTLS() {
 		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.adminCertificate()}

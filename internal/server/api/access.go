@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"golang.org/x/time/rate"
 
+	"github.com/fettlehq/fettle/internal/door"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 )
@@ -100,6 +101,7 @@ func (a *API) admit(ctx context.Context, r *http.Request, rt route, q *asked) er
 		return err
 	}
 	q.actor = actor
+	door.Belongs(ctx, actor.Kind+" "+actor.ID)
 	id := estate.TenantID(r.PathValue("t"))
 	allowed := false
 	switch rt.access.where {

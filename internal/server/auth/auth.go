@@ -17,6 +17,7 @@ import (
 
 	"github.com/alexedwards/scs/v2"
 
+	"github.com/fettlehq/fettle/internal/door"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 )
@@ -150,7 +151,7 @@ func (s *Service) Actor(r *http.Request) (estate.Actor, error) {
 		}
 		actor, err := s.byKey(r.Context(), NewSecret(strings.TrimSpace(secret)))
 		if fault.Is(err, fault.Unauthenticated) {
-			err = s.guess(err, "key.use.failed", "API key", addressOf(r))
+			err = s.guess(err, "key.use.failed", "API key", door.Network(r.RemoteAddr))
 		}
 		return actor, err
 	}
@@ -194,7 +195,7 @@ func userActor(u estate.User) estate.Actor {
 // text answers for unknown names and wrong passwords, after the same time.
 // Errors: Unauthenticated, Exhausted when guessing is being slowed down.
 func (s *Service) SignIn(ctx context.Context, address, name, password string) (estate.Actor, error) {
-	name, address = fold(name), network(address)
+	name, address = fold(name), door.Network(address)
 	if err := s.throttle.begin(address, name); err != nil {
 		return estate.Actor{}, err
 	}

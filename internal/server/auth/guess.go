@@ -1,10 +1,5 @@
 package auth
 
-import (
-	"net"
-	"net/http"
-)
-
 // Guess is the error of a try that came to nothing and was told to
 // Config.Guessed: whoever keeps a log need not write it down a second time.
 type Guess struct{ cause error }
@@ -25,13 +20,4 @@ func (s *Service) guess(err error, action, object, address string) error {
 	}
 	s.Guessed(action, object, address)
 	return Guess{err}
-}
-
-// addressOf is what counts as the address of a request.
-func addressOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
-	return network(host)
 }

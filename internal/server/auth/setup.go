@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fettlehq/fettle/internal/atomicfile"
+	"github.com/fettlehq/fettle/internal/door"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 )
@@ -54,7 +55,7 @@ func errDone() error {
 // token is wrong, used or expired; Conflict once somebody has an account.
 func (s *Service) Setup(ctx context.Context, address, token, name, password string) (estate.Actor, error) {
 	// By address alone: nobody may keep the owner from the one link.
-	address = network(address)
+	address = door.Network(address)
 	guess := "setup from " + address
 	wrong := func(err error) error { return s.guess(err, "setup.run.failed", "setup link", address) }
 	if err := s.throttle.begin(address, guess); err != nil {

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"net/netip"
 	"sync"
 	"time"
 
@@ -35,20 +34,6 @@ type tries struct {
 
 func newThrottle(now func() time.Time) *throttle {
 	return &throttle{now: now, tries: map[string]*tries{}}
-}
-
-// network is what counts as one address: whoever has one of IPv6 has the 2^64
-// of its network (RFC 4291, section 2.5.4).
-func network(address string) string {
-	ip, err := netip.ParseAddr(address)
-	if err != nil || !ip.Is6() || ip.Is4In6() {
-		return address
-	}
-	p, err := ip.WithZone("").Prefix(64)
-	if err != nil {
-		return address
-	}
-	return p.String()
 }
 
 // begin counts a try as wrong before it is made, so that many at once count as

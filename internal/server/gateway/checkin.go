@@ -114,7 +114,7 @@ func (g *Gateway) reportSkew(p peer, m *wire.CheckIn, now time.Time) {
 	if m.Problem == "" {
 		m.Problem = "the machine's clock is off by " + skew.Truncate(time.Second).String()
 	}
-	if g.noted.first(string(p.endpoint)+"skew", now) {
+	if g.noted.Within(string(p.endpoint)+"skew", now, time.Minute) {
 		g.cfg.Log.Warn("an endpoint's clock is off", "endpoint", p.endpoint, "tenant", p.tenant, "skew", skew)
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"hash/maphash"
 	"net/http"
 	"strings"
+	"time"
 
 	"golang.org/x/time/rate"
 
+	"github.com/fettlehq/fettle/internal/door"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/pki"
@@ -33,7 +35,7 @@ func (l *enrolLimiter) init() {
 }
 
 func (l *enrolLimiter) of(r *http.Request) *rate.Limiter {
-	return l.fails[maphash.String(l.seed, network(r.RemoteAddr))%uint64(len(l.fails))]
+	return l.fails[maphash.String(l.seed, door.Network(r.RemoteAddr))%uint64(len(l.fails))]
 }
 
 // enroll gives an identity for a token. A bad token is refused in memory after
@@ -57,7 +59,7 @@ func (g *Gateway) enroll(w http.ResponseWriter, r *http.Request, _ peer) error {
 	if err != nil {
 		fails.Allow() // what failed is charged to the address
 		if fault.Is(err, fault.Unauthenticated) {
-			g.cfg.Witness.Guess("endpoint.enrol.failed", "enrolment token", network(r.RemoteAddr))
+			g.cfg.Witness.Guess("endpoint.enrol.failed", "enrolment token", door.Network(r.RemoteAddr))
 		}
 		return err
 	}
@@ -150,7 +152,7 @@ func (g *Gateway) renew(w http.ResponseWriter, r *http.Request, p peer) error {
 		return err
 	}
 	// Each renewal stands in the audit log for ever.
-	if !g.noted.first(string(p.endpoint)+"renewal", g.cfg.Now()) {
+	if !g.noted.Within(string(p.endpoint)+"renewal", g.cfg.Now(), time.Minute) {
 		return fault.New(fault.Unavailable, "a certificate was asked for less than a minute ago").WithHint("try again in a minute")
 	}
 	cert, err := g.cfg.CA.IssueAgent(req.CSR, pki.Identity{Tenant: string(p.tenant), Endpoint: string(p.endpoint)}, g.cfg.Now())

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/fault"
@@ -85,7 +86,7 @@ func (g *Gateway) checkOwner(r *http.Request, p peer, all []wire.Event) error {
 		if own[id] {
 			continue
 		}
-		if g.noted.first(string(p.endpoint)+"foreign task", g.cfg.Now()) {
+		if g.noted.Within(string(p.endpoint)+"foreign task", g.cfg.Now(), time.Minute) {
 			g.cfg.Witness.Audit(r.Context(), p.tenant, "agent:"+string(p.endpoint), "endpoint.foreign_task", string(p.endpoint),
 				"reported about a task that is not its own; refused")
 		}

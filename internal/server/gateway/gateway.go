@@ -25,6 +25,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/blob"
 	"github.com/fettlehq/fettle/internal/deploy"
+	"github.com/fettlehq/fettle/internal/door"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
@@ -133,11 +134,14 @@ type Config struct {
 	// Ping is the silence after which the wake channel says something (0: 2 min).
 	Ping time.Duration
 
-	// StrangersOfAddress bounds the connections of one address over which no
-	// machine has shown its certificate (0: 1,024, below 0: no bound);
-	// Strangers those of all addresses together (0: 4,096).
+	// StrangersOfAddress and Strangers bound the connections over which no machine
+	// has shown its certificate, as door.Bounds says.
 	StrangersOfAddress, Strangers int
 }
+
+// maxConnections bounds the connections of one endpoint; an agent has one or two,
+// and its children as many.
+const maxConnections = 16
 
 // Gateway serves agents. Make it with New.
 type Gateway struct {
@@ -148,7 +152,7 @@ type Gateway struct {
 	shares    shares
 	announced announcements
 	bodies    budget
-	noted     onceInAWhile
+	noted     door.Seldom
 	twins     twins
 	scans     sync.Map // endpoints that were asked for a fresh scan
 
@@ -169,12 +173,6 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		if *p.have <= 0 {
 			*p.have = p.want
 		}
-	}
-	if cfg.StrangersOfAddress == 0 {
-		cfg.StrangersOfAddress = strangersOfAddress
-	}
-	if cfg.Strangers <= 0 {
-		cfg.Strangers = strangersOfAll
 	}
 	if cfg.Doubt == nil {
 		cfg.Doubt = func(string) {}
@@ -212,10 +210,8 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 			MaxConcurrentStreams: 16, SendPingTimeout: 2 * time.Minute, PingTimeout: 20 * time.Second, WriteByteTimeout: 30 * time.Second,
 			MaxReceiveBufferPerConnection: 256 << 10, MaxReceiveBufferPerStream: 128 << 10,
 		},
-		ConnContext: known,
-		// Failed handshakes are the peers' affair and would fill the log.
-		ErrorLog: slog.NewLogLogger(g.cfg.Log.Handler(), slog.LevelDebug),
 	}
+	door.Attend(srv, g.cfg.Log)
 	watch, stopWatch := context.WithCancel(ctx)
 	defer stopWatch()
 	go g.watchTombstones(watch)
@@ -227,7 +223,8 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 		defer cancel()
 		stopped <- srv.Shutdown(end)
 	}()
-	err := srv.ServeTLS(g.door(l), "", "")
+	bounds := door.Bounds{OfAddress: g.cfg.StrangersOfAddress, OfAll: g.cfg.Strangers, OfOwner: maxConnections}
+	err := srv.ServeTLS(door.New(l, bounds, g.cfg.Log, g.cfg.Now), "", "")
 	stopWatch()
 	if down := <-stopped; errors.Is(err, http.ErrServerClosed) {
 		err = down

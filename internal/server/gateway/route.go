@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fettlehq/fettle/internal/door"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/pki"
@@ -82,9 +83,7 @@ func (g *Gateway) dispatch(rt route, w http.ResponseWriter, r *http.Request) {
 // answer serves a peer that may ask, within its share.
 func (g *Gateway) answer(rt route, w http.ResponseWriter, r *http.Request, p peer) error {
 	if rt.needs == byCertificate {
-		if c := guestOf(r.Context()); c != nil {
-			c.belongs(p.endpoint)
-		}
+		door.Belongs(r.Context(), string(p.endpoint))
 		leave, err := g.shares.enter(p.endpoint)
 		if err != nil {
 			return err
@@ -128,7 +127,7 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, p peer, err err
 	case code == fault.NotFound && strings.HasPrefix(r.URL.Path, wire.PathRepo):
 		level = g.cfg.Log.Debug // asking for the next root is how a client learns that there is none
 	}
-	if g.noted.first(string(p.endpoint)+r.URL.Path+string(code), g.cfg.Now()) {
+	if g.noted.Within(string(p.endpoint)+r.URL.Path+string(code), g.cfg.Now(), time.Minute) {
 		level("an agent's request was refused", "endpoint", p.endpoint, "tenant", p.tenant, "from", r.RemoteAddr, "path", r.URL.Path, "error", err)
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -195,28 +195,3 @@ func (a *announcements) drop(id estate.EndpointID) {
 	defer a.mu.Unlock()
 	delete(a.all, id)
 }
-
-// onceInAWhile keeps one peer from filling the log or the audit trail.
-type onceInAWhile struct {
-	mu   sync.Mutex
-	seen map[string]time.Time
-}
-
-// first reports whether what has not been noted within the last minute.
-func (o *onceInAWhile) first(what string, now time.Time) bool {
-	return o.within(what, now, time.Minute)
-}
-
-// within is first for another time.
-func (o *onceInAWhile) within(what string, now time.Time, gap time.Duration) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if len(o.seen) > 10000 || o.seen == nil {
-		o.seen = map[string]time.Time{}
-	}
-	if at, ok := o.seen[what]; ok && now.Sub(at) < gap {
-		return false
-	}
-	o.seen[what] = now
-	return true
-}
