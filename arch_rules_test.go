@@ -36,7 +36,7 @@ func ourHouse() house {
 			{"deploy"},
 			{"wire"},
 		},
-		tools: []string{"aptget", "atomicfile", "authentic", "blob", "buildinfo", "cabinet", "cfb", "deb822", "door", "fetch", "lan", "msifile", "pefile", "pki", "repo", "run", "settings", "winargs", "winreg", "wmi"},
+		tools: []string{"aptget", "atomicfile", "authentic", "blob", "buildinfo", "cabinet", "cfb", "deb822", "door", "fetch", "lan", "msifile", "pefile", "pki", "repo", "run", "settings", "terminal", "winargs", "winreg", "wmi"},
 		wings: []string{"agent", "cli", "publisher", "relay", "server"},
 		pure: []string{
 			"github.com/klauspost/compress/zstd", "github.com/RoaringBitmap/roaring/v2",

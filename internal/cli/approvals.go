@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fettlehq/fettle/internal/approval"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 func approvalsCmd(o *options) *cobra.Command {
@@ -72,7 +73,7 @@ func (o *options) listApprovals(cmd *cobra.Command, c *client, list []approval.A
 		}
 		rows = append(rows, []string{a.ID, string(a.Decision), whom, a.By, a.At.Local().Format(time.DateTime), standing(a, now), a.Reason, string(a.Patch)})
 	}
-	return o.table([]string{"ID", "DECISION", "FOR", "BY", "AT", "COUNTS", "WHY", "PATCH"}, rows, "AT", "BY")
+	return terminal.Table(o.out, []string{"ID", "DECISION", "FOR", "BY", "AT", "COUNTS", "WHY", "PATCH"}, rows, "AT", "BY")
 }
 
 // standing says whether and how long a decision counts.

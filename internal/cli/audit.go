@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 // auditEntry is one row of the audit log.
@@ -42,7 +43,7 @@ func auditCmd(o *options) *cobra.Command {
 			for _, e := range list {
 				rows = append(rows, []string{strconv.FormatInt(e.Seq, 10), e.At.Local().Format(time.DateTime), e.Actor, e.Action, strings.TrimSpace(e.Object + " " + e.Detail)})
 			}
-			return o.table([]string{"SEQ", "AT", "WHO", "DID", "WHAT"}, rows, "SEQ")
+			return terminal.Table(o.out, []string{"SEQ", "AT", "WHO", "DID", "WHAT"}, rows, "SEQ")
 		},
 	}
 	cmd.PersistentFlags().BoolVar(&server, "server-log", false, "the server's own log instead of the tenant's: people, keys, tenants, catalog")
@@ -66,7 +67,7 @@ func auditCmd(o *options) *cobra.Command {
 				if err := o.printJSON(v); err != nil || v.OK {
 					return err
 				}
-				return quiet(fault.ExitUntrusted)
+				return terminal.Exit(fault.ExitUntrusted)
 			}
 			if !v.OK {
 				return fault.New(fault.Untrusted, "the audit log was changed: %s", v.Problem)

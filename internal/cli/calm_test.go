@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 // TestTrustRow6NothingSteersTheTerminal: a machine's name and problem are what
@@ -21,7 +22,7 @@ func TestTrustRow6NothingSteersTheTerminal(t *testing.T) {
 	h := host{}
 	h.Hostname, h.Problem, h.LastSeen = evil, evil, time.Now()
 	_ = o.diagnose(hostChecks([]host{h})) // it has found something
-	Explain(&out, fault.New(fault.Unavailable, "the machine %s is away", evil).WithHint("see %s", evil))
+	terminal.Explain(&out, "fettle", fault.New(fault.Unavailable, "the machine %s is away", evil).WithHint("see %s", evil))
 	o.say("%s\n\tindented", evil)
 	text := out.String()
 	for _, bad := range []string{"\x1b", "\x07", "\u009b", "\r", "\u202e"} {

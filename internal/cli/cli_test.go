@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -12,41 +11,6 @@ import (
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 )
-
-// Every code has its exit code, which scripts rely on.
-func TestExitCodes(t *testing.T) {
-	for code, want := range map[fault.Code]int{
-		fault.Invalid: 2, fault.NotFound: 3, fault.Denied: 4, fault.Unauthenticated: 4, fault.Unavailable: 5, fault.Untrusted: 6, fault.Nothing: 7,
-		fault.Conflict: 1, fault.Exhausted: 1, fault.Unsupported: 1, fault.Cancelled: 1, fault.Internal: 1,
-	} {
-		if got := exitCode(fault.New(code, "x")); got != want {
-			t.Errorf("%s: %d, want %d", code, got, want)
-		}
-		if got := fault.OfStatus(500); got != fault.Internal {
-			t.Errorf("500 is %s", got)
-		}
-	}
-	if got := exitCode(errors.New("unknown flag")); got != 2 {
-		t.Errorf("cobra's own errors are wrong usage, not %d", got)
-	}
-}
-
-func TestExplain(t *testing.T) {
-	for _, tc := range []struct {
-		err  error
-		want string
-	}{
-		{fault.New(fault.Denied, "no"), "fettle: no\n"},
-		{fault.New(fault.Denied, "no").WithHint("ask ada"), "fettle: no\n  hint: ask ada\n"},
-		{errors.New("unknown flag: --x"), "fettle: unknown flag: --x\n"},
-	} {
-		var out bytes.Buffer
-		Explain(&out, tc.err)
-		if out.String() != tc.want {
-			t.Errorf("got %q, want %q", out.String(), tc.want)
-		}
-	}
-}
 
 func TestRunTellsOnTheErrorStream(t *testing.T) {
 	t.Setenv("FETTLE_SERVER", "")

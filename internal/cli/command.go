@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 // on makes a command's work of a function that asks the server.
@@ -55,7 +56,7 @@ func (l listing[T]) show(o *options) func(*cobra.Command, []string) error {
 		for _, one := range list {
 			rows = append(rows, l.row(one))
 		}
-		return o.table(l.head, rows, l.spare...)
+		return terminal.Table(o.out, l.head, rows, l.spare...)
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fettlehq/fettle/internal/deploy"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 // deployment is a deployment with its counts.
@@ -124,7 +125,7 @@ func deploymentsCmd(o *options) *cobra.Command {
 			for _, d := range list {
 				rows = append(rows, []string{string(d.ID), d.Name, string(d.Status), operation(d.Operation), d.Created.Local().Format(time.DateTime), d.CreatedBy, countsText(d.Counts), d.Reason})
 			}
-			return o.table([]string{"ID", "NAME", "STATUS", "DOES", "CREATED", "BY", "TASKS", "WHY"}, rows, "CREATED", "BY")
+			return terminal.Table(o.out, []string{"ID", "NAME", "STATUS", "DOES", "CREATED", "BY", "TASKS", "WHY"}, rows, "CREATED", "BY")
 		},
 	}
 	cmd.AddCommand(&cobra.Command{
@@ -214,7 +215,7 @@ func (o *options) listTasks(tasks []task) error {
 	for _, t := range tasks {
 		rows = append(rows, []string{t.Hostname, string(t.State), strconv.Itoa(t.Attempt), t.Since.Local().Format(time.TimeOnly), strconv.Itoa(len(t.Patches)), t.Reason})
 	}
-	if err := o.table([]string{"HOST", "STATE", "ATTEMPT", "SINCE", "PATCHES", "WHY"}, rows); err != nil {
+	if err := terminal.Table(o.out, []string{"HOST", "STATE", "ATTEMPT", "SINCE", "PATCHES", "WHY"}, rows); err != nil {
 		return err
 	}
 	for _, t := range tasks {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 // check is one line of doctor.
@@ -61,7 +62,7 @@ func (o *options) diagnose(all []check) error {
 		}
 	}
 	if bad > 0 {
-		return quiet(fault.ExitFailed)
+		return terminal.Exit(fault.ExitFailed)
 	}
 	return nil
 }

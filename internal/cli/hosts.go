@@ -12,6 +12,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 // host is an endpoint as lists show it.
@@ -110,7 +111,7 @@ func hostTasksCmd(o *options) *cobra.Command {
 			for _, t := range list {
 				rows = append(rows, []string{string(t.Deployment), string(t.State), stamp(t.Since), strconv.Itoa(len(t.Patches)), t.Reason})
 			}
-			return o.table([]string{"DEPLOYMENT", "STATE", "SINCE", "PATCHES", "WHY"}, rows)
+			return terminal.Table(o.out, []string{"DEPLOYMENT", "STATE", "SINCE", "PATCHES", "WHY"}, rows)
 		}),
 	}
 	cmd.Flags().BoolVar(&leftOut, "left-out", false, "only those in which the machine left patches out")
@@ -202,7 +203,7 @@ func (o *options) listHosts(list []host) error {
 			strconv.Itoa(h.Exploited), h.OS, state, string(h.ID), strings.Join(h.notes(), "; "),
 		})
 	}
-	return o.table([]string{"HOST", "HEALTH", "SECURITY", "MISSING", "EXPLOITED", "SYSTEM", "CONTACT", "ID", "NOTES"}, rows, "ID", "EXPLOITED", "SYSTEM")
+	return terminal.Table(o.out, []string{"HOST", "HEALTH", "SECURITY", "MISSING", "EXPLOITED", "SYSTEM", "CONTACT", "ID", "NOTES"}, rows, "ID", "EXPLOITED", "SYSTEM")
 }
 
 // notes are what stands beside a machine in lists.

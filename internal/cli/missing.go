@@ -12,6 +12,7 @@ import (
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/estate"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 // finding is one missing package of one machine.
@@ -110,7 +111,7 @@ func (o *options) listFindings(list []finding, withHost bool) error {
 	if withHost {
 		head = append([]string{"HOST"}, head...)
 	}
-	if err := o.table(head, rows, "SECURITY", "APPROVAL", "INSTALLED"); err != nil {
+	if err := terminal.Table(o.out, head, rows, "SECURITY", "APPROVAL", "INSTALLED"); err != nil {
 		return err
 	}
 	o.say("\n%s", totals(list))

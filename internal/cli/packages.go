@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 // packagesCmd lists what a machine has.
@@ -32,7 +33,7 @@ func packagesCmd(o *options) *cobra.Command {
 			for _, p := range list {
 				rows = append(rows, []string{packageName(p), p.Version, p.Arch, p.Kind, p.Publisher, packageNotes(p)})
 			}
-			return o.table([]string{"NAME", "VERSION", "ARCH", "KIND", "PUBLISHER", "NOTES"}, rows, "KIND", "PUBLISHER")
+			return terminal.Table(o.out, []string{"NAME", "VERSION", "ARCH", "KIND", "PUBLISHER", "NOTES"}, rows, "KIND", "PUBLISHER")
 		}),
 	}
 	cmd.Flags().StringVar(&search, "search", "", "part of a name, a title or a publisher")

@@ -16,6 +16,7 @@ import (
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 // patchRow is a patch as lists show it.
@@ -125,7 +126,7 @@ func (o *options) listPatches(list []patchRow) error {
 			strconv.Itoa(p.CVEs), approvalText(p.Approval, p.Bulletin), string(p.ID),
 		})
 	}
-	return o.table([]string{"SEVERITY", "CLASS", "NEEDED BY", "CVES", "APPROVAL", "PATCH"}, rows, "CVES", "CLASS")
+	return terminal.Table(o.out, []string{"SEVERITY", "CLASS", "NEEDED BY", "CVES", "APPROVAL", "PATCH"}, rows, "CVES", "CLASS")
 }
 
 // approvalText is the decision; where there is nothing to install, it says so.

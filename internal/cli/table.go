@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 // printJSON prints a value for programs.
@@ -20,7 +21,7 @@ func (o *options) printJSON(v any) error {
 // say prints one line for people; with --json nothing.
 func (o *options) say(format string, args ...any) {
 	if !o.json {
-		fmt.Fprint(o.out, calm(fmt.Sprintf(format+"\n", args...)))
+		fmt.Fprint(o.out, terminal.Calm(fmt.Sprintf(format+"\n", args...)))
 	}
 }
 
@@ -74,7 +75,7 @@ func age(t, now time.Time) string {
 func shortKeys(ids []string) []string {
 	out := make([]string, 0, len(ids))
 	for _, id := range ids {
-		out = append(out, cut(id, 17))
+		out = append(out, terminal.Cut(id, 17))
 	}
 	return out
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 // watch follows a deployment over server-sent events, prints each change of
@@ -48,7 +49,7 @@ func (o *options) watch(cmd *cobra.Command, c *client, id deploy.ID) error {
 	}
 	for _, t := range tasks {
 		if t.State == deploy.Failed || t.State == deploy.Expired {
-			return quiet(fault.ExitFailed)
+			return terminal.Exit(fault.ExitFailed)
 		}
 	}
 	return nil
@@ -166,5 +167,5 @@ func (w *watcher) step(t task) {
 		at = cmp.Or(t.Since, at)
 	}
 	w.printed[t.ID] = now
-	w.o.say("%s  %-20s %-20s %s", at.Local().Format(time.TimeOnly), plain(t.Hostname), t.State, plain(t.Reason))
+	w.o.say("%s  %-20s %-20s %s", at.Local().Format(time.TimeOnly), terminal.Plain(t.Hostname), t.State, terminal.Plain(t.Reason))
 }

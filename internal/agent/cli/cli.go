@@ -5,7 +5,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,7 +15,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/agent"
 	"github.com/fettlehq/fettle/internal/buildinfo"
-	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 // streams are where a command reads and writes.
@@ -24,11 +23,6 @@ type streams struct {
 	in       io.Reader
 	out, err io.Writer
 }
-
-// usageError marks wrong use of the command line.
-type usageError struct{ err error }
-
-func (u usageError) Error() string { return u.err.Error() }
 
 // Main runs the command line and returns the exit code.
 func Main(args []string) int {
@@ -39,46 +33,19 @@ func Main(args []string) int {
 
 func run(ctx context.Context, args []string, io streams) int {
 	root := command(io)
-	root.SetArgs(args)
 	root.SetIn(io.in)
 	root.SetOut(io.out)
 	root.SetErr(io.err)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return 0
-	}
-	if usage, ok := errors.AsType[usageError](err); ok {
-		_, _ = fmt.Fprintf(io.err, "fettle-agent: %s\ntry: fettle-agent --help\n", usage.err)
-		return fault.ExitUsage
-	}
-	text := fault.Public(err)
-	if fault.CodeOf(err) == fault.Internal {
-		text = err.Error() // the person at this terminal may see everything
-	}
-	_, _ = fmt.Fprintf(io.err, "fettle-agent: %s\n", calm(text))
-	if hint := fault.HintOf(err); hint != "" {
-		_, _ = fmt.Fprintf(io.err, "hint: %s\n", calm(hint))
-	}
-	return fault.ExitCode(err)
+	return terminal.Run(ctx, root, args)
 }
 
 func command(io streams) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "fettle-agent",
-		Short:         "Fettle's agent: tells what this machine lacks and brings it level",
-		Version:       buildinfo.String(),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q", args[0])}
-			}
-			return nil
-		},
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Use:     "fettle-agent",
+		Short:   "Fettle's agent: tells what this machine lacks and brings it level",
+		Version: buildinfo.String(),
 	}
 	root.SetVersionTemplate("fettle-agent {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().String("state", agent.DefaultStateDir(), "folder of the agent's identity, catalog and journal")
 	root.AddCommand(enrollCommand(io), runCommand(io), scanCommand(io), inventoryCommand(io), statusCommand(io), versionCommand(io), stepCommand(io))
 	root.AddCommand(platformCommands(io)...)
@@ -90,25 +57,31 @@ func stateDir(c *cobra.Command) agent.Dir {
 	return agent.Dir(c.Flag("state").Value.String())
 }
 
-// exactly is cobra.ExactArgs as wrong use, with the words of what is missing.
+// exactly is cobra.ExactArgs with the words of what is missing.
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) == n {
 			return nil
 		}
 		if len(args) > n {
-			return usageError{fmt.Errorf("unexpected argument %q", args[n])}
+			return fmt.Errorf("unexpected argument %q", args[n])
 		}
-		return usageError{fmt.Errorf("%s is missing", what)}
+		return fmt.Errorf("%s is missing", what)
 	}
 }
 
 func versionCommand(io streams) *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	c := &cobra.Command{
 		Use: "version", Short: "Show which build this is", Args: exactly(0, ""),
 		RunE: func(*cobra.Command, []string) error {
+			if asJSON {
+				return writeJSON(io.out, buildinfo.Read())
+			}
 			_, err := fmt.Fprintf(io.out, "fettle-agent %s\n", buildinfo.String())
 			return err
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
 }

@@ -7,14 +7,13 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fettlehq/fettle/internal/agent"
 	"github.com/fettlehq/fettle/internal/fault"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 func enrollCommand(io streams) *cobra.Command {
@@ -35,7 +34,8 @@ func enrollCommand(io streams) *cobra.Command {
 			}
 			for _, need := range []struct{ flag, value string }{{"token", o.Token}, {"ca", o.CA}, {"root", o.Repo}} {
 				if need.value == "" {
-					return usageError{fmt.Errorf("--%s is missing", need.flag)}
+					return fault.New(fault.Invalid, "--%s is missing", need.flag).
+						WithHint("'fettle enroll-token' on the server's side prints the whole line; 'fettle-agent help enroll' explains it")
 				}
 			}
 			if s, err := o.State.Settings(); err == nil && ifNeeded && !o.Force {
@@ -164,27 +164,20 @@ func statusCommand(io streams) *cobra.Command {
 }
 
 func statusTable(out io.Writer, s agent.Status) error {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(name, value string) {
-		if value != "" {
-			_, _ = fmt.Fprintf(w, "%s\t%s\n", name, value) // a strings.Builder does not fail
-		}
+	pairs := [][2]string{
+		{"server", s.Server},
+		{"endpoint", fmt.Sprintf("%s (tenant %s, site %s)", s.Endpoint, s.Tenant, s.Site)},
+		{"last contact", moment(s.Contact)},
+		{"last error", s.Error},
+		{"last scan", moment(s.Scanned)},
+		{"catalog", fmt.Sprint(s.Catalog)},
+		{"problem", s.Problem},
+		{"events waiting", fmt.Sprint(s.Waiting)},
 	}
-	row("server", s.Server)
-	row("endpoint", fmt.Sprintf("%s (tenant %s, site %s)", s.Endpoint, s.Tenant, s.Site))
-	row("last contact", moment(s.Contact))
-	row("last error", s.Error)
-	row("last scan", moment(s.Scanned))
-	row("catalog", fmt.Sprint(s.Catalog))
-	row("problem", s.Problem)
-	row("events waiting", fmt.Sprint(s.Waiting))
 	for _, t := range s.Tasks {
-		row("task "+string(t.Task), fmt.Sprintf("%s, attempt %d, since %s", t.Step, t.Attempt, moment(t.Since)))
+		pairs = append(pairs, [2]string{"task " + string(t.Task), fmt.Sprintf("%s, attempt %d, since %s", t.Step, t.Attempt, moment(t.Since))})
 	}
-	_ = w.Flush()
-	_, err := io.WriteString(out, calm(b.String()))
-	return err
+	return terminal.Pairs(out, pairs...)
 }
 
 func moment(t time.Time) string {

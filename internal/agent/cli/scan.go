@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +15,7 @@ import (
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/inventory"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 func scanCommand(io streams) *cobra.Command {
@@ -65,7 +65,7 @@ func inventoryCommand(io streams) *cobra.Command {
 				}
 			}
 			for _, p := range problems {
-				_, _ = fmt.Fprintf(io.err, "could not be learned: %s\n", calm(p)) // a warning beside the answer
+				_, _ = fmt.Fprintf(io.err, "could not be learned: %s\n", terminal.Calm(p)) // a warning beside the answer
 			}
 			if packages {
 				return packageLines(io.out, s.Packages)
@@ -87,7 +87,7 @@ func packageLines(out io.Writer, all []inventory.Package) error {
 		}
 		b.WriteByte('\n')
 	}
-	_, err := io.WriteString(out, calm(b.String()))
+	_, err := io.WriteString(out, terminal.Calm(b.String()))
 	return err
 }
 
@@ -98,21 +98,20 @@ func writeJSON(w io.Writer, v any) error {
 }
 
 func scanTable(out io.Writer, r agent.ScanReport) error {
-	var b strings.Builder
 	missing := 0
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	var rows [][]string
 	for _, f := range r.Missing {
 		if f.State == catalog.Missing {
 			missing++
 		}
+		rows = append(rows, []string{name(f, r), f.Installed, f.Available, severity(f), string(f.State), f.Reason})
 	}
-	if len(r.Missing) > 0 {
-		_, _ = fmt.Fprintln(w, "PACKAGE\tINSTALLED\tAVAILABLE\tSEVERITY\tSTATE\tREASON") // a strings.Builder does not fail
+	if len(rows) > 0 {
+		if err := terminal.Table(out, []string{"PACKAGE", "INSTALLED", "AVAILABLE", "SEVERITY", "STATE", "REASON"}, rows); err != nil {
+			return err
+		}
 	}
-	for _, f := range r.Missing {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", name(f, r), f.Installed, f.Available, severity(f), f.State, f.Reason)
-	}
-	_ = w.Flush()
+	var b strings.Builder
 	_, _ = fmt.Fprintf(&b, "%s (%s): %d of %d packages lack a patch; catalog %d", r.Hostname, r.OS, missing, r.Packages, r.Catalog)
 	if !r.Created.IsZero() {
 		_, _ = fmt.Fprintf(&b, " of %s", r.Created.UTC().Format("2006-01-02 15:04 UTC"))
@@ -131,7 +130,7 @@ func scanTable(out io.Writer, r agent.ScanReport) error {
 	for _, p := range r.Problems {
 		_, _ = fmt.Fprintf(&b, "could not be learned: %s\n", p)
 	}
-	_, err := io.WriteString(out, calm(b.String()))
+	_, err := io.WriteString(out, terminal.Calm(b.String()))
 	return err
 }
 

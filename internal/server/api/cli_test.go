@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/fettlehq/fettle/internal/cli"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 // TestCommandLine plays the operator's real command line against the API: the
@@ -167,7 +168,7 @@ func (w *world) reached() func() map[string]bool {
 func (w *world) command(out io.Writer, args []string) int {
 	root := cli.New(out, out)
 	root.SetIn(strings.NewReader("a very good password\n"))
-	return cli.Execute(w.t.Context(), root, append([]string{"--server", w.url}, args...), out)
+	return terminal.Run(w.t.Context(), root, append([]string{"--server", w.url}, args...))
 }
 
 // watchAWhile looks over the shoulder of a deployment that is over.

@@ -1,11 +1,10 @@
-package cli
+package terminal
 
 import (
-	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -19,18 +18,48 @@ const (
 	leastCell = 10 // to which a column is shortened or squeezed at most
 )
 
-// table prints rows for people, columns aligned. On a terminal it fits the
+// Table prints rows for people, columns aligned. On a terminal it fits the
 // width: columns without content are left out, long texts in the last column
-// wrap, and where there is no room for it, it stands below its row. Pipes and
+// wrap, and where there is no room for it, it stands below its row; columns of
+// spare are left out, first to last, when the rest would not fit. Pipes and
 // files get every row on one line, whole.
-func (o *options) table(head []string, rows [][]string, spare ...string) error {
-	_, err := fmt.Fprint(o.out, layout(head, rows, o.width(), spare))
+//
+// Columns named ID, PATCH and HOST name things for other commands and are never
+// broken.
+func Table(out io.Writer, head []string, rows [][]string, spare ...string) error {
+	_, err := io.WriteString(out, layout(head, rows, Width(out), spare))
 	return err
 }
 
-// width is the terminal's, 0 when out is none.
-func (o *options) width() int {
-	f, ok := o.out.(*os.File)
+// Pairs prints names with their values, one a line; those without a value are
+// left out, and on a terminal long values wrap.
+func Pairs(out io.Writer, pairs ...[2]string) error {
+	var b strings.Builder
+	width, names := Width(out), 0
+	for _, p := range pairs {
+		if p[1] != "" {
+			names = max(names, utf8.RuneCountInString(p[0])+gap)
+		}
+	}
+	for _, p := range pairs {
+		if p[1] == "" {
+			continue
+		}
+		pad(&b, Plain(p[0]), names)
+		lines := []string{Plain(p[1])}
+		if width > 0 {
+			lines = wrapped(lines[0], max(leastCell, width-names))
+		}
+		b.WriteString(strings.Join(lines, "\n"+strings.Repeat(" ", names)) + "\n")
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// Width is the number of characters in a line of the terminal that out is, 0
+// when it is none.
+func Width(out io.Writer) int {
+	f, ok := out.(*os.File)
 	if !ok {
 		return 0
 	}
@@ -51,7 +80,7 @@ func layout(head []string, rows [][]string, width int, spare []string) string {
 	g := (&grid{head: head, rows: rows}).clone()
 	for _, r := range g.rows {
 		for col := range r {
-			r[col] = plain(r[col])
+			r[col] = Plain(r[col])
 		}
 	}
 	if width > 0 {
@@ -135,7 +164,7 @@ func (g *grid) settle(width int) {
 
 // canStandBelow reports whether the last column is one of texts.
 func (g *grid) canStandBelow() bool {
-	return len(g.head) > 1 && slices.Contains([]string{"WHY", "WHAT", "NOTES", "NOTE", "PATCH"}, g.head[len(g.head)-1])
+	return len(g.head) > 1 && slices.Contains([]string{"WHY", "WHAT", "NOTES", "NOTE", "PATCH", "REASON"}, g.head[len(g.head)-1])
 }
 
 func (g *grid) clone() *grid {
@@ -192,42 +221,12 @@ func (g *grid) shorten(width int) {
 			return
 		}
 		for _, r := range g.rows {
-			r[at] = cut(r[at], widest-1)
+			r[at] = Cut(r[at], widest-1)
 		}
 		if g.widths()[at] >= widest {
 			return // its name alone is that wide
 		}
 	}
-}
-
-// plain takes control characters out of a text, and those that turn the
-// direction of writing round: what machines report must not steer a terminal,
-// nor show one name as another.
-func plain(text string) string { return strings.Map(steady, text) }
-
-// calm is plain, but that lines stay lines.
-func calm(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' {
-			return r
-		}
-		return steady(r)
-	}, text)
-}
-
-func steady(r rune) rune {
-	if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
-		return ' '
-	}
-	return r
-}
-
-// cut shortens a text to n characters.
-func cut(text string, n int) string {
-	if utf8.RuneCountInString(text) <= n {
-		return text
-	}
-	return string([]rune(text)[:n-1]) + "…"
 }
 
 // text writes the grid out.
@@ -306,7 +305,7 @@ func wrapped(text string, width int) []string {
 	lines = append(lines, line)
 	if len(lines) > mostLines {
 		lines = lines[:mostLines]
-		lines[mostLines-1] = cut(lines[mostLines-1]+" …", width)
+		lines[mostLines-1] = Cut(lines[mostLines-1]+" …", width)
 	}
 	return lines
 }

@@ -1,4 +1,4 @@
-package cli
+package terminal
 
 import (
 	"bytes"
@@ -63,8 +63,7 @@ db1   failed
 		t.Error("no table is something")
 	}
 	var out bytes.Buffer
-	o := &options{out: &out}
-	if err := o.table([]string{"A", "B"}, [][]string{{"1", ""}, {"22", "x"}}); err != nil || out.String() != "A   B\n1\n22  x\n" {
+	if err := Table(&out, []string{"A", "B"}, [][]string{{"1", ""}, {"22", "x"}}); err != nil || out.String() != "A   B\n1\n22  x\n" {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 }

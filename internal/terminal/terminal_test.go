@@ -1,0 +1,95 @@
+package terminal
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+
+	"github.com/fettlehq/fettle/internal/fault"
+)
+
+// program is a small one with a group of commands.
+func program(out, errOut *bytes.Buffer) *cobra.Command {
+	root := &cobra.Command{Use: "prog", Short: "Do things"}
+	root.SetOut(out)
+	root.SetErr(errOut)
+	does := func(err error) func(*cobra.Command, []string) error {
+		return func(*cobra.Command, []string) error { return err }
+	}
+	group := &cobra.Command{Use: "things", Short: "All about things"}
+	group.AddCommand(&cobra.Command{Use: "list", Short: "List them", Args: cobra.NoArgs, RunE: does(nil)})
+	list := &cobra.Command{Use: "people", Short: "List people", Args: cobra.NoArgs, RunE: does(nil)}
+	list.AddCommand(&cobra.Command{Use: "add NAME", Short: "Add one", Args: cobra.ExactArgs(1), RunE: does(nil)})
+	root.AddCommand(group, list,
+		&cobra.Command{Use: "refuse", RunE: does(fault.New(fault.Denied, "no").WithHint("ask ada"))},
+		&cobra.Command{Use: "break", RunE: does(errors.New("disk full"))},
+		&cobra.Command{Use: "end", RunE: does(Exit(fault.ExitUntrusted))})
+	return root
+}
+
+func TestRun(t *testing.T) {
+	for _, tc := range []struct {
+		args string
+		code int
+		says string // on the error stream
+	}{
+		{"", 0, ""},
+		{"help", 0, ""},
+		{"help things list", 0, ""},
+		{"things", 0, ""},
+		{"people", 0, ""},
+		{"people add ada", 0, ""},
+		{"end", 6, ""},
+		{"refuse", 4, "prog: no\n  hint: ask ada\n"},
+		{"break", 1, "prog: 'prog break' failed: disk full\n"},
+		{"fly", 2, "prog: unknown command \"fly\" for \"prog\"\n  hint: 'prog help' lists all commands\n"},
+		{"peple", 2, "prog: unknown command \"peple\" for \"prog\"\n  hint: did you mean people? 'prog help' lists all commands\n"},
+		{"help peple", 2, "prog: unknown command \"peple\" for \"prog\"\n  hint: did you mean people? 'prog help' lists all commands\n"},
+		{"help things lits", 2, "prog: unknown command \"lits\" for \"prog things\"\n  hint: did you mean list? 'prog help things' lists all commands\n"},
+		{"things lits", 2, "prog: unknown command \"lits\" for \"prog things\"\n  hint: did you mean list? 'prog help things' lists all commands\n"},
+		{"people ad", 2, "prog: unknown command \"ad\" for \"prog people\"\n  hint: did you mean add? 'prog help people' lists all commands\n"},
+		{"people add", 2, "prog: accepts 1 arg(s), received 0\n  hint: it goes 'prog people add NAME'; 'prog help people add' tells more\n"},
+		{"people --fast", 2, "prog: unknown flag: --fast\n  hint: 'prog help people' shows how it is used\n"},
+	} {
+		var out, errOut bytes.Buffer
+		code := Run(t.Context(), program(&out, &errOut), strings.Fields(tc.args))
+		if code != tc.code {
+			t.Errorf("prog %s: exit code %d, want %d", tc.args, code, tc.code)
+		}
+		if d := cmp.Diff(tc.says, errOut.String()); d != "" {
+			t.Errorf("prog %s: %s", tc.args, d)
+		}
+		if helped := strings.Contains(out.String(), "Usage:"); helped != (tc.code == 0 && !strings.HasPrefix(tc.args, "people")) {
+			t.Errorf("prog %s: help is %v", tc.args, helped)
+		}
+	}
+}
+
+func TestExplain(t *testing.T) {
+	for _, tc := range []struct {
+		err  error
+		want string
+	}{
+		{fault.New(fault.Denied, "no"), "prog: no\n"},
+		{fault.New(fault.Denied, "no").WithHint("ask ada"), "prog: no\n  hint: ask ada\n"},
+		{errors.New("disk full"), "prog: disk full\n"},
+		{fault.New(fault.Denied, "no\x1b[2J"), "prog: no [2J\n"},
+	} {
+		var out bytes.Buffer
+		Explain(&out, "prog", tc.err)
+		if out.String() != tc.want {
+			t.Errorf("got %q, want %q", out.String(), tc.want)
+		}
+	}
+}
+
+func TestPairs(t *testing.T) {
+	var out bytes.Buffer
+	if err := Pairs(&out, [2]string{"server", "https://a"}, [2]string{"problem"}, [2]string{"last\x1bscan", "nev\rer"}); err != nil || out.String() != "server     https://a\nlast scan  nev er\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
