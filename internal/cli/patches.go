@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fettlehq/fettle/internal/approval"
-	"github.com/fettlehq/fettle/internal/deploy"
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/patch"
@@ -146,7 +145,52 @@ type patchDetail struct {
 		ID       estate.EndpointID `json:"id"`
 		Hostname string            `json:"hostname"`
 	} `json:"needed_by"`
-	Approvals []approval.Approval `json:"approvals"`
+	Approvals  []approval.Approval `json:"approvals"`
+	Advisories []patch.Advisory    `json:"advisories"`
+	Rollback   wayBack             `json:"rollback"`
+}
+
+// wayBack says whether and how a rollback takes a patch back.
+type wayBack struct {
+	Possible bool   `json:"possible"`
+	Reason   string `json:"reason,omitempty"`
+	Hint     string `json:"hint,omitempty"`
+	Restores *struct {
+		ID      patch.ID `json:"id"`
+		Product string   `json:"product"`
+		Version string   `json:"version"`
+	} `json:"restores,omitempty"`
+}
+
+// lines say it to people, who have read the patch's id already.
+func (b wayBack) lines(id patch.ID) []string {
+	switch {
+	case !b.Possible:
+		out := []string{strings.TrimPrefix(b.Reason, string(id)+" ")}
+		if b.Hint != "" {
+			out = append(out, "  instead: "+b.Hint)
+		}
+		return out
+	case b.Restores == nil:
+		return []string{"can be rolled back: it is uninstalled, and nothing comes in its place"}
+	}
+	return []string{"can be rolled back to " + b.Restores.Product + " " + b.Restores.Version}
+}
+
+// origin says where the patch is from, and what a rollback makes of it.
+func (d patchDetail) origin() []string {
+	e := d.Patch.Evidence
+	record := "signed record: sha256 " + d.Digest
+	if !e.Bulletin() {
+		return append([]string{"authenticity: " + string(e.Verdict) + "; " + strings.Join(e.Checks, "; "), record}, d.Rollback.lines(d.Patch.ID)...)
+	}
+	out := []string{"nothing can be installed from it: " + strings.Join(e.Checks, "; "), record}
+	for _, a := range d.Advisories {
+		for _, page := range a.References[:min(len(a.References), 3)] {
+			out = append(out, "the vendor's page: "+page)
+		}
+	}
+	return out
 }
 
 func (o *options) showPatch(cmd *cobra.Command, c *client, id string) error {
@@ -163,10 +207,8 @@ func (o *options) showPatch(cmd *cobra.Command, c *client, id string) error {
 	if len(p.Advisories) > 0 {
 		o.say("  advisories: %s", strings.Join(p.Advisories, ", "))
 	}
-	o.say("  authenticity: %s; %s", p.Evidence.Verdict, strings.Join(p.Evidence.Checks, "; "))
-	o.say("  signed record: sha256 %s", d.Digest)
-	if deploy.Reversible(p) == nil {
-		o.say("  can be rolled back%s", yes(p.Install.Restores != "", " to "+string(p.Install.Restores)))
+	for _, line := range d.origin() {
+		o.say("  %s", line)
 	}
 	for _, a := range d.Approvals {
 		o.say("  %s", decisionText(a))
