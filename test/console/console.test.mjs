@@ -165,6 +165,17 @@ describe("the console", () => {
     await rows().last().getByText("Declined").waitFor();
   });
 
+  step("has it all in the audit log, which is whole", "audit", async () => {
+    await page.getByRole("link", { name: "Audit log" }).click();
+    await heading("Audit log").waitFor();
+    await page.getByText(/^All \d+ entries of all logs checked/).waitFor();
+    await rows()
+      .filter({ hasText: /Approve or decline patches.+decline.+breaks the label printer/ })
+      .waitFor();
+    await page.getByText("The server itself", { exact: true }).click();
+    await rows().filter({ hasText: "Make the first administrator" }).waitFor();
+  });
+
   step("lists deployments, or says how to begin one", "deployments", async () => {
     await page.getByRole("link", { name: "Deployments" }).click();
     await heading("Deployments").waitFor();

@@ -1,6 +1,7 @@
 // A small fleet that has everything which no deployment puts right by itself:
 // bulletins, products of single users, half-installed packages, patches that a
 // machine left out; and a patch that can be taken back. Made up.
+import { log, whole } from "./log.mjs";
 import { admin, ago, list, standing } from "./made.mjs";
 
 const firmware = "hp:windows-apps-amd64:sp151234:1.18.0";
@@ -13,7 +14,7 @@ const plugin = "winget:Contoso.Archiver:3.1:amd64:msi";
 const bulletinReason =
   "nothing is installed from it: the vendor names SHA1 alone, and the payload was not fetched; name it in 'prove'";
 
-export const me = admin(["read", "manage_hosts", "approve_patch", "run_deploy"]);
+export const me = admin(["read", "read_audit", "manage_hosts", "approve_patch", "run_deploy"]);
 
 const damaged = [
   { sha256: "3e".repeat(32), at: ago(50), mended: true },
@@ -381,7 +382,7 @@ export function answers(url, method) {
   if (method === "POST") {
     if (path !== "deployments") return undefined;
     looked = 0;
-    return { ...rolledBack(), left_out: { "of PATCH, not there in this version": 1 } };
+    return { ...rolledBack(), left_out: { [`of ${sevenZip}, not there in this version`]: 1 } };
   }
   const fits = (f) =>
     (!query.host || f.endpoint === query.host) &&
@@ -401,6 +402,8 @@ export function answers(url, method) {
   }
   const all = {
     me,
+    audit: () => log(url.pathname.includes("/tenants/") ? "main" : "own", query),
+    "audit/verify": whole,
     status,
     hosts: () => list(hosts.filter((h) => !query.with || h[query.with] > 0)),
     missing: () => list(missing.filter(fits)),

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { describe } from "node:test";
 import { answers, me } from "./fleet.mjs";
+import { changed } from "./log.mjs";
 import { standIn, steps } from "./steps.mjs";
 
 const firmware = "HP EliteBook 840 G8 System BIOS";
@@ -13,11 +14,16 @@ describe("the console of a fleet with all that needs people", () => {
   let page;
   let sent;
   let permissions = me.permissions;
+  let verdict;
+  let refused = false;
   const step = steps(async (opened, context) => {
     page = opened;
-    sent = await standIn(context, (url, method, body) =>
-      url.pathname.endsWith("/me") ? { ...me, permissions } : answers(url, method, body),
-    );
+    sent = await standIn(context, (url, method, body) => {
+      if (url.pathname.endsWith("/me")) return { ...me, permissions };
+      if (url.pathname.endsWith("/audit/verify") && verdict) return verdict;
+      if (url.pathname.endsWith("/audit") && refused) return undefined;
+      return answers(url, method, body);
+    });
   });
 
   const main = () => page.getByRole("main");
@@ -243,7 +249,7 @@ describe("the console of a fleet with all that needs people", () => {
           },
         },
       ]);
-      await page.getByText("1 finding not there in this version").waitFor();
+      await page.getByText(`1 finding of ${sevenZip}, not there in this version`).waitFor();
       await main().getByText("1 of 1 machine verified").waitFor();
       const bar = page.getByRole("progressbar", { name: "Machines verified" });
       assert.equal(await bar.getAttribute("aria-valuenow"), "1");
@@ -282,6 +288,76 @@ describe("the console of a fleet with all that needs people", () => {
     await deployments.getByRole("link", { name: "november" }).waitFor();
   });
 
+  step("leads from a deployment to what the audit log has of it", "fleet-audit-deployment", async () => {
+    await page.goto("/deployments/d-9");
+    await main().getByRole("link", { name: "In the audit log" }).click();
+    await page.waitForURL(/audit\?q=d-9/);
+    await row(/^Begin a deployment ada/).waitFor();
+    assert.equal(await rows().count(), 1);
+    await page.getByText("All 127 entries of all logs checked").click();
+    await page.getByText("9c".repeat(32)).waitFor();
+  });
+
+  step("opens an entry to all that it says, by keyboard, and leads to its patches", "fleet-audit-entry", async () => {
+    await page.goto("/audit?action=approvals");
+    await rows().first().getByRole("button").focus();
+    await page.keyboard.press("Enter");
+    await main().getByText("cd".repeat(32)).waitFor();
+    await main().getByText("(a person)").waitFor();
+    assert.equal(
+      await main().getByRole("link", { name: sevenZip }).getAttribute("href"),
+      `/patches/${encodeURIComponent(sevenZip)}`,
+    );
+  });
+
+  step("lists the audit log page after page, what failed and what was refused too", "fleet-audit", async () => {
+    await page.getByRole("navigation").getByRole("link", { name: "Audit log" }).click();
+    await row(/^Ask a machine for a scan Refused reporting/).waitFor();
+    await row(/^Begin a deployment Failed grace/).waitFor();
+    assert.equal(await rows().count(), 100);
+    await page.getByRole("button", { name: "Show older ones" }).click();
+    await page.getByText("126 entries", { exact: true }).waitFor();
+  });
+
+  step("narrows the audit log, and the address remembers it", "fleet-audit-narrowed", async () => {
+    await page.getByLabel("Done by: the whole name").fill("ada");
+    await page.waitForURL(/actor=ada/);
+    await choose("What was done", "Enrolment tokens");
+    await page.waitForURL(/action=tokens/);
+    const today = new Date().toISOString().slice(0, 10); // the browser's zone is UTC
+    await page.getByLabel("Last day").fill(today);
+    await page.waitForURL(/to=/);
+    await page.reload();
+    await row(/^Make an enrolment token ada tk-1/).waitFor();
+    assert.equal(await rows().count(), 1);
+    assert.equal(await page.getByLabel("Last day").inputValue(), today);
+    await page.getByLabel("Search by target or detail").fill("nothing like it");
+    await page.getByText("No entry fits these filters").waitFor();
+    await page.getByRole("button", { name: "Show the whole log" }).click();
+    await row(/^Begin a deployment ada/).waitFor();
+    assert.doesNotMatch(page.url(), /actor|action|to=/);
+  });
+
+  step("alarms about a log that was changed, and shows the server's own", "fleet-audit-changed", async () => {
+    verdict = changed;
+    await page.goto("/audit?server=true");
+    const alert = page.getByRole("alert").filter({ hasText: "changed behind the server's back" });
+    await alert.getByText("entry 4 of tenant main was changed").waitFor();
+    await row(/^Sign in Failed somebody ada/).waitFor();
+    assert.equal(await page.getByText("entries of all logs checked").count(), 0);
+    verdict = undefined;
+  });
+
+  step("says why the audit log can't be had, and asks again", "fleet-audit-error", async () => {
+    refused = true;
+    await page.goto("/audit");
+    const alert = page.getByRole("alert").filter({ hasText: "Not Found" });
+    await alert.waitFor();
+    refused = false;
+    await alert.getByRole("button", { name: "Try again" }).click();
+    await row(/^Begin a deployment ada/).waitFor();
+  });
+
   step("lets nobody decide, roll back or add machines who may only read", "fleet-reader", async () => {
     permissions = { "*": ["read"] };
     await page.goto(`/patches/${encodeURIComponent(sevenZip)}`);
@@ -290,6 +366,9 @@ describe("the console of a fleet with all that needs people", () => {
     await page.goto("/machines");
     await row(/^pc7 /).waitFor();
     assert.equal(await page.getByRole("link", { name: "Add machines" }).count(), 0);
+    await page.goto("/audit");
+    await page.getByText("Your role may not read the audit log").waitFor();
+    assert.equal(await page.getByRole("link", { name: "Audit log" }).count(), 0);
     await page.goto("/add-machines");
     await page.getByText("Your role may not add machines").waitFor();
     assert.equal(await page.getByRole("button", { name: "Make the line" }).count(), 0);
@@ -305,7 +384,15 @@ describe("the console of a fleet with all that needs people", () => {
       permissions = me.permissions;
       await page.setViewportSize({ width, height: 900 });
       await page.emulateMedia({ colorScheme: scheme });
-      for (const path of ["/machines", "/missing", "/patches", "/deployments/d-9", "/add-machines", "/machines/pc7"]) {
+      for (const path of [
+        "/machines",
+        "/missing",
+        "/patches",
+        "/deployments/d-9",
+        "/add-machines",
+        "/audit",
+        "/machines/pc7",
+      ]) {
         await page.goto(path);
         await main().locator("tbody tr.row").first().waitFor();
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);

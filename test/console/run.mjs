@@ -1,7 +1,8 @@
 // Starts a real Fettle (bin/fettle up, with this machine's own agent, and apt
 // led to an archive that has newer packages), takes the console's one-time
 // link from what it prints, and drives the console in Chromium. FETTLE_URL and FETTLE_SETUP_TOKEN name a server
-// that runs already; FETTLE_SHOTS the folder for screenshots.
+// that runs already; FETTLE_SHOTS the folder for screenshots. Words behind
+// "npm test --" pick some of the files.
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -83,7 +84,10 @@ function parts(link) {
 const own = process.env.FETTLE_URL ? undefined : await start();
 try {
   const env = { ...process.env, ...(own ? { ...parts(own.link), FETTLE_DATA: own.data, FETTLE_BIN: fettle } : {}) };
-  const tests = ["console.test.mjs", "windows.test.mjs", "fleet.test.mjs"].map((name) => join(here, name));
+  const picked = process.argv.slice(2);
+  const tests = ["console", "windows", "fleet"]
+    .filter((name) => picked.length === 0 || picked.includes(name))
+    .map((name) => join(here, `${name}.test.mjs`));
   const run = spawn(process.execPath, ["--test", "--test-concurrency=1", "--test-reporter=spec", ...tests], {
     env,
     stdio: "inherit",

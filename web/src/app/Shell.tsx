@@ -14,12 +14,13 @@ import { Link, Outlet, useRouterState } from "@tanstack/react-router";
 import { useEffect, useRef } from "react";
 import { CatalogBadge } from "../catalog/CatalogBar";
 import { useStatus } from "../catalog/catalog";
-import { DeployIcon, MachineIcon, Mark, MissingIcon, MoonIcon, PatchIcon, SunIcon } from "../look/icons";
-import { useMe, useSignOut } from "../session/session";
+import { AuditIcon, DeployIcon, MachineIcon, Mark, MissingIcon, MoonIcon, PatchIcon, SunIcon } from "../look/icons";
+import { mayAudit, useMe, useSignOut } from "../session/session";
 
 /** The frame around every page of someone who is signed in. */
 export function Shell() {
   const [opened, menu] = useDisclosure(false);
+  const me = useMe();
   const main = useRef<HTMLElement>(null);
   const path = useRouterState({ select: (s) => s.location.pathname });
   const first = useRef(true);
@@ -71,6 +72,11 @@ export function Shell() {
           <Link to="/deployments">
             <DeployIcon /> Deployments
           </Link>
+          {mayAudit(me.data) && (
+            <Link to="/audit">
+              <AuditIcon /> Audit log
+            </Link>
+          )}
         </nav>
         <Version />
       </AppShell.Navbar>

@@ -7,6 +7,7 @@ import {
   Outlet,
   redirect,
 } from "@tanstack/react-router";
+import { type AuditFilter, auditFilterFrom } from "../audit/audit";
 import { HostsPage } from "../hosts/HostsPage";
 import { type With, withFrom } from "../hosts/hosts";
 import { tidy } from "../look/Filters";
@@ -47,6 +48,7 @@ function Nowhere() {
 
 // What most visits don't open comes when it is asked for.
 const AddPage = lazyRouteComponent(() => import("../enrol/AddPage"), "AddPage");
+const AuditPage = lazyRouteComponent(() => import("../audit/AuditPage"), "AuditPage");
 const DeploymentPage = lazyRouteComponent(() => import("../deployments/DeploymentPage"), "DeploymentPage");
 const DeploymentsPage = lazyRouteComponent(() => import("../deployments/DeploymentsPage"), "DeploymentsPage");
 const HostPage = lazyRouteComponent(() => import("../hosts/HostPage"), "HostPage");
@@ -101,11 +103,17 @@ const patches = createRoute({
 const patch = createRoute({ getParentRoute: () => inside, path: "/patches/$id", component: PatchPage });
 const deployments = createRoute({ getParentRoute: () => inside, path: "/deployments", component: DeploymentsPage });
 const deployment = createRoute({ getParentRoute: () => inside, path: "/deployments/$id", component: DeploymentPage });
+const audit = createRoute({
+  getParentRoute: () => inside,
+  path: "/audit",
+  component: AuditPage,
+  validateSearch: (s: Record<string, unknown>): AuditFilter => tidy(auditFilterFrom(s)),
+});
 
 export const router = createRouter({
   routeTree: root.addChildren([
     setup,
-    inside.addChildren([home, hosts, host, add, missing, patches, patch, deployments, deployment]),
+    inside.addChildren([home, hosts, host, add, missing, patches, patch, deployments, deployment, audit]),
   ]),
   defaultPendingComponent: () => <Waiting what="the page" />,
   defaultErrorComponent: ({ error }) => <Failure error={error} />,

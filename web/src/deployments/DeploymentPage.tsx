@@ -1,6 +1,7 @@
 import { Alert, Button, Group, Select, Stack, Text, Title } from "@mantine/core";
 import { Link, useParams } from "@tanstack/react-router";
 import { Fragment, useId, useState } from "react";
+import { AuditLink } from "../audit/AuditLink";
 import { ChevronIcon } from "../look/icons";
 import { Empty, Show } from "../look/Notice";
 import { One, Page, Sheet } from "../look/Page";
@@ -41,7 +42,11 @@ export function DeploymentPage() {
       }
     >
       {(d) => (
-        <Page title={d.name || d.id} about={`Started ${moment(d.created)} by ${d.created_by}`}>
+        <Page
+          title={d.name || d.id}
+          about={`Started ${moment(d.created)} by ${d.created_by}`}
+          actions={<AuditLink q={d.id}>In the audit log</AuditLink>}
+        >
           {d.reason && (
             <Alert color="yellow" title={d.status === "halted" ? "Halted" : "Ended early"} role="status">
               {d.reason}

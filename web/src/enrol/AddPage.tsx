@@ -1,11 +1,11 @@
 import { Alert, Button, Group, Select, Stack, Text, TextInput, Title } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
+import { CopyLine } from "../look/CopyLine";
 import { Empty, Failure, Show } from "../look/Notice";
 import { Page } from "../look/Page";
 import { count, moment } from "../look/words";
 import { mayEnrol, useMe } from "../session/session";
-import { CopyLine } from "./CopyLine";
 import { lives, mostUses, type Token, useNewToken, useSites, usesFrom, useTokens } from "./enrol";
 import { Tokens } from "./Tokens";
 

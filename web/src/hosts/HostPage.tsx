@@ -1,6 +1,7 @@
 import { Alert, Anchor, Button, Group, List, SimpleGrid, Stack, Text, Title } from "@mantine/core";
 import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
+import { AuditLink } from "../audit/AuditLink";
 import { CatalogTrouble } from "../catalog/CatalogBar";
 import { Empty, Failure, Show } from "../look/Notice";
 import { One, Page } from "../look/Page";
@@ -10,6 +11,7 @@ import { MachineMissing } from "../missing/MachineMissing";
 import { useMissing } from "../missing/missing";
 import { StandingFilter } from "../missing/StandingTag";
 import type { Standing } from "../missing/standing";
+import { mayAudit, useMe } from "../session/session";
 import { History } from "./History";
 import { type HostDetail, useHost, useScan } from "./hosts";
 import { windows } from "./packages";
@@ -103,6 +105,7 @@ function Due({ of: h }: { of: HostDetail }) {
 }
 
 function Facts({ of: h }: { of: HostDetail }) {
+  const me = useMe();
   const inv = h.inventory;
   const now = new Date();
   return (
@@ -123,6 +126,14 @@ function Facts({ of: h }: { of: HostDetail }) {
         <dd title={moment(inv?.scanned)}>{inv ? ago(inv.scanned, now) : "not yet"}</dd>
         <dt>Packages</dt>
         <dd>{inv ? `${count(inv.packages, "package")} installed` : "not known yet"}</dd>
+        {mayAudit(me.data) && (
+          <>
+            <dt>Audit log</dt>
+            <dd>
+              <AuditLink q={h.id}>Entries about it</AuditLink>
+            </dd>
+          </>
+        )}
       </dl>
       <dl className="facts">
         <dt>Addresses</dt>

@@ -43,6 +43,11 @@ export const DeployIcon = () => (
     <path d="M4 17v3h16v-3M12 3v12M7 10l5 5 5-5" />
   </Icon>
 );
+export const AuditIcon = () => (
+  <Icon>
+    <path d="M6 3h9l4 4v14H6zM9 11h7M9 15h7M9 7h3" />
+  </Icon>
+);
 export const SunIcon = () => (
   <Icon>
     <circle cx="12" cy="12" r="4" />

@@ -3,6 +3,7 @@ import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
 import type { Decision } from "../approvals/approvals";
 import { DecideDialog } from "../approvals/DecideDialog";
+import { AuditLink } from "../audit/AuditLink";
 import { Empty, Show } from "../look/Notice";
 import { One, Page, Sheet } from "../look/Page";
 import { Approval, Exploited, Severity, Tag } from "../look/Tag";
@@ -172,7 +173,8 @@ function Facts({ of: d }: { of: PatchDetail }) {
 
 /** Who decided what for whom. */
 function Decisions({ of: d }: { of: PatchDetail }) {
-  return d.approvals.map((a) => {
+  if (d.approvals.length === 0) return null;
+  const lines = d.approvals.map((a) => {
     const whom = a.endpoint ? `machine ${a.endpoint}` : a.group ? `group ${a.group}` : "every machine";
     return (
       <div key={a.id} className="reason">
@@ -181,6 +183,14 @@ function Decisions({ of: d }: { of: PatchDetail }) {
       </div>
     );
   });
+  return (
+    <>
+      {lines}
+      <AuditLink q={d.patch.id} action="approvals">
+        Decisions in the audit log
+      </AuditLink>
+    </>
+  );
 }
 
 function Lacking({ id }: { id: string }) {

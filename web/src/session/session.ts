@@ -83,7 +83,12 @@ export function mayEnrol(me: Me | null | undefined, tenant?: string): boolean {
   return may(me, "manage_hosts", tenant);
 }
 
-type Right = "approve_patch" | "run_deploy" | "manage_hosts";
+/** Whether the person may read the audit log of the tenant, or with "*" the server's own. */
+export function mayAudit(me: Me | null | undefined, tenant?: string): boolean {
+  return may(me, "read_audit", tenant);
+}
+
+type Right = "approve_patch" | "run_deploy" | "manage_hosts" | "read_audit";
 
 function may(me: Me | null | undefined, what: Right, tenant?: string): boolean {
   const within = ["*", tenant ?? tenantOf(me)];
