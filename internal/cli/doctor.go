@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"net/http"
 	"os"
 	"time"
@@ -108,9 +109,10 @@ func catalogCheck(s serverStatus) check {
 	c := check{name: "catalog"}
 	switch {
 	case s.Catalog.Version == 0:
-		c.err = fault.New(fault.Unavailable, "none was synchronised yet %s", s.Catalog.Error).WithHint("'fettle sync' tries now and says why it fails")
+		c.err = fault.New(fault.Unavailable, "none was synchronised yet%s", yes(s.Catalog.Error != "", ": "+s.Catalog.Error)).
+			WithHint("%s; 'fettle sync' tries now", cmp.Or(s.Catalog.Hint, "machines are told nothing until there is one"))
 	case s.Catalog.Error != "":
-		c.err = fault.New(fault.Unavailable, "%s", s.Catalog.Error).WithHint("the last good catalog stays in use; 'fettle sync' tries again")
+		c.err = fault.New(fault.Unavailable, "%s", s.Catalog.Error).WithHint("the last good catalog stays in use; %s'fettle sync' tries again", yes(s.Catalog.Hint != "", s.Catalog.Hint+"; "))
 	case s.Catalog.Expires.Before(time.Now()):
 		c.err = fault.New(fault.Untrusted, "expired on %s", s.Catalog.Expires.Format(time.DateTime)).WithHint("the publisher has to publish again; is it running?")
 	default:

@@ -100,6 +100,7 @@ type serverStatus struct {
 		Source    string    `json:"source"`
 		Signers   []string  `json:"signers"`
 		Error     string    `json:"error,omitempty"`
+		Hint      string    `json:"hint,omitempty"`
 		Notes     []string  `json:"notes,omitempty"`
 		Platforms []struct {
 			Platform   string `json:"platform"`
@@ -221,14 +222,15 @@ func (o *options) status(cmd *cobra.Command, c *client, path, method string) err
 		o.say("catalog  version %d, %s, valid until %s", s.Catalog.Version, age(s.Catalog.Created, time.Now()), s.Catalog.Expires.Local().Format(time.DateTime))
 		o.say("         from %s, signed by %s", s.Catalog.Source, strings.Join(shortKeys(s.Catalog.Signers), ", "))
 	}
+	if s.Catalog.Error != "" {
+		o.say("         PROBLEM: %s", s.Catalog.Error)
+		o.say("         hint: %s", cmp.Or(s.Catalog.Hint, "'fettle sync' tries again"))
+	}
 	for _, p := range s.Catalog.Platforms {
 		o.say("         %s: %d patches, %d advisories, %d CVEs", p.Platform, p.Patches, p.Advisories, p.CVEs)
 	}
 	for _, n := range s.Catalog.Notes {
 		o.say("         note: %s", n)
-	}
-	if s.Catalog.Error != "" {
-		o.say("         PROBLEM: %s", s.Catalog.Error)
 	}
 	if s.Payloads != nil {
 		for _, line := range s.Payloads.lines() {

@@ -67,7 +67,7 @@ func (s shelf) Shards() []*catalog.Shard {
 // Status implements api.Catalog.
 func (s shelf) Status() api.CatalogStatus {
 	st := s.m.Status(s.now())
-	out := api.CatalogStatus{Version: st.Version, Created: st.Created, Expires: st.Expires, Source: st.Source, Signers: st.Signers, Error: st.Error}
+	out := api.CatalogStatus{Version: st.Version, Created: st.Created, Expires: st.Expires, Source: st.Source, Signers: st.Signers, Error: st.Error, Hint: st.Hint}
 	out.Version = 0 // people know catalogs by the publisher's number, not by the signatures'
 	for _, p := range st.Platforms {
 		out.Version = max(out.Version, p.Version)

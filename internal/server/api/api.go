@@ -130,6 +130,7 @@ type CatalogStatus struct {
 	// Error says why the last synchronisation failed; the last good catalog
 	// stays in use.
 	Error string `json:"error,omitempty"`
+	Hint  string `json:"hint,omitempty" doc:"What to do about the error"`
 }
 
 // PayloadStatus says what the server holds of vendors' files and how its disk

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -75,8 +76,15 @@ func (f *folder) GetFrom(ctx context.Context, path string, offset int64) (io.Rea
 	dir, err := client.OpenDir(f.path)
 	if err != nil {
 		// Not wrapped: a missing folder is not a missing file.
-		return nil, 0, fault.New(fault.Unavailable, "mirror: the repository's folder %s can't be opened", f.path).
-			WithHint("check that it is mounted and readable by this user")
+		what := "can't be opened"
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			what = "does not exist"
+		case errors.Is(err, fs.ErrPermission):
+			what = "may not be read by the server's user"
+		}
+		return nil, 0, fault.New(fault.Unavailable, "mirror: the repository's folder %s %s", f.path, what).
+			WithHint("check its name (repository in the server's settings, or --repository), that it is mounted, and that the server's user may read it")
 	}
 	body, size, err := dir.GetFrom(ctx, path, offset)
 	if err != nil {

@@ -51,7 +51,11 @@ func (m *Mirror) Sync(ctx context.Context, now time.Time) (bool, error) {
 	m.last = attempt{at: now, err: err}
 	m.mu.Unlock()
 	if err != nil {
-		return false, fault.Wrap(err, fault.CodeOf(err), "mirror: the catalog was not synchronised; version %d stays in use", m.Version())
+		kept := "there is none yet"
+		if m.Version() > 0 {
+			kept = "the last good one stays in use"
+		}
+		return false, fault.Wrap(err, fault.CodeOf(err), "mirror: the catalog was not synchronised; %s", kept)
 	}
 	if len(platforms) > 0 && m.cfg.Changed != nil {
 		m.cfg.Changed(platforms)

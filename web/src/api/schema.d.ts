@@ -928,6 +928,8 @@ export interface components {
             error?: string;
             /** Format: date-time */
             expires: string;
+            /** @description What to do about the error */
+            hint?: string;
             notes?: string[] | null;
             platforms: components["schemas"]["Platform"][];
             signers: string[];
