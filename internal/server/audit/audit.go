@@ -119,17 +119,32 @@ func (l *Log) Recent(ctx context.Context, tenant estate.TenantID, before int64, 
 
 const chunk = 1000
 
-// walk calls each for every entry of a chain, oldest first.
+// walk calls each for every entry of a chain, oldest first. It holds no
+// connection to the database meanwhile: whoever reads an export may be slow.
 func (l *Log) walk(ctx context.Context, tenant estate.TenantID, each func(seq int64, hash string, doc []byte) error) error {
+	type entry struct {
+		seq  int64
+		hash string
+		doc  []byte
+	}
+	page := make([]entry, 0, chunk)
 	for after := int64(0); ; {
-		n := 0
+		page = page[:0]
 		err := l.in(scopeOf(tenant)).AuditForward(ctx, tenant, after, chunk, func(seq int64, hash string, doc []byte) error {
-			n++
-			after = seq
-			return each(seq, hash, doc)
+			page = append(page, entry{seq, hash, doc})
+			return nil
 		})
-		if err != nil || n < chunk {
+		if err != nil {
 			return err
+		}
+		for _, e := range page {
+			after = e.seq
+			if err := each(e.seq, e.hash, e.doc); err != nil {
+				return err
+			}
+		}
+		if len(page) < chunk {
+			return nil
 		}
 	}
 }

@@ -194,3 +194,46 @@ func FuzzVerifyExport(f *testing.F) {
 		}
 	})
 }
+
+// stuck is a reader who takes nothing until he may.
+type stuck struct {
+	come chan struct{}
+	may  chan struct{}
+}
+
+func (s stuck) Write(b []byte) (int, error) {
+	select {
+	case s.come <- struct{}{}:
+	case <-s.may:
+	}
+	<-s.may
+	return len(b), nil
+}
+
+// TestSlowReaders: exports that nobody reads hold no connection to the
+// database, so that there is always one for others.
+func TestSlowReaders(t *testing.T) {
+	l, _ := open(t)
+	must(t, l.Append(t.Context(), "main", ada(), "approvals.create", "patch", strings.Repeat("long ", 3000))) // more than is written in one go
+	s := stuck{make(chan struct{}), make(chan struct{})}
+	var all sync.WaitGroup
+	const many = 64 // more than any pool has
+	for range many {
+		all.Go(func() {
+			if err := l.Export(t.Context(), "main", s); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	late := time.After(5 * time.Minute)
+	for i := range many {
+		select {
+		case <-s.come:
+		case <-late:
+			t.Fatalf("%d exports of %d are under way, the others wait for a connection", i, many)
+		}
+	}
+	must(t, l.Recent(t.Context(), "main", 0, "", "", 10, func([]byte) error { return nil }))
+	close(s.may)
+	all.Wait()
+}
