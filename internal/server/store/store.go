@@ -43,6 +43,9 @@ type Engine struct {
 	// Walled reports a write that the database refuses for its tenant. Nil
 	// where it does not know tenants.
 	Walled func(error) bool
+	// Blocked reports that somebody else holds a lock for longer than it is waited
+	// for, and Slow that a statement took too long. Nil where nobody bounds it.
+	Blocked, Slow func(error) bool
 	// Down reports that the database can't be reached. Nil where it is a file.
 	Down func(error) bool
 	// Goose are options of the migrations: a lock where several processes
@@ -157,6 +160,12 @@ func (db *DB) wrap(err error, what string) error {
 	case db.e.Down != nil && db.e.Down(err):
 		return fault.Wrap(err, fault.Unavailable, "store: can't %s: the database does not answer", what).
 			WithHint("check that the database server runs and has connections left; Fettle goes on by itself once it answers")
+	case db.e.Blocked != nil && db.e.Blocked(err):
+		return fault.Wrap(err, fault.Unavailable, "store: can't %s: somebody else locks what it needs in the database", what).
+			WithHint("see who: select pid, pg_blocking_pids(pid), query from pg_stat_activity where wait_event_type = 'Lock'; pg_terminate_backend ends that session")
+	case db.e.Slow != nil && db.e.Slow(err):
+		return fault.Wrap(err, fault.Unavailable, "store: can't %s: the database took too long, or its administrator cancelled it", what).
+			WithHint("the database's log names the statement; is its disk slow, or does autovacuum not run?")
 	case db.e.Transient(err):
 		return fault.Wrap(err, fault.Unavailable, "store: %s: the database stays busy", what)
 	}

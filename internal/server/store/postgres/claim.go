@@ -52,10 +52,10 @@ func (c *Claim) take(ctx context.Context) error {
 	if err != nil {
 		return unreachable(err, c.cfg.ConnConfig)
 	}
-	key, taken, err := tryLock(ctx, conn)
-	if err == nil && taken {
-		// A machine that is lost in silence gives the database free in half a minute, not in two hours.
-		_, err = conn.Exec(ctx, "set tcp_keepalives_idle = 15; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3")
+	var key int64
+	taken := false
+	if err = c.cfg.AfterConnect(ctx, conn); err == nil {
+		key, taken, err = tryLock(ctx, conn)
 	}
 	switch {
 	case err == nil && taken:

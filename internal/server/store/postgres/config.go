@@ -32,6 +32,8 @@ type Config struct {
 	// the audit log. Empty: the serving role owns them.
 	OwnerDSN          string
 	OwnerPasswordFile string
+
+	lockTime time.Duration // how long a lock of somebody else is waited for; 0: lockTime
 }
 
 // A database machine that is lost in silence is noticed after half a minute, not
@@ -55,8 +57,13 @@ const connectTime = 10 * time.Second
 
 // parse reads both connection strings.
 func (c Config) parse() (serving, owning *pgxpool.Config, err error) {
-	if serving, err = parse(c.DSN, c.PasswordFile); err != nil || c.OwnerDSN == "" {
-		return serving, serving, err
+	if serving, err = parse(c.DSN, c.PasswordFile); err != nil {
+		return nil, nil, err
+	}
+	own := c.settings()
+	serving.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return prepare(ctx, conn, own) }
+	if c.OwnerDSN == "" {
+		return serving, serving, nil
 	}
 	if owning, err = parse(c.OwnerDSN, c.OwnerPasswordFile); err != nil {
 		return nil, nil, err
@@ -84,8 +91,11 @@ func parse(dsn, passwordFile string) (*pgxpool.Config, error) {
 	if conn.ConnectTimeout == 0 {
 		conn.ConnectTimeout = connectTime
 	}
-	// The name is what an administrator sees in pg_stat_activity.
+	// The name is what an administrator sees in pg_stat_activity. The others are
+	// what pgx goes by; poolers know them too. The rest is prepare's.
 	conn.RuntimeParams["application_name"] = "fettle"
+	conn.RuntimeParams["client_encoding"] = "UTF8"
+	conn.RuntimeParams["standard_conforming_strings"] = "on"
 	conn.DialFunc = dialer().DialContext
 	cfg.BeforeConnect = func(_ context.Context, next *pgx.ConnConfig) (err error) {
 		if passwordFile != "" {

@@ -28,10 +28,12 @@ func codeOf(err error) string {
 }
 
 // down reports an error of the way to the database: refused, cut, shutting
-// down (class 57P), too many connections (53300), connection failures (08).
+// down (class 57P), too many connections (53300), connection failures (08), a
+// primary that is a standby now (25006), a session that was ended while this
+// process stood still (25P03).
 func down(err error) bool {
 	if code := codeOf(err); code != "" {
-		return strings.HasPrefix(code, "57P") || strings.HasPrefix(code, "08") || code == "53300"
+		return strings.HasPrefix(code, "57P") || strings.HasPrefix(code, "08") || slices.Contains([]string{"53300", "25006", "25P03"}, code)
 	}
 	var connect *pgconn.ConnectError
 	var network net.Error

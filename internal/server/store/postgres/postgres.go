@@ -8,9 +8,11 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -60,7 +62,9 @@ func engine(ctx context.Context, c Config) (store.Engine, *sql.DB, error) {
 	if err != nil {
 		return store.Engine{}, nil, unreachable(err, serving.ConnConfig)
 	}
-	owner := stdlib.OpenDB(*owning.ConnConfig, stdlib.OptionBeforeConnect(owning.BeforeConnect))
+	migrating := settings(0, cmp.Or(c.lockTime, lockTime))
+	owner := stdlib.OpenDB(*owning.ConnConfig, stdlib.OptionBeforeConnect(owning.BeforeConnect),
+		stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error { return prepare(ctx, conn, migrating) }))
 	w := wall{conns: conns, owner: owner, role: serving.ConnConfig.User, apart: c.OwnerDSN != ""}
 	return store.Engine{
 		Name: "postgres", Dialect: goose.DialectPostgres, Migrate: owner, Pool: pool{conns},
@@ -72,6 +76,8 @@ func engine(ctx context.Context, c Config) (store.Engine, *sql.DB, error) {
 		Dangling:  is("23503"),
 		Full:      is("53100"),
 		Walled:    is("42501"),
+		Blocked:   is("55P03"),
+		Slow:      is("57014"),
 		Down:      down,
 	}, owner, nil
 }
