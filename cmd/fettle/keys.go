@@ -3,13 +3,13 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fettlehq/fettle/internal/publisher"
 	"github.com/fettlehq/fettle/internal/repo"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 func publishKeysCmd(f *publisherFlags) *cobra.Command {
@@ -67,14 +67,13 @@ func listKeys(cmd *cobra.Command, p *publisher.Publisher) error {
 	if asJSON, err := cmd.Flags().GetBool("json"); err == nil && asJSON {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"keys": keys, "root_expires": expires})
 	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ROLE\tKEY")
+	var rows [][]string
 	for _, k := range keys {
-		fmt.Fprintf(w, "%s\t%s\n", k.Role, k.ID)
+		rows = append(rows, []string{string(k.Role), k.ID})
 	}
-	if err := w.Flush(); err != nil {
+	if err := terminal.Table(cmd.OutOrStdout(), []string{"ROLE", "ID"}, rows); err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "root must be signed again before %s (fettle publisher keys renew-root)\n", expires.Local().Format(time.DateTime))
+	terminal.Say(cmd.OutOrStdout(), "root must be signed again before %s (fettle publisher keys renew-root)", expires.Local().Format(time.DateTime))
 	return nil
 }

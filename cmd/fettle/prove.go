@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/user"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +14,7 @@ import (
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/publisher"
 	"github.com/fettlehq/fettle/internal/publisher/lab"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 func publishProveCmd(f *publisherFlags) *cobra.Command {
@@ -93,12 +93,11 @@ func tellRequests(out io.Writer, all []publisher.Request) error {
 		_, err := fmt.Fprintln(out, "nobody has asked for a patch to be proven")
 		return err
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "PATCH\tASKED BY\tON")
+	var rows [][]string
 	for _, r := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", r.Patch, r.Who, r.At.Format(time.DateTime))
+		rows = append(rows, []string{r.At.Local().Format(time.DateTime), r.Who, string(r.Patch)})
 	}
-	return w.Flush()
+	return terminal.Table(out, []string{"ASKED FOR", "BY", "PATCH"}, rows)
 }
 
 // operator is who runs this command, for people to read: sudo's caller, or the

@@ -15,6 +15,7 @@ import (
 	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/publisher"
 	"github.com/fettlehq/fettle/internal/repo"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 // programs are the commands that run parts of Fettle in this process.
@@ -195,20 +196,20 @@ func tellReport(out io.Writer, r publisher.Report) {
 	if r.Changed {
 		state = "new"
 	}
-	fmt.Fprintf(out, "catalog version %d (%s), %s\n", r.Version, state, r.Took.Round(time.Millisecond))
+	terminal.Say(out, "catalog version %d (%s), %s", r.Version, state, r.Took.Round(time.Millisecond))
 	for _, s := range r.Shards {
-		fmt.Fprintf(out, "  %s: %d patches, %d packages, %d advisories, %d CVEs, %.1f MiB packed, delta %d bytes\n",
+		terminal.Say(out, "  %s: %d patches, %d packages, %d advisories, %d CVEs, %.1f MiB packed, delta %d bytes",
 			s.Platform, s.Patches, s.Items, s.Advisories, s.Vulnerabilities, float64(s.Packed)/(1<<20), s.Delta)
 	}
 	for _, s := range r.Sources {
 		if !s.OK() {
-			fmt.Fprintf(out, "  source %s: %s\n", s.Source, s.LastError)
+			terminal.Fold(out, "  source "+s.Source+": ", s.LastError)
 		} else if c := s.Counts; c.Patches > 0 {
-			fmt.Fprintf(out, "  source %s: %d patches, %d advisories, %d rejected\n", s.Source, c.Patches, c.Advisories, c.Rejected)
+			terminal.Say(out, "  source %s: %d patches, %d advisories, %d rejected", s.Source, c.Patches, c.Advisories, c.Rejected)
 		}
 	}
 	tellDamaged(out, r.Damaged)
 	for _, n := range r.Notes {
-		fmt.Fprintf(out, "  note: %s\n", n)
+		terminal.Fold(out, "  note: ", n)
 	}
 }

@@ -5,10 +5,10 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/patch"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 // upReport is what `fettle up --once --json` prints.
@@ -27,7 +27,7 @@ type upReport struct {
 
 // show prints what this machine lacks, worst first.
 func (r upReport) show(w io.Writer) {
-	fmt.Fprintf(w, "\n%s lacks %d updates; catalog version %d\n", r.Hostname, len(r.Missing), r.Catalog)
+	terminal.Say(w, "\n%s lacks %d updates; catalog version %d", r.Hostname, len(r.Missing), r.Catalog)
 	security := 0
 	counts := map[patch.Severity]int{}
 	for _, f := range r.Missing {
@@ -37,13 +37,13 @@ func (r upReport) show(w io.Writer) {
 		}
 	}
 	if security > 0 {
-		fmt.Fprintf(w, "%d of them are security updates: %s\n", security, bySeverity(counts))
+		terminal.Say(w, "%d of them are security updates: %s", security, bySeverity(counts))
 	}
 	for _, f := range r.Broken {
-		fmt.Fprintf(w, "broken: %s\n", f.Reason)
+		terminal.Fold(w, "broken: ", f.Reason)
 	}
 	for _, n := range r.Notes {
-		fmt.Fprintf(w, "note: %s\n", n)
+		terminal.Fold(w, "note: ", n)
 	}
 	if len(r.Missing) == 0 {
 		return
@@ -51,23 +51,26 @@ func (r upReport) show(w io.Writer) {
 	list := slices.Clone(r.Missing)
 	slices.SortStableFunc(list, worstFirst)
 	fmt.Fprintln(w)
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "SEVERITY\tSECURITY\tPACKAGE\tINSTALLED\tAVAILABLE\tFROM")
+	var rows [][]string
 	for _, f := range list {
 		security := ""
 		if f.Security {
 			security = "yes"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", f.Severity, security, f.Package, f.Installed, f.Available, f.Archive)
+		rows = append(rows, []string{string(f.Severity), security, f.Package, f.Installed, f.Available, f.Archive})
 	}
-	_ = tw.Flush() // a terminal that is gone has nobody to be told
+	_ = terminal.Table(w, []string{"SEVERITY", "SECURITY", "PACKAGE", "INSTALLED", "AVAILABLE", "FROM"}, rows, "FROM", "INSTALLED") // a terminal that is gone has nobody to be told
 }
 
 func bySeverity(counts map[patch.Severity]int) string {
 	var parts []string
 	for _, s := range []patch.Severity{patch.Critical, patch.Important, patch.Moderate, patch.Low, patch.Unknown} {
+		word := string(s)
+		if s == patch.Unknown {
+			word = "of unknown severity"
+		}
 		if counts[s] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", counts[s], s))
+			parts = append(parts, fmt.Sprintf("%d %s", counts[s], word))
 		}
 	}
 	return strings.Join(parts, ", ")

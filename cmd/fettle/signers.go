@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fettlehq/fettle/internal/publisher"
 	"github.com/fettlehq/fettle/internal/publisher/lab"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 func publishSignersCmd(f *publisherFlags) *cobra.Command {
@@ -66,32 +66,36 @@ func listSigners(out io.Writer, all []lab.Signer, named map[string]string) error
 		_, err := fmt.Fprintln(out, "no signer is known: this publisher has proven no program for Windows so far (docs/winget.md, docs/microsoft.md say how)")
 		return err
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "PRODUCT\tSIGNED BY\tSINCE\tBY WHOSE WORD\tIS THE MANIFEST'S MAKER")
+	var rows [][]string
 	for _, s := range all {
-		since, fits := "-", "no name to compare"
+		since := ""
 		if !s.Since.IsZero() {
 			since = s.Since.Format(time.DateOnly)
 		}
-		switch {
-		case s.Fits():
-			fits = "yes"
-		case s.Maker != "":
-			fits = "no: " + s.Maker
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.Product, strings.Join(s.Names, ", "), since, word(s, named), fits)
+		rows = append(rows, []string{s.Product, strings.Join(s.Names, ", "), since, word(s, named) + "; " + maker(s)})
 	}
-	if err := w.Flush(); err != nil {
+	if err := terminal.Table(out, []string{"PRODUCT", "SIGNED BY", "SINCE", "NOTE"}, rows, "SINCE"); err != nil {
 		return err
 	}
 	for _, s := range all {
 		if r := s.Refused; r != nil {
 			_, id, _ := strings.Cut(s.Product, " ")
-			fmt.Fprintf(out, "refused: %s is signed by %s (%s), seen %s. If that is its maker: fettle publisher signers accept %s %q\n",
+			terminal.Say(out, "refused: %s is signed by %s (%s), seen %s. If that is its maker: fettle publisher signers accept %s %q",
 				r.Patch, r.Name, r.Organization, r.Since.Format(time.DateOnly), id, r.Name)
 		}
 	}
 	return nil
+}
+
+// maker says whether the signer is whom the manifest calls the maker.
+func maker(s lab.Signer) string {
+	switch {
+	case s.Fits():
+		return "the manifest names the same maker"
+	case s.Maker != "":
+		return "the manifest names another maker, " + s.Maker
+	}
+	return "the manifest names no maker"
 }
 
 // word says who vouches for a signer.

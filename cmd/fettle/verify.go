@@ -10,6 +10,7 @@ import (
 
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/publisher"
+	"github.com/fettlehq/fettle/internal/terminal"
 )
 
 func publishVerifyCmd(f *publisherFlags) *cobra.Command {
@@ -71,9 +72,9 @@ func tellDamaged(out io.Writer, all []publisher.Damaged) {
 			what = d.Name + " (" + d.SHA256 + ")"
 		}
 		if d.Mended {
-			fmt.Fprintf(out, "  damaged: %s was set aside and fetched anew; look at the disk\n", what)
+			terminal.Say(out, "  damaged: %s was set aside and fetched anew; look at the disk", what)
 		} else {
-			fmt.Fprintf(out, "  damaged: %s was set aside and is missing: %s\n", what, d.Reason)
+			terminal.Say(out, "  damaged: %s was set aside and is missing: %s", what, d.Reason)
 		}
 	}
 }

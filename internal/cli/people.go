@@ -23,9 +23,9 @@ func usersCmd(o *options) *cobra.Command {
 	list := listing[estate.User]{
 		path: func(*client, []string) string { return usersPath }, empty: "Nobody has an account yet. The server prints a link for the first administrator.",
 		spare: []string{"MAIL", "LAST SIGN-IN"},
-		head:  []string{"NAME", "ROLES", "MAIL", "LAST SIGN-IN", "ID"},
+		head:  []string{"NAME", "ID", "MAIL", "LAST SIGN-IN", "ROLES"},
 		row: func(u estate.User) []string {
-			return []string{u.Name, rolesText(u.Grants), u.Email, stamp(u.LastSignIn), string(u.ID)}
+			return []string{u.Name, string(u.ID), u.Email, stamp(u.LastSignIn), rolesText(u.Grants)}
 		},
 	}
 	cmd := &cobra.Command{
@@ -167,9 +167,9 @@ func personKeysCmd(o *options) *cobra.Command {
 	list := listing[estate.Key]{
 		path: func(*client, []string) string { return keysPath }, empty: "There is no API key.",
 		spare: []string{"MADE BY", "LAST USED"},
-		head:  []string{"NAME", "ROLES", "MADE BY", "LAST USED", "EXPIRES", "ID"},
+		head:  []string{"NAME", "ID", "MADE BY", "LAST USED", "EXPIRES", "ROLES"},
 		row: func(k estate.Key) []string {
-			return []string{k.Name, rolesText(k.Grants), k.By, stamp(k.LastUsed), stamp(k.Expires), k.ID}
+			return []string{k.Name, k.ID, k.By, stamp(k.LastUsed), stamp(k.Expires), rolesText(k.Grants)}
 		},
 	}
 	cmd := &cobra.Command{

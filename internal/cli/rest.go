@@ -223,14 +223,14 @@ func (o *options) status(cmd *cobra.Command, c *client, path, method string) err
 		o.say("         from %s, signed by %s", s.Catalog.Source, strings.Join(shortKeys(s.Catalog.Signers), ", "))
 	}
 	if s.Catalog.Error != "" {
-		o.say("         PROBLEM: %s", s.Catalog.Error)
-		o.say("         hint: %s", cmp.Or(s.Catalog.Hint, "'fettle sync' tries again"))
+		o.note("         PROBLEM: ", "%s", s.Catalog.Error)
+		o.note("         hint: ", "%s", cmp.Or(s.Catalog.Hint, "'fettle sync' tries again"))
 	}
 	for _, p := range s.Catalog.Platforms {
 		o.say("         %s: %d patches, %d advisories, %d CVEs", p.Platform, p.Patches, p.Advisories, p.CVEs)
 	}
 	for _, n := range s.Catalog.Notes {
-		o.say("         note: %s", n)
+		o.note("         note: ", "%s", n)
 	}
 	if s.Payloads != nil {
 		for _, line := range s.Payloads.lines() {

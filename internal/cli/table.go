@@ -25,6 +25,13 @@ func (o *options) say(format string, args ...any) {
 	}
 }
 
+// note prints a line of prose for people behind a prefix; with --json nothing.
+func (o *options) note(prefix, format string, args ...any) {
+	if !o.json {
+		terminal.Fold(o.out, prefix, fmt.Sprintf(format, args...))
+	}
+}
+
 func yes(b bool, word string) string {
 	if b {
 		return word

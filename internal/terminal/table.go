@@ -164,7 +164,7 @@ func (g *grid) settle(width int) {
 
 // canStandBelow reports whether the last column is one of texts.
 func (g *grid) canStandBelow() bool {
-	return len(g.head) > 1 && slices.Contains([]string{"WHY", "WHAT", "NOTES", "NOTE", "PATCH", "REASON"}, g.head[len(g.head)-1])
+	return len(g.head) > 1 && slices.Contains([]string{"WHY", "WHAT", "NOTES", "NOTE", "PATCH", "REASON", "ROLES"}, g.head[len(g.head)-1])
 }
 
 func (g *grid) clone() *grid {
@@ -285,12 +285,23 @@ func pad(out *strings.Builder, text string, n int) {
 // wrapped breaks a text into lines between words, and within words that are
 // longer than a line; what is beyond mostLines is cut.
 func wrapped(text string, width int) []string {
+	lines := broken(text, width, true)
+	if len(lines) > mostLines {
+		lines = lines[:mostLines]
+		lines[mostLines-1] = Cut(lines[mostLines-1]+" …", width)
+	}
+	return lines
+}
+
+// broken breaks a text into lines between words; words that are longer than a
+// line stay whole unless they are split.
+func broken(text string, width int, split bool) []string {
 	var lines []string
 	line := ""
 	for word := range strings.FieldsSeq(text) {
 		for {
 			joined := strings.TrimLeft(line+" "+word, " ")
-			if utf8.RuneCountInString(joined) <= width {
+			if utf8.RuneCountInString(joined) <= width || line == "" && !split {
 				line = joined
 				break
 			}
@@ -302,10 +313,5 @@ func wrapped(text string, width int) []string {
 			lines, word = append(lines, string(r[:width])), string(r[width:])
 		}
 	}
-	lines = append(lines, line)
-	if len(lines) > mostLines {
-		lines = lines[:mostLines]
-		lines[mostLines-1] = Cut(lines[mostLines-1]+" …", width)
-	}
-	return lines
+	return append(lines, line)
 }

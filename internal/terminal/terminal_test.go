@@ -87,6 +87,25 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+func TestFold(t *testing.T) {
+	const url = "https://vendor.example/a/long/address/that/stays/whole"
+	for width, want := range map[int]string{
+		0:  "  note: nothing was fetched from " + url + " today\n",
+		34: "  note: nothing was fetched from\n        " + url + "\n        today\n",
+		20: "  note: nothing was fetched from " + url + " today\n", // too narrow to be worth it
+	} {
+		if d := cmp.Diff(want, fold("  note: ", "nothing was fetched from "+url+" today", width)); d != "" {
+			t.Errorf("width %d: %s", width, d)
+		}
+	}
+	var out bytes.Buffer
+	Fold(&out, "a\x1b", "b\rc")
+	Say(&out, "%s", "d\x1b")
+	if out.String() != "a b c\nd \n" {
+		t.Errorf("%q", out.String())
+	}
+}
+
 func TestPairs(t *testing.T) {
 	var out bytes.Buffer
 	if err := Pairs(&out, [2]string{"server", "https://a"}, [2]string{"problem"}, [2]string{"last\x1bscan", "nev\rer"}); err != nil || out.String() != "server     https://a\nlast scan  nev er\n" {

@@ -1,10 +1,31 @@
 package terminal
 
 import (
+	"fmt"
+	"io"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
+
+// Say prints one line for people.
+func Say(out io.Writer, format string, args ...any) {
+	_, _ = io.WriteString(out, Calm(fmt.Sprintf(format, args...))+"\n") // a terminal that is gone has nobody to be told
+}
+
+// Fold prints a line of prose behind a prefix, such as "  note: ". On a terminal
+// it is broken between words, and what follows stands below its beginning.
+func Fold(out io.Writer, prefix, text string) {
+	_, _ = io.WriteString(out, fold(Plain(prefix), Plain(text), Width(out))) // as with Say
+}
+
+func fold(prefix, text string, width int) string {
+	before := utf8.RuneCountInString(prefix)
+	if width-before >= leastLast {
+		text = strings.Join(broken(text, width-before, false), "\n"+strings.Repeat(" ", before))
+	}
+	return prefix + text + "\n"
+}
 
 // Plain takes control characters out of a text, and those that turn the
 // direction of writing round: what machines report must not steer a terminal,

@@ -107,31 +107,29 @@ func scanTable(out io.Writer, r agent.ScanReport) error {
 		rows = append(rows, []string{name(f, r), f.Installed, f.Available, severity(f), string(f.State), f.Reason})
 	}
 	if len(rows) > 0 {
-		if err := terminal.Table(out, []string{"PACKAGE", "INSTALLED", "AVAILABLE", "SEVERITY", "STATE", "REASON"}, rows); err != nil {
+		if err := terminal.Table(out, []string{"PACKAGE", "INSTALLED", "AVAILABLE", "SEVERITY", "STATE", "REASON"}, rows, "INSTALLED"); err != nil {
 			return err
 		}
 	}
-	var b strings.Builder
-	_, _ = fmt.Fprintf(&b, "%s (%s): %d of %d packages lack a patch; catalog %d", r.Hostname, r.OS, missing, r.Packages, r.Catalog)
+	of := ""
 	if !r.Created.IsZero() {
-		_, _ = fmt.Fprintf(&b, " of %s", r.Created.UTC().Format("2006-01-02 15:04 UTC"))
+		of = r.Created.UTC().Format(" of 2006-01-02 15:04 UTC")
 	}
-	b.WriteByte('\n')
+	terminal.Say(out, "%s (%s): %d of %d packages lack a patch; catalog %d%s", r.Hostname, r.OS, missing, r.Packages, r.Catalog, of)
 	if r.RebootDue {
-		_, _ = fmt.Fprintf(&b, "a reboot is due: %s\n", strings.Join(r.RebootReasons, ", "))
+		terminal.Fold(out, "a reboot is due: ", strings.Join(r.RebootReasons, ", "))
 	}
 	if len(r.RestartsDue) > 0 {
-		_, _ = fmt.Fprintf(&b, "services that run replaced files: %s\n", strings.Join(r.RestartsDue, ", "))
+		terminal.Fold(out, "services that run replaced files: ", strings.Join(r.RestartsDue, ", "))
 	}
 	slices.Sort(r.Notes) // each slice of the catalog repeats the publisher's
 	for _, n := range slices.Compact(r.Notes) {
-		_, _ = fmt.Fprintf(&b, "note: %s\n", n)
+		terminal.Fold(out, "note: ", n)
 	}
 	for _, p := range r.Problems {
-		_, _ = fmt.Fprintf(&b, "could not be learned: %s\n", p)
+		terminal.Fold(out, "could not be learned: ", p)
 	}
-	_, err := io.WriteString(out, terminal.Calm(b.String()))
-	return err
+	return nil
 }
 
 // name is what people call it, with the architecture where it is not the
