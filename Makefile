@@ -10,7 +10,13 @@ COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 DATE    := $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
 INFO    := $(MODULE)/internal/buildinfo
 LDFLAGS := -s -w -X $(INFO).version=$(VERSION) -X $(INFO).commit=$(COMMIT) -X $(INFO).date=$(DATE)
-GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)"
+GOBUILD := CGO_ENABLED=0 go build -ldflags "$(LDFLAGS)"
+# Everything is compiled alike, so that what one target has compiled serves the others, and quickly: nobody reads these binaries with a debugger, and a compiler
+# that collects its garbage less often takes a quarter less CPU (docs/decisions/checks.md).
+ifeq (,$(findstring -toolexec,$(GOFLAGS)))
+export GOFLAGS := $(strip $(GOFLAGS) -trimpath -gcflags=all=-dwarf=false '-toolexec=env GOGC=400')
+endif
+export CGO_ENABLED ?= 0
 LINTER  := $(or $(FETTLE_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fettle-tools)/golangci-lint
 
 # The product's packages; what needs root and a machine of its own has its own stage.
@@ -20,8 +26,8 @@ LARGE_FILES = $(shell grep -rl --include='*_test.go' '^//go:build !race' interna
 LARGE = $(addprefix ./,$(sort $(patsubst %/,%,$(dir $(LARGE_FILES)))))
 LARGE_NAMES = $(shell grep -oh '^func Test[A-Za-z0-9_]*' $(LARGE_FILES) | cut -d ' ' -f 2 | paste -sd '|')
 # The race detector looks at our code and at most libraries, not into SQLite (C, translated) and the compressors: their tables cost it minutes and it can say
-# nothing of ours there. Nobody debugs these binaries, so they are built without what a debugger reads.
-RACE := -race -gcflags=all=-dwarf=false $(foreach p,modernc.org github.com/klauspost/compress,'-gcflags=$(p)/...=-dwarf=false -race=false')
+# nothing of ours there.
+RACE := -race $(foreach p,modernc.org github.com/klauspost/compress,'-gcflags=$(p)/...=-dwarf=false -race=false')
 FUZZTIME ?= 1
 ARGS ?=
 
