@@ -133,7 +133,7 @@ func (s *Server) openPostgres(ctx context.Context) (err error) {
 	if s.claim, err = postgres.Take(ctx, c); err != nil {
 		return err
 	}
-	s.db, err = postgres.Open(ctx, c)
+	s.db, err = s.claim.Open(ctx)
 	return err
 }
 

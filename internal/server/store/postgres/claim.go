@@ -2,30 +2,39 @@ package postgres
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/fettlehq/fettle/internal/fault"
-)
-
-const (
-	// claimPatience is how long a claim waits for the one before to end: a server
-	// that was killed leaves its session for a moment.
-	claimPatience = 3 * time.Second
-	claimPoll     = 200 * time.Millisecond
-	// claimWatch is how often a claim is looked after.
-	claimWatch = 15 * time.Second
+	"github.com/fettlehq/fettle/internal/server/store"
 )
 
 // Claim keeps a second server off a database: both would write the same
 // deployments, each from what it has in memory. It is an advisory lock of a
 // session of its own (PostgreSQL's manual, 13.3.5), which ends with the session.
+//
+// A server whose machine was suspended, or cut off from the database, may have
+// lost it without knowing. So each new connection of its pool looks after it,
+// and so does Watch: what a server that was overtaken still wants to write does
+// not arrive.
 type Claim struct {
-	cfg  *pgxpool.Config
-	conn *pgx.Conn
+	of  Config
+	cfg *pgxpool.Config
+
+	overtaken chan struct{} // closed when another server has the database
+
+	mu      sync.Mutex
+	conn    *pgx.Conn
+	session string // the lock's, or the one that had it last
+	mark    string // what this server left in the database, "" before Open
+	err     error  // why it is overtaken
 }
+
+// claimWatch is how often a claim is looked after.
+const claimWatch = 15 * time.Second
 
 // Take claims the database before Open changes anything there. Errors:
 // fault.Conflict when another server has it, and what Open returns.
@@ -37,99 +46,117 @@ func Take(ctx context.Context, c Config) (*Claim, error) {
 	if err := ownSession(ctx, serving); err != nil { // a pooler would keep the lock
 		return nil, err
 	}
-	claim := &Claim{cfg: serving}
+	claim := &Claim{of: c, cfg: serving, overtaken: make(chan struct{})}
 	if err := claim.take(ctx); err != nil {
 		return nil, err
 	}
 	return claim, nil
 }
 
-// take makes the session and waits a little for the lock.
-func (c *Claim) take(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, connectTime+claimPatience)
-	defer cancel()
-	conn, err := alone(ctx, c.cfg)
+// Open opens the database that is claimed. Once another server has it, no
+// connection of the pool serves any more. Errors: what the function Open returns.
+func (c *Claim) Open(ctx context.Context) (*store.DB, error) {
+	of := c.of
+	of.claim = c
+	db, err := Open(ctx, of)
 	if err != nil {
-		return unreachable(err, c.cfg.ConnConfig)
+		return nil, err
 	}
-	var key int64
-	taken := false
-	if err = c.cfg.AfterConnect(ctx, conn); err == nil {
-		key, taken, err = tryLock(ctx, conn)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err = c.hold(ctx); err == nil { // it may have been cut off meanwhile
+		err = c.sign(ctx)
 	}
-	switch {
-	case err == nil && taken:
-		c.conn = conn
-		return nil
-	case err == nil:
-		err = c.held(ctx, conn, key)
-	default:
-		err = unreachable(err, c.cfg.ConnConfig)
+	if err != nil {
+		_ = db.Close() // nothing was written
+		return nil, unreachable(err, c.cfg.ConnConfig)
 	}
-	_ = conn.Close(ctx) // nothing is left to lose
+	return db, nil
+}
+
+// Hold asks the claim's session, and makes another in the place of one that is
+// gone. fault.Conflict means that another server was faster, or was here in
+// between: this one must write no more. Other errors may pass.
+func (c *Claim) Hold(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return c.err
+	}
+	err := c.hold(ctx)
+	if fault.Is(err, fault.Conflict) {
+		c.err = err
+		close(c.overtaken)
+	}
 	return err
 }
 
-// tryLock tries for the lock, again and again for a while.
-func tryLock(ctx context.Context, conn *pgx.Conn) (key int64, taken bool, err error) {
-	poll := time.NewTicker(claimPoll)
-	defer poll.Stop()
-	for tries := claimPatience / claimPoll; tries > 0; tries-- {
-		err = conn.QueryRow(ctx, `with own as (select hashtextextended('fettle server ' || current_schema(), 0) as key)
-			select key, pg_try_advisory_lock(key) from own`).Scan(&key, &taken)
-		if err != nil || taken {
-			break
+func (c *Claim) hold(ctx context.Context) error {
+	if c.conn != nil {
+		ask, cancel := context.WithTimeout(ctx, connectTime)
+		defer cancel()
+		if c.conn.Ping(ask) == nil {
+			return nil
 		}
-		<-poll.C
+		c.drop()
 	}
-	return key, taken, err
-}
-
-// held says who has the database.
-func (c *Claim) held(ctx context.Context, conn *pgx.Conn, key int64) error {
-	where, session := "", ""
-	err := conn.QueryRow(ctx, `select coalesce(host(client_addr), 'the machine that it is on'), pid || ', since ' || backend_start from pg_locks join pg_stat_activity using (pid)
-		where locktype = 'advisory' and granted and classid::bigint << 32 | objid::bigint = $1`, key).Scan(&where, &session)
-	if err != nil {
-		where, session = "a machine that PostgreSQL does not name", "not seen"
+	if err := c.take(ctx); err != nil {
+		return err
 	}
-	return fault.Wrap(err, fault.Conflict, "postgres: another server works with the database %s, from %s", c.cfg.ConnConfig.Database, where).
-		WithHint("nothing was changed; stop that server (its session: %s), or give this one a database of its own", session)
+	return c.sole(ctx)
 }
 
 // Watch looks after the claim until the context ends, and takes it anew after
-// the database was away. fault.Conflict means that another server was faster:
-// this one must write no more.
+// the database was away. It returns what Hold says of another server.
 func (c *Claim) Watch(ctx context.Context) error {
 	tick := time.NewTicker(claimWatch)
 	defer tick.Stop()
+	return c.watch(ctx, tick.C)
+}
+
+func (c *Claim) watch(ctx context.Context, tick <-chan time.Time) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
-		}
-		if err := c.renew(ctx); fault.Is(err, fault.Conflict) {
-			return err
+		case <-c.overtaken:
+			return c.Hold(ctx)
+		case <-tick:
+			_ = c.Hold(ctx) // a database that is away is told by whoever needs it
 		}
 	}
 }
 
-// renew asks the session and makes another in the place of one that is gone.
-func (c *Claim) renew(ctx context.Context) error {
-	if c.conn != nil {
-		ask, cancel := context.WithTimeout(ctx, connectTime)
-		defer cancel()
-		if c.conn.Ping(ask) == nil || ctx.Err() != nil {
-			return nil
-		}
-		c.Release()
+// fence lets a connection of the pool serve while the claim is not known to be
+// lost.
+func (c *Claim) fence(ctx context.Context, _ *pgx.Conn) (bool, error) {
+	select {
+	case <-c.overtaken:
+		err := c.Hold(ctx) // says why, and asks nobody
+		return false, fault.Wrap(err, fault.Unavailable, "postgres: this server writes no more")
+	default:
+		return true, nil
 	}
-	return c.take(ctx)
+}
+
+// admit looks after the claim before a new connection serves.
+func (c *Claim) admit(ctx context.Context, conn *pgx.Conn) error {
+	err := c.Hold(ctx)
+	if fault.Is(err, fault.Conflict) {
+		_, err = c.fence(ctx, conn)
+	}
+	return err
 }
 
 // Release gives the database free. Watch has ended before.
 func (c *Claim) Release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drop()
+}
+
+// drop ends the session. The caller holds the lock.
+func (c *Claim) drop() {
 	if c.conn == nil {
 		return
 	}

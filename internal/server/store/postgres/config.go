@@ -34,6 +34,8 @@ type Config struct {
 	OwnerPasswordFile string
 
 	lockTime time.Duration // how long a lock of somebody else is waited for; 0: lockTime
+	claim    *Claim        // that the pool goes by; may be nil
+	tries    int           // of a claim; 0: claimTries
 }
 
 // A database machine that is lost in silence is noticed after half a minute, not
@@ -61,7 +63,16 @@ func (c Config) parse() (serving, owning *pgxpool.Config, err error) {
 		return nil, nil, err
 	}
 	own := c.settings()
-	serving.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return prepare(ctx, conn, own) }
+	serving.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		err := prepare(ctx, conn, own)
+		if err == nil && c.claim != nil {
+			err = c.claim.admit(ctx, conn)
+		}
+		return err
+	}
+	if c.claim != nil {
+		serving.PrepareConn = c.claim.fence
+	}
 	if c.OwnerDSN == "" {
 		return serving, serving, nil
 	}

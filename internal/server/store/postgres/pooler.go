@@ -69,7 +69,7 @@ func alone(ctx context.Context, cfg *pgxpool.Config) (*pgx.Conn, error) {
 // sharing reports that the first connection's session changes, or serves a
 // transaction of the second one while the first is open.
 func sharing(ctx context.Context, one, two *pgx.Conn) (bool, error) {
-	own, err := session(ctx, one)
+	own, err := sessionOf(ctx, one)
 	if err != nil {
 		return false, err
 	}
@@ -77,11 +77,11 @@ func sharing(ctx context.Context, one, two *pgx.Conn) (bool, error) {
 		if _, err := two.Exec(ctx, "begin"); err != nil {
 			return false, err
 		}
-		others, err := session(ctx, two)
+		others, err := sessionOf(ctx, two)
 		if err != nil {
 			return false, err
 		}
-		now, err := session(ctx, one)
+		now, err := sessionOf(ctx, one)
 		if err != nil {
 			return false, err
 		}
@@ -95,9 +95,9 @@ func sharing(ctx context.Context, one, two *pgx.Conn) (bool, error) {
 	return false, nil
 }
 
-// session names a server session. A pid alone may come again, on another server
+// sessionOf names a server session. A pid alone may come again, on another server
 // behind one address or later.
-func session(ctx context.Context, conn *pgx.Conn) (name string, err error) {
-	err = conn.QueryRow(ctx, "select pid || ' ' || backend_start from pg_stat_activity where pid = pg_backend_pid()").Scan(&name)
+func sessionOf(ctx context.Context, conn *pgx.Conn) (name string, err error) {
+	err = conn.QueryRow(ctx, "select pid || ' ' || extract(epoch from backend_start) from pg_stat_activity where pid = pg_backend_pid()").Scan(&name)
 	return name, err
 }
