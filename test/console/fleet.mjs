@@ -34,12 +34,14 @@ const status = {
   payloads: {
     payloads: 41,
     bytes: 9_100_000_000,
-    idle: 0,
-    idle_bytes: 0,
+    idle: 3,
+    idle_bytes: 400_000_000,
     keep_idle_seconds: 2_592_000,
-    free_bytes: 80_000_000_000,
+    free_bytes: 800_000_000,
     reserve_bytes: 1_073_741_824,
     coming_bytes: 0,
+    error:
+      "no room for more payloads: 800 MB are free on the disk of /var/lib/fettle/server/blobs, 1.1 GB of it stay free for the database",
     damaged,
   },
 };

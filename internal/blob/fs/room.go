@@ -62,8 +62,12 @@ func (s *Store) room(need int64) error {
 	if !told || s.reserve < 0 || d.Free-d.Coming-need >= d.Reserve {
 		return nil // where the system does not tell, writing will
 	}
-	return fault.New(fault.Exhausted, "blob: no room for %s of payloads: %s are free on the disk of %s, %s of it stay free for the database",
-		amount(need+d.Coming), amount(d.Free), s.dir, amount(d.Reserve)).
+	what := "more"
+	if n := need + d.Coming; n > 0 {
+		what = amount(n) + " of"
+	}
+	return fault.New(fault.Exhausted, "blob: no room for %s payloads: %s are free on the disk of %s, %s of it stay free for the database",
+		what, amount(d.Free), s.dir, amount(d.Reserve)).
 		WithHint("free space on that disk; what was asked for comes in by itself then")
 }
 

@@ -38,6 +38,7 @@ export function Shell() {
       header={{ height: 56 }}
       navbar={{ width: 220, breakpoint: "sm", collapsed: { mobile: !opened } }}
       padding="md"
+      transitionDuration={0}
     >
       <a className="skip" href="#content">
         Skip to the content
@@ -45,7 +46,14 @@ export function Shell() {
       <AppShell.Header>
         <Group h="100%" px="md" justify="space-between" wrap="nowrap">
           <Group gap="xs" wrap="nowrap">
-            <Burger opened={opened} onClick={menu.toggle} hiddenFrom="sm" size="sm" aria-label="Show the menu" />
+            <Burger
+              opened={opened}
+              onClick={menu.toggle}
+              hiddenFrom="sm"
+              size="sm"
+              aria-expanded={opened}
+              aria-label={opened ? "Hide the menu" : "Show the menu"}
+            />
             <Mark />
             <Text fw={700} fz="lg" visibleFrom="xs">
               Fettle
@@ -58,8 +66,8 @@ export function Shell() {
           </Group>
         </Group>
       </AppShell.Header>
-      <AppShell.Navbar p="sm">
-        <nav className="nav" aria-label="Pages">
+      <AppShell.Navbar p="sm" aria-label="Pages">
+        <div className="nav">
           <Link to="/machines">
             <MachineIcon /> Machines
           </Link>
@@ -77,7 +85,7 @@ export function Shell() {
               <AuditIcon /> Audit log
             </Link>
           )}
-        </nav>
+        </div>
         <Version />
       </AppShell.Navbar>
       <AppShell.Main id="content" tabIndex={-1} ref={main}>

@@ -4,7 +4,8 @@ import { Fragment, useId, useState } from "react";
 import { Foot, SearchField, tidy } from "../look/Filters";
 import { ChevronIcon } from "../look/icons";
 import { Empty, Show } from "../look/Notice";
-import { Page, Sheet } from "../look/Page";
+import { Page } from "../look/Page";
+import { Sheet } from "../look/Sheet";
 import { Tag } from "../look/Tag";
 import { count, moment } from "../look/words";
 import { PatchLink } from "../patches/PatchLink";
@@ -59,7 +60,7 @@ function Filters({ filter }: { filter: AuditFilter }) {
   const set = (more: AuditFilter) =>
     navigate({ to: "/audit", search: (old: AuditFilter) => tidy({ ...old, ...more }), replace: true });
   return (
-    <Group gap="md" align="flex-end">
+    <Group gap="md" className="filters">
       {mayAudit(me.data, "*") && (
         <SegmentedControl
           aria-label="Which log"
@@ -79,7 +80,7 @@ function Filters({ filter }: { filter: AuditFilter }) {
       />
       <SearchField
         label="Done by: the whole name"
-        placeholder="Done by (whole name)"
+        placeholder="Who: the whole name"
         value={filter.actor}
         onChange={(actor) => set({ actor })}
       />
@@ -94,7 +95,7 @@ function Filters({ filter }: { filter: AuditFilter }) {
         w={220}
       />
       <Day label="From" value={filter.from} onChange={(from) => set({ from })} />
-      <Day label="Until" value={filter.to} onChange={(to) => set({ to })} />
+      <Day label="To" value={filter.to} onChange={(to) => set({ to })} />
     </Group>
   );
 }
@@ -112,8 +113,8 @@ function Day({
     <TextInput
       type="date"
       aria-label={label === "From" ? "First day" : "Last day"}
-      leftSection={<span className="quiet">{label}</span>}
-      leftSectionWidth={48}
+      leftSection={<span className="quiet before">{label}</span>}
+      leftSectionWidth={58}
       value={value ?? ""}
       onChange={(e) => onChange(e.currentTarget.value)}
       w={190}
@@ -144,20 +145,10 @@ function List({ filter }: { filter: AuditFilter }) {
 
 function Table({ list }: { list: Entry[] }) {
   return (
-    <Sheet label="Audit log">
-      <thead>
-        <tr>
-          <th scope="col">What</th>
-          <th scope="col">Who</th>
-          <th scope="col">Target and detail</th>
-          <th scope="col">When</th>
-        </tr>
-      </thead>
-      <tbody>
-        {list.map((e) => (
-          <Row key={`${e.tenant} ${e.seq}`} of={e} />
-        ))}
-      </tbody>
+    <Sheet label="Audit log" head={["What", "Who", "Target", "When"]}>
+      {list.map((e) => (
+        <Row key={`${e.tenant} ${e.seq}`} of={e} />
+      ))}
     </Sheet>
   );
 }
@@ -165,7 +156,7 @@ function Table({ list }: { list: Entry[] }) {
 function Row({ of: e }: { of: Entry }) {
   const [open, setOpen] = useState(false);
   const id = useId();
-  const deed = deedOf(e.action);
+  const deed = deedOf(e.action, e.object);
   return (
     <Fragment>
       <tr className="row">

@@ -22,6 +22,7 @@ it("takes days as the reader's own, the last one included", () => {
 it("says in words what was done, what failed and what was refused", () => {
   expect(deedOf("deployments.create")).toEqual({ text: "Begin a deployment", outcome: "done" });
   expect(deedOf("hosts.scan.denied")).toEqual({ text: "Ask a machine for a scan", outcome: "denied" });
+  expect(deedOf("approvals.create.failed", "decline")).toEqual({ text: "Decline patches", outcome: "failed" });
   expect(deedOf("keys.create.failed").outcome).toBe("failed");
   expect(deedOf("relays.new_kind")).toEqual({ text: "Relays.new kind", outcome: "done" });
 });

@@ -86,6 +86,8 @@ export function useVerdict(enabled: boolean) {
 
 /** What can be done and is recorded, as the server names it; the rest is shown by its name. */
 const deeds: Record<string, string> = {
+  approve: "Approve patches",
+  decline: "Decline patches",
   "approvals.create": "Approve or decline patches",
   "approvals.withdraw": "Withdraw a decision",
   "deployments.create": "Begin a deployment",
@@ -146,9 +148,11 @@ export interface Deed {
 }
 
 /** An action in words, and whether it was done. */
-export function deedOf(action: string): Deed {
+export function deedOf(action: string, object = ""): Deed {
   const end = /\.(failed|denied)$/.exec(action);
-  const name = end ? action.slice(0, end.index) : action;
+  let name = end ? action.slice(0, end.index) : action;
+  // A decision's object says which of the two it was.
+  if (name === "approvals.create" && /^(approve|decline)$/.test(object)) name = object;
   return { text: deeds[name] ?? capital(plain(name)), outcome: (end?.[1] as Deed["outcome"]) ?? "done" };
 }
 

@@ -4,6 +4,7 @@ import { useMe } from "../session/session";
 
 export type Status = Schemas["Status"];
 export type Catalog = Status["catalog"];
+export type Payloads = Schemas["PayloadStatus"];
 export type Damaged = Schemas["DamagedPayload"];
 
 /** How the server and its catalog stand, asked every 30 seconds. */

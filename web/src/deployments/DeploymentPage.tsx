@@ -4,7 +4,8 @@ import { Fragment, useId, useState } from "react";
 import { AuditLink } from "../audit/AuditLink";
 import { ChevronIcon } from "../look/icons";
 import { Empty, Show } from "../look/Notice";
-import { One, Page, Sheet } from "../look/Page";
+import { One, Page } from "../look/Page";
+import { Sheet, Table } from "../look/Sheet";
 import { Progress, Tag } from "../look/Tag";
 import { ago, count, moment } from "../look/words";
 import { PatchLink } from "../patches/PatchLink";
@@ -174,22 +175,13 @@ function Tasks({ of: d }: { of: Deployment }) {
           if (list.length === 0) return <Empty title="No task yet">Tasks are made when the first ring starts.</Empty>;
           return (
             <>
-              <Sheet label="Tasks of this deployment">
-                <thead>
-                  <tr>
-                    <th scope="col">Machine</th>
-                    <th scope="col">Ring</th>
-                    <th scope="col">State</th>
-                    <th scope="col">Patches</th>
-                    <th scope="col">Attempt</th>
-                    <th scope="col">Since</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {list.map((task) => (
-                    <Row key={task.id} of={task} within={d} ring={d.rings?.[task.ring]?.name} />
-                  ))}
-                </tbody>
+              <Sheet
+                label="Tasks of this deployment"
+                head={["Machine", "Ring", "State", "Patches", "Attempt", "Since"]}
+              >
+                {list.map((task) => (
+                  <Row key={task.id} of={task} within={d} ring={d.rings?.[task.ring]?.name} />
+                ))}
               </Sheet>
               {tasks.hasNextPage && (
                 <Button variant="default" onClick={() => tasks.fetchNextPage()}>
@@ -268,26 +260,16 @@ function Outcome({ of: task, within }: { of: Task; within: Deployment }) {
           {live(task.state) ? "The machine has not said yet what changes." : "Nothing was changed."}
         </span>
       ) : (
-        <table className="grid">
-          <thead>
-            <tr>
-              <th scope="col">Package</th>
-              <th scope="col">From</th>
-              <th scope="col">To</th>
-              <th scope="col">Why</th>
+        <Table head={["Package", "From", "To", "Why"]}>
+          {changes.map((c) => (
+            <tr key={`${c.package} ${c.from} ${c.to}`}>
+              <td>{c.package}</td>
+              <td className="version">{c.from || "newly installed"}</td>
+              <td className="version">{c.to || "removed"}</td>
+              <td>{c.why}</td>
             </tr>
-          </thead>
-          <tbody>
-            {changes.map((c) => (
-              <tr key={`${c.package} ${c.from} ${c.to}`}>
-                <td>{c.package}</td>
-                <td className="version">{c.from || "newly installed"}</td>
-                <td className="version">{c.to || "removed"}</td>
-                <td>{c.why}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+          ))}
+        </Table>
       )}
       <Group gap="md">
         <Link to="/machines/$id" params={{ id: task.endpoint }} className="link">

@@ -2,7 +2,7 @@ import { Button, Group, Stack, Text, Title } from "@mantine/core";
 import { useState } from "react";
 import { Dialog } from "../look/Dialog";
 import { Failure, Show } from "../look/Notice";
-import { Sheet } from "../look/Page";
+import { Sheet } from "../look/Sheet";
 import { Tag, type Tone } from "../look/Tag";
 import { moment, sentence } from "../look/words";
 import { stateOf, type TokenRow, type TokenState, useEndToken, useTokens } from "./enrol";
@@ -26,48 +26,36 @@ export function Tokens({ tenant, fresh }: { tenant: string; fresh?: string }) {
               None yet. The first one is made above.
             </Text>
           ) : (
-            <Sheet label="Tokens made before">
-              <thead>
-                <tr>
-                  <th scope="col">State</th>
-                  <th scope="col">Used</th>
-                  <th scope="col">Good until</th>
-                  <th scope="col">Site</th>
-                  <th scope="col">Made by</th>
-                  <th scope="col">Note</th>
-                  <th scope="col">
-                    <span className="unseen">Action</span>
-                  </th>
+            <Sheet
+              label="Tokens made before"
+              head={["State", "Used", "Good until", "Site", "Made by", "Note", { name: "Action", unseen: true }]}
+            >
+              {list.map((t) => (
+                <tr key={t.id} className={`row ${t.id === fresh ? "chosen" : ""}`}>
+                  <td>
+                    <Tag tone={tones[stateOf(t, now)]}>{sentence(stateOf(t, now))}</Tag>
+                  </td>
+                  <td className="amount">
+                    {t.used.toLocaleString()} of {t.uses.toLocaleString()}
+                  </td>
+                  <td className="amount">{moment(t.expires)}</td>
+                  <td>{t.site}</td>
+                  <td>{t.by}</td>
+                  <td>{t.note || <span className="quiet">none</span>}</td>
+                  <td>
+                    {stateOf(t, now) === "open" && (
+                      <Button
+                        size="compact-sm"
+                        variant="default"
+                        aria-label={`End the token ${t.note || t.id}`}
+                        onClick={() => setEnding(t)}
+                      >
+                        End…
+                      </Button>
+                    )}
+                  </td>
                 </tr>
-              </thead>
-              <tbody>
-                {list.map((t) => (
-                  <tr key={t.id} className={`row ${t.id === fresh ? "chosen" : ""}`}>
-                    <td>
-                      <Tag tone={tones[stateOf(t, now)]}>{sentence(stateOf(t, now))}</Tag>
-                    </td>
-                    <td className="amount">
-                      {t.used.toLocaleString()} of {t.uses.toLocaleString()}
-                    </td>
-                    <td className="amount">{moment(t.expires)}</td>
-                    <td>{t.site}</td>
-                    <td>{t.by}</td>
-                    <td>{t.note || <span className="quiet">none</span>}</td>
-                    <td>
-                      {stateOf(t, now) === "open" && (
-                        <Button
-                          size="compact-sm"
-                          variant="default"
-                          aria-label={`End the token ${t.note || t.id}`}
-                          onClick={() => setEnding(t)}
-                        >
-                          End…
-                        </Button>
-                      )}
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
+              ))}
             </Sheet>
           )
         }

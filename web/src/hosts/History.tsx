@@ -4,7 +4,7 @@ import { leftOut, type Task, useHostTasks } from "../deployments/deployments";
 import { LeftOutList } from "../deployments/LeftOut";
 import { Name } from "../deployments/Name";
 import { Empty, Show } from "../look/Notice";
-import { Sheet } from "../look/Page";
+import { Sheet } from "../look/Sheet";
 import { Progress } from "../look/Tag";
 import { ago, count, moment } from "../look/words";
 
@@ -71,33 +71,23 @@ export function History({ host }: { host: string }) {
 function Table({ list }: { list: Task[] }) {
   const now = new Date();
   return (
-    <Sheet label="Deployments of this machine">
-      <thead>
-        <tr>
-          <th scope="col">Deployment</th>
-          <th scope="col">State</th>
-          <th scope="col">Patches</th>
-          <th scope="col">Since</th>
+    <Sheet label="Deployments of this machine" head={["Deployment", "State", "Patches", "Since"]}>
+      {list.map((t) => (
+        <tr key={t.id} className="row">
+          <td>
+            <Name id={t.deployment} operation={t.operation} dry_run={t.dry_run} />
+          </td>
+          <td>
+            <Progress of={t.state} />
+            {t.reason && <div className="reason">{t.reason}</div>}
+          </td>
+          <td className="notes">
+            {count(t.patches?.length ?? 0, "patch", "patches")}
+            <LeftOutList of={leftOut(t)} />
+          </td>
+          <td title={moment(t.since)}>{ago(t.since, now)}</td>
         </tr>
-      </thead>
-      <tbody>
-        {list.map((t) => (
-          <tr key={t.id} className="row">
-            <td>
-              <Name id={t.deployment} operation={t.operation} dry_run={t.dry_run} />
-            </td>
-            <td>
-              <Progress of={t.state} />
-              {t.reason && <div className="reason">{t.reason}</div>}
-            </td>
-            <td className="notes">
-              {count(t.patches?.length ?? 0, "patch", "patches")}
-              <LeftOutList of={leftOut(t)} />
-            </td>
-            <td title={moment(t.since)}>{ago(t.since, now)}</td>
-          </tr>
-        ))}
-      </tbody>
+      ))}
     </Sheet>
   );
 }

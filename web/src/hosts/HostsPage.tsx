@@ -4,10 +4,12 @@ import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
 import { CatalogNotes, CatalogTrouble } from "../catalog/CatalogBar";
 import { DamagedFiles } from "../catalog/Damaged";
+import { DiskTrouble } from "../catalog/Disk";
 import { Foot } from "../look/Filters";
 import { SearchIcon } from "../look/icons";
 import { Empty, Show } from "../look/Notice";
-import { Page, Sheet } from "../look/Page";
+import { Page } from "../look/Page";
+import { Sheet } from "../look/Sheet";
 import { Health, Tag } from "../look/Tag";
 import { ago, count, moment } from "../look/words";
 import { mayEnrol, useMe } from "../session/session";
@@ -28,9 +30,10 @@ export function HostsPage() {
       actions={<Add variant="filled" />}
     >
       <CatalogTrouble />
+      <DiskTrouble />
       <DamagedFiles />
       <Summary />
-      <Group gap="md">
+      <Group gap="md" className="filters">
         <TextInput
           aria-label="Search machines by the beginning of their name"
           placeholder="Name begins with…"
@@ -80,54 +83,46 @@ export function HostsPage() {
 function HostTable({ hosts }: { hosts: Host[] }) {
   const now = new Date();
   return (
-    <Sheet label="Machines">
-      <thead>
-        <tr>
-          <th scope="col">Machine</th>
-          <th scope="col">Health</th>
-          <th scope="col">Notes</th>
-          <th scope="col" className="numeric" title="Security updates that the machine lacks">
-            Missing security
-          </th>
-          <th scope="col" className="numeric" title="All updates that the machine lacks, security ones included">
-            Missing in all
-          </th>
-          <th scope="col" className="numeric" title="Updates among them that mend flaws listed by CISA as exploited">
-            Exploited
-          </th>
-          <th scope="col">Last contact</th>
+    <Sheet
+      label="Machines"
+      head={[
+        "Machine",
+        "Health",
+        "Notes",
+        { name: "Missing security", title: "Security updates that the machine lacks", numeric: true },
+        { name: "Missing in all", title: "All updates that the machine lacks, security ones included", numeric: true },
+        { name: "Exploited", title: "Updates among them that mend flaws listed by CISA as exploited", numeric: true },
+        "Last contact",
+      ]}
+    >
+      {hosts.map((h) => (
+        <tr key={h.id} className="row">
+          <td className="machine">
+            <Link to="/machines/$id" params={{ id: h.id }} className="link">
+              {h.hostname || h.id}
+            </Link>
+            <div className="reason">{h.os}</div>
+          </td>
+          <td>
+            <Health of={h.health} />
+          </td>
+          <td className="notes">
+            <Group gap={6}>
+              {notes(h).map((n) => (
+                <Tag key={n.text} tone={n.tone} title={n.more}>
+                  {n.text}
+                </Tag>
+              ))}
+            </Group>
+          </td>
+          <Figure n={h.missing_security} known={h.health !== "unknown"} />
+          <Figure n={h.missing} known={h.health !== "unknown"} />
+          <Figure n={h.exploited} known={h.health !== "unknown"} />
+          <td title={moment(h.last_seen)}>
+            {h.online ? <Tag tone="good">Online</Tag> : <span className="quiet">{ago(h.last_seen, now)}</span>}
+          </td>
         </tr>
-      </thead>
-      <tbody>
-        {hosts.map((h) => (
-          <tr key={h.id} className="row">
-            <td className="machine">
-              <Link to="/machines/$id" params={{ id: h.id }} className="link">
-                {h.hostname || h.id}
-              </Link>
-              <div className="reason">{h.os}</div>
-            </td>
-            <td>
-              <Health of={h.health} />
-            </td>
-            <td className="notes">
-              <Group gap={6}>
-                {notes(h).map((n) => (
-                  <Tag key={n.text} tone={n.tone} title={n.more}>
-                    {n.text}
-                  </Tag>
-                ))}
-              </Group>
-            </td>
-            <Figure n={h.missing_security} known={h.health !== "unknown"} />
-            <Figure n={h.missing} known={h.health !== "unknown"} />
-            <Figure n={h.exploited} known={h.health !== "unknown"} />
-            <td title={moment(h.last_seen)}>
-              {h.online ? <Tag tone="good">Online</Tag> : <span className="quiet">{ago(h.last_seen, now)}</span>}
-            </td>
-          </tr>
-        ))}
-      </tbody>
+      ))}
     </Sheet>
   );
 }

@@ -3,7 +3,7 @@ import { useDebouncedCallback } from "@mantine/hooks";
 import { useState } from "react";
 import { SearchIcon } from "../look/icons";
 import { Empty, Show } from "../look/Notice";
-import { Sheet } from "../look/Page";
+import { Sheet } from "../look/Sheet";
 import { Tag } from "../look/Tag";
 import { Reference } from "../missing/Proof";
 import type { HostDetail } from "./hosts";
@@ -81,27 +81,20 @@ function List({ list, onWindows }: { list: Product[]; onWindows: boolean }) {
     );
   }
   return (
-    <Sheet label="Installed software">
-      <thead>
-        <tr>
-          <th scope="col">Name</th>
-          <th scope="col">Version</th>
-          <th scope="col">{onWindows ? "Publisher" : "Source"}</th>
-          <th scope="col">{onWindows ? "For" : "Architecture"}</th>
+    <Sheet
+      label="Installed software"
+      head={["Name", "Version", onWindows ? "Publisher" : "Source", onWindows ? "For" : "Architecture"]}
+    >
+      {list.map((p) => (
+        <tr key={`${p.k} ${p.n} ${p.a} ${p.v} ${p.sc}`} className="row">
+          <td title={p.t ? p.n : undefined}>
+            {titleOf(p)} {p.hold && <Tag tone="info">Held</Tag>} {p.broken && <Tag tone="bad">{p.broken}</Tag>}
+          </td>
+          <td className="version">{p.v || <span className="quiet">none</span>}</td>
+          <td>{onWindows ? p.p : p.s || p.n}</td>
+          <td>{onWindows ? <For of={p} /> : p.a}</td>
         </tr>
-      </thead>
-      <tbody>
-        {list.map((p) => (
-          <tr key={`${p.k} ${p.n} ${p.a} ${p.v} ${p.sc}`} className="row">
-            <td title={p.t ? p.n : undefined}>
-              {titleOf(p)} {p.hold && <Tag tone="info">Held</Tag>} {p.broken && <Tag tone="bad">{p.broken}</Tag>}
-            </td>
-            <td className="version">{p.v || <span className="quiet">none</span>}</td>
-            <td>{onWindows ? p.p : p.s || p.n}</td>
-            <td>{onWindows ? <For of={p} /> : p.a}</td>
-          </tr>
-        ))}
-      </tbody>
+      ))}
     </Sheet>
   );
 }

@@ -37,8 +37,8 @@ export function SearchField({
         setTyped(e.currentTarget.value);
         search(e.currentTarget.value);
       }}
+      className="search"
       miw={200}
-      maw={280}
       flex="1 1 200px"
     />
   );

@@ -63,13 +63,3 @@ export function One<T>({
     </Stack>
   );
 }
-
-/** A wide table scrolls in a region of its own that the keyboard reaches. */
-export function Sheet({ label, children }: { label: string; children: ReactNode }) {
-  return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard (WCAG 2.1.1).
-    <section className="panel scroll" aria-label={label} tabIndex={0}>
-      <table className="grid">{children}</table>
-    </section>
-  );
-}

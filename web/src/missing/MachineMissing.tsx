@@ -4,7 +4,7 @@ import { DecideBar } from "../approvals/DecideBar";
 import { SelectAll, SelectBox } from "../approvals/SelectBox";
 import { type Selection, useSelection } from "../approvals/selection";
 import { ChevronIcon } from "../look/icons";
-import { Sheet } from "../look/Page";
+import { Sheet } from "../look/Sheet";
 import { Exploited, Severity, Tag } from "../look/Tag";
 import { count } from "../look/words";
 import { PatchLink } from "../patches/PatchLink";
@@ -24,25 +24,21 @@ export function MachineMissing({ findings }: { findings: Finding[] }) {
   const choices = [...new Map(open.map((f) => [f.patch, choice(f)])).values()];
   return (
     <Stack gap="sm">
-      <Sheet label="Missing patches of this machine">
-        <thead>
-          <tr>
-            <th scope="col">
-              <SelectAll all={choices} selection={selection} />
-            </th>
-            <th scope="col">Package and reason</th>
-            <th scope="col">Severity</th>
-            <th scope="col">Installed</th>
-            <th scope="col">Available</th>
-            <th scope="col">CVEs</th>
-            <th scope="col">Approval</th>
-          </tr>
-        </thead>
-        <tbody>
-          {sorted.map((f) => (
-            <Row key={`${f.package} ${f.arch} ${f.available} ${f.state}`} of={f} selection={selection} />
-          ))}
-        </tbody>
+      <Sheet
+        label="Missing patches of this machine"
+        head={[
+          { box: <SelectAll all={choices} selection={selection} /> },
+          "Package and reason",
+          "Severity",
+          "Installed",
+          "Available",
+          "CVEs",
+          "Approval",
+        ]}
+      >
+        {sorted.map((f) => (
+          <Row key={`${f.package} ${f.arch} ${f.available} ${f.state}`} of={f} selection={selection} />
+        ))}
       </Sheet>
       <DecideBar choices={selection.choices} clear={selection.clear} />
     </Stack>

@@ -51,7 +51,7 @@ function Filters({ filter }: { filter: Filter }) {
   const set = (more: Filter) =>
     navigate({ to: "/missing", search: (old: Filter) => tidy({ ...old, ...more }), replace: true });
   return (
-    <Group gap="md">
+    <Group gap="md" className="filters">
       <SearchField
         label="Search by package, CVE or advisory"
         placeholder="Package, CVE or advisory"

@@ -4,7 +4,7 @@ import { Fragment, useId, useState } from "react";
 import { SelectAll, SelectBox } from "../approvals/SelectBox";
 import type { Selection } from "../approvals/selection";
 import { ChevronIcon } from "../look/icons";
-import { Sheet } from "../look/Page";
+import { Sheet, Table } from "../look/Sheet";
 import { Tag } from "../look/Tag";
 import { count } from "../look/words";
 import { PatchLink } from "../patches/PatchLink";
@@ -20,27 +20,21 @@ const choice = (p: Needed) => ({ patch: p.patch, label: `${p.product} ${p.versio
 /** Missing patches; each opens to the machines that lack it, with the reason for each. */
 export function PatchTable({ list, selection, whole }: { list: Needed[]; selection: Selection; whole: boolean }) {
   return (
-    <Sheet label="Missing patches">
-      <thead>
-        <tr>
-          <th scope="col">
-            <SelectAll all={list.filter((p) => p.decidable).map(choice)} selection={selection} />
-          </th>
-          <th scope="col">Patch</th>
-          <th scope="col">Severity</th>
-          <th scope="col">Version</th>
-          <th scope="col" title={whole ? undefined : "Among the machines loaded so far"}>
-            Lacked by
-          </th>
-          <th scope="col">CVEs</th>
-          <th scope="col">Approval</th>
-        </tr>
-      </thead>
-      <tbody>
-        {list.map((p) => (
-          <Row key={p.patch} of={p} selection={selection} />
-        ))}
-      </tbody>
+    <Sheet
+      label="Missing patches"
+      head={[
+        { box: <SelectAll all={list.filter((p) => p.decidable).map(choice)} selection={selection} /> },
+        "Patch",
+        "Severity",
+        "Version",
+        { name: "Lacked by", title: whole ? undefined : "Among the machines loaded so far" },
+        "CVEs",
+        "Approval",
+      ]}
+    >
+      {list.map((p) => (
+        <Row key={p.patch} of={p} selection={selection} />
+      ))}
     </Sheet>
   );
 }
@@ -63,7 +57,7 @@ function Row({ of: p, selection }: { of: Needed; selection: Selection }) {
             <ChevronIcon open={open} />
             {p.product}
           </button>
-          <div className="reason">{packages(p)}</div>
+          {packages(p) !== p.product && <div className="reason">{packages(p)}</div>}
         </td>
         <td className="marks">
           <Marks of={p} />
@@ -91,9 +85,9 @@ function Row({ of: p, selection }: { of: Needed; selection: Selection }) {
               {firstOfEach(p.findings).map((f) => (
                 <WhatToDo key={f.standing} of={f} />
               ))}
-              <table className="grid">
+              <Table head={machineColumns}>
                 <MachineRows of={p.findings} />
-              </table>
+              </Table>
               <Risk advisories={p.advisories} cves={p.cves} epss={Math.max(0, ...p.findings.map((f) => f.epss ?? 0))} />
               <Text size="sm">
                 <span className="quiet">All about it:</span> <PatchLink id={p.patch} />
@@ -122,36 +116,25 @@ function firstOf(p: Needed): Standing {
   return p.standings[0] ?? "unknown";
 }
 
+/** The columns of MachineRows. */
+export const machineColumns = ["Machine", "Package", "Why it counts as missing", "Approval"];
+
 /** The machines of some findings, with the reason for each. */
 export function MachineRows({ of: findings }: { of: Finding[] }) {
-  return (
-    <>
-      <thead>
-        <tr>
-          <th scope="col">Machine</th>
-          <th scope="col">Package</th>
-          <th scope="col">Why it counts as missing</th>
-          <th scope="col">Approval</th>
-        </tr>
-      </thead>
-      <tbody>
-        {findings.map((f) => (
-          <tr key={`${f.endpoint} ${f.package} ${f.arch} ${f.state}`}>
-            <td>
-              <Link to="/machines/$id" params={{ id: f.endpoint }} className="link">
-                {f.hostname || f.endpoint}
-              </Link>
-            </td>
-            <td>
-              {nameOf(f)} <StandingTag of={f.standing} />
-            </td>
-            <td className="reason">{f.reason}</td>
-            <td>
-              <Decided standing={f.standing} approval={f.approval} />
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </>
-  );
+  return findings.map((f) => (
+    <tr key={`${f.endpoint} ${f.package} ${f.arch} ${f.state}`}>
+      <td>
+        <Link to="/machines/$id" params={{ id: f.endpoint }} className="link">
+          {f.hostname || f.endpoint}
+        </Link>
+      </td>
+      <td>
+        {nameOf(f)} <StandingTag of={f.standing} />
+      </td>
+      <td className="reason">{f.reason}</td>
+      <td>
+        <Decided standing={f.standing} approval={f.approval} />
+      </td>
+    </tr>
+  ));
 }

@@ -1,4 +1,5 @@
 import { Stack, Text } from "@mantine/core";
+import { Table } from "../look/Sheet";
 import { moment, percent } from "../look/words";
 import { type Finding, newestFirst } from "./missing";
 
@@ -12,31 +13,21 @@ const outcomes: Record<string, string> = {
 export function Evidence({ of: f }: { of: Finding }) {
   if (!f.evidence?.length) return <Text size="sm">No test was recorded.</Text>;
   return (
-    <table className="grid">
-      <thead>
-        <tr>
-          <th scope="col">Test</th>
-          <th scope="col">Wanted</th>
-          <th scope="col">Found on the machine</th>
-          <th scope="col">Outcome</th>
+    <Table head={["Test", "Wanted", "Found on the machine", "Outcome"]}>
+      {f.evidence.map((e) => (
+        <tr key={`${e.test} ${e.want}`}>
+          <td className="version">{e.test}</td>
+          <td className="version">{wanted(e.want)}</td>
+          <td className="version">
+            {e.found}
+            {e.by === "machine" && (
+              <div className="quiet">the machine&rsquo;s own look{e.at ? `, ${moment(e.at)}` : ""}</div>
+            )}
+          </td>
+          <td>{outcomes[String(e.value)] ?? String(e.value)}</td>
         </tr>
-      </thead>
-      <tbody>
-        {f.evidence.map((e) => (
-          <tr key={`${e.test} ${e.want}`}>
-            <td className="version">{e.test}</td>
-            <td className="version">{wanted(e.want)}</td>
-            <td className="version">
-              {e.found}
-              {e.by === "machine" && (
-                <div className="quiet">the machine&rsquo;s own look{e.at ? `, ${moment(e.at)}` : ""}</div>
-              )}
-            </td>
-            <td>{outcomes[String(e.value)] ?? String(e.value)}</td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+      ))}
+    </Table>
   );
 }
 

@@ -3,7 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { type Deployment, leftOut, tally, useDeployments, useTasks } from "../deployments/deployments";
 import { Name } from "../deployments/Name";
 import { Show } from "../look/Notice";
-import { Sheet } from "../look/Page";
+import { Sheet } from "../look/Sheet";
 import { Progress } from "../look/Tag";
 import { ago, moment } from "../look/words";
 
@@ -26,35 +26,27 @@ export function Course({ patch }: { patch: string }) {
                   {deployments.hasNextPage ? "None among the newest." : "None yet."}
                 </Text>
               ) : (
-                <Sheet label="Deployments of this patch">
-                  <thead>
-                    <tr>
-                      <th scope="col">Deployment</th>
-                      <th scope="col">Status</th>
-                      <th scope="col">Machines by state</th>
-                      <th scope="col">Left it out</th>
-                      <th scope="col">Started</th>
+                <Sheet
+                  label="Deployments of this patch"
+                  head={["Deployment", "Status", "Machines by state", "Left it out", "Started"]}
+                >
+                  {list.map((d) => (
+                    <tr key={d.id} className="row">
+                      <td>
+                        <Name id={d.id} name={d.name} operation={d.operation} dry_run={d.dry_run} />
+                      </td>
+                      <td>
+                        <Progress of={d.status} />
+                      </td>
+                      <td>{tally(d.counts) || <span className="quiet">no task yet</span>}</td>
+                      <td>
+                        <WhoLeftIt of={d} patch={patch} />
+                      </td>
+                      <td title={moment(d.created)}>
+                        {ago(d.created, now)} <span className="quiet">by {d.created_by}</span>
+                      </td>
                     </tr>
-                  </thead>
-                  <tbody>
-                    {list.map((d) => (
-                      <tr key={d.id} className="row">
-                        <td>
-                          <Name id={d.id} name={d.name} operation={d.operation} dry_run={d.dry_run} />
-                        </td>
-                        <td>
-                          <Progress of={d.status} />
-                        </td>
-                        <td>{tally(d.counts) || <span className="quiet">no task yet</span>}</td>
-                        <td>
-                          <WhoLeftIt of={d} patch={patch} />
-                        </td>
-                        <td title={moment(d.created)}>
-                          {ago(d.created, now)} <span className="quiet">by {d.created_by}</span>
-                        </td>
-                      </tr>
-                    ))}
-                  </tbody>
+                  ))}
                 </Sheet>
               )}
               {deployments.hasNextPage && (

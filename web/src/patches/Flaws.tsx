@@ -1,6 +1,6 @@
 import { Anchor, Group, Text, Title } from "@mantine/core";
 import { useState } from "react";
-import { Sheet } from "../look/Page";
+import { Sheet } from "../look/Sheet";
 import { Exploited, Severity } from "../look/Tag";
 import { percent } from "../look/words";
 import { Reference } from "../missing/Proof";
@@ -26,38 +26,32 @@ export function Flaws({ of: d }: { of: PatchDetail }) {
           {fixed > 0 ? d.patch.cves?.map((c) => c.id).join(", ") : "The vendor names none."}
         </Text>
       ) : (
-        <Sheet label="Flaws that it mends">
-          <thead>
-            <tr>
-              <th scope="col">CVE</th>
-              <th scope="col">Severity</th>
-              <th scope="col" className="numeric" title="Common Vulnerability Scoring System, 0 to 10">
-                CVSS
-              </th>
-              <th scope="col" className="numeric" title="How likely it is used in attacks within 30 days (FIRST)">
-                EPSS
-              </th>
-              <th scope="col">What it is</th>
+        <Sheet
+          label="Flaws that it mends"
+          head={[
+            "CVE",
+            "Severity",
+            { name: "CVSS", title: "Common Vulnerability Scoring System, 0 to 10", numeric: true },
+            { name: "EPSS", title: "How likely it is used in attacks within 30 days (FIRST)", numeric: true },
+            "What it is",
+          ]}
+        >
+          {list.slice(0, all ? undefined : few).map((v) => (
+            <tr key={v.id} className="row">
+              <td className="amount">
+                <Reference name={v.id} />
+              </td>
+              <td>
+                <Group gap={6}>
+                  <Severity of={v.severity ?? "unknown"} />
+                  {v.kev && <Exploited />}
+                </Group>
+              </td>
+              <td className="numeric">{v.cvss ? v.cvss.toFixed(1) : "–"}</td>
+              <td className="numeric">{v.epss ? percent(v.epss) : "–"}</td>
+              <td className="reason">{v.description || v.impact || "not described"}</td>
             </tr>
-          </thead>
-          <tbody>
-            {list.slice(0, all ? undefined : few).map((v) => (
-              <tr key={v.id} className="row">
-                <td className="amount">
-                  <Reference name={v.id} />
-                </td>
-                <td>
-                  <Group gap={6}>
-                    <Severity of={v.severity ?? "unknown"} />
-                    {v.kev && <Exploited />}
-                  </Group>
-                </td>
-                <td className="numeric">{v.cvss ? v.cvss.toFixed(1) : "–"}</td>
-                <td className="numeric">{v.epss ? percent(v.epss) : "–"}</td>
-                <td className="reason">{v.description || v.impact || "not described"}</td>
-              </tr>
-            ))}
-          </tbody>
+          ))}
         </Sheet>
       )}
       {list.length > few && !all && (

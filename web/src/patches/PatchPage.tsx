@@ -5,11 +5,12 @@ import type { Decision } from "../approvals/approvals";
 import { DecideDialog } from "../approvals/DecideDialog";
 import { AuditLink } from "../audit/AuditLink";
 import { Empty, Show } from "../look/Notice";
-import { One, Page, Sheet } from "../look/Page";
+import { One, Page } from "../look/Page";
+import { Sheet } from "../look/Sheet";
 import { Approval, Exploited, Severity, Tag } from "../look/Tag";
 import { bytes, count, moment, plain, sentence } from "../look/words";
 import { useMissing } from "../missing/missing";
-import { MachineRows } from "../missing/PatchTable";
+import { MachineRows, machineColumns } from "../missing/PatchTable";
 import { mayDecide, useMe } from "../session/session";
 import { Course } from "./Course";
 import { Flaws } from "./Flaws";
@@ -209,7 +210,7 @@ function Lacking({ id }: { id: string }) {
             );
           return (
             <>
-              <Sheet label="Machines that lack it">
+              <Sheet label="Machines that lack it" head={machineColumns}>
                 <MachineRows of={findings} />
               </Sheet>
               {missing.hasNextPage && (

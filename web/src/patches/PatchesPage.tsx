@@ -4,7 +4,8 @@ import { CatalogTrouble } from "../catalog/CatalogBar";
 import { useStatus } from "../catalog/catalog";
 import { Choice, Foot, SearchField, Tick, tidy } from "../look/Filters";
 import { Empty, Show } from "../look/Notice";
-import { Page, Sheet } from "../look/Page";
+import { Page } from "../look/Page";
+import { Sheet } from "../look/Sheet";
 import { Approval, Exploited, Severity, Tag } from "../look/Tag";
 import { count, sentence } from "../look/words";
 import { severities } from "../missing/missing";
@@ -43,7 +44,7 @@ function Filters({ filter }: { filter: PatchFilter }) {
   const set = (more: PatchFilter) =>
     navigate({ to: "/patches", search: (old: PatchFilter) => tidy({ ...old, ...more }), replace: true });
   return (
-    <Group gap="md">
+    <Group gap="md" className="filters">
       <SearchField
         label="Search by product, version, CVE or advisory"
         placeholder="Product, version, CVE, advisory"
@@ -75,47 +76,35 @@ function Filters({ filter }: { filter: PatchFilter }) {
 
 function Table({ list }: { list: PatchRow[] }) {
   return (
-    <Sheet label="Patches">
-      <thead>
-        <tr>
-          <th scope="col">Patch</th>
-          <th scope="col">Version</th>
-          <th scope="col">Severity</th>
-          <th scope="col">Lacked by</th>
-          <th scope="col">CVEs</th>
-          <th scope="col">Approval</th>
+    <Sheet label="Patches" head={["Patch", "Version", "Severity", "Lacked by", "CVEs", "Approval"]}>
+      {list.map((p) => (
+        <tr key={p.id} className="row">
+          <td className="name">
+            <Link to="/patches/$id" params={{ id: p.id }} className="link">
+              {p.product}
+            </Link>
+            <div className="reason">{[p.platform, ...p.advisories.slice(0, 3)].join(", ")}</div>
+          </td>
+          <td className="version">{p.version}</td>
+          <td className="marks">
+            <Group gap={6}>
+              <Severity of={p.severity} />
+              {p.class === "security" ? <Tag tone="info">Security</Tag> : <Tag tone="plain">{sentence(p.class)}</Tag>}
+              {p.exploited && <Exploited />}
+              {p.bulletin && (
+                <Tag tone="note" title="There is nothing that Fettle may install; its page says what to do instead">
+                  Bulletin
+                </Tag>
+              )}
+            </Group>
+          </td>
+          <td className={p.needed_by ? "amount" : "amount zero"}>
+            {p.needed_by ? count(p.needed_by, "machine") : "no machine"}
+          </td>
+          <td className={p.cves ? "amount" : "amount zero"}>{p.cves ? count(p.cves, "CVE") : "none"}</td>
+          <td>{p.bulletin ? <span className="quiet">Nothing to install</span> : <Approval of={p.approval} />}</td>
         </tr>
-      </thead>
-      <tbody>
-        {list.map((p) => (
-          <tr key={p.id} className="row">
-            <td className="name">
-              <Link to="/patches/$id" params={{ id: p.id }} className="link">
-                {p.product}
-              </Link>
-              <div className="reason">{[p.platform, ...p.advisories.slice(0, 3)].join(", ")}</div>
-            </td>
-            <td className="version">{p.version}</td>
-            <td className="marks">
-              <Group gap={6}>
-                <Severity of={p.severity} />
-                {p.class === "security" ? <Tag tone="info">Security</Tag> : <Tag tone="plain">{sentence(p.class)}</Tag>}
-                {p.exploited && <Exploited />}
-                {p.bulletin && (
-                  <Tag tone="note" title="There is nothing that Fettle may install; its page says what to do instead">
-                    Bulletin
-                  </Tag>
-                )}
-              </Group>
-            </td>
-            <td className={p.needed_by ? "amount" : "amount zero"}>
-              {p.needed_by ? count(p.needed_by, "machine") : "no machine"}
-            </td>
-            <td className={p.cves ? "amount" : "amount zero"}>{p.cves ? count(p.cves, "CVE") : "none"}</td>
-            <td>{p.bulletin ? <span className="quiet">Nothing to install</span> : <Approval of={p.approval} />}</td>
-          </tr>
-        ))}
-      </tbody>
+      ))}
     </Sheet>
   );
 }

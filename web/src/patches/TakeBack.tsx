@@ -3,7 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { RollbackDialog } from "../deployments/RollbackDialog";
 import { Empty, Show } from "../look/Notice";
-import { Sheet } from "../look/Page";
+import { Sheet } from "../look/Sheet";
 import { Tag } from "../look/Tag";
 import { capital, count } from "../look/words";
 import { mayDeploy, useMe } from "../session/session";
@@ -95,54 +95,56 @@ function Choose({ of: d, holders }: { of: PatchDetail; holders: Holder[] }) {
     setChosen((list) => (list.includes(id) ? list.filter((x) => x !== id) : [...list, id]));
   return (
     <>
-      <Sheet label="Machines that have it">
-        <thead>
-          <tr>
+      <Sheet
+        label="Machines that have it"
+        head={[
+          ...(may
+            ? [
+                {
+                  box: (
+                    <Checkbox
+                      size="sm"
+                      aria-label="Select all machines that can take it back"
+                      disabled={able.length === 0}
+                      checked={able.length > 0 && picked.length === able.length}
+                      indeterminate={picked.length > 0 && picked.length < able.length}
+                      onChange={() => setChosen(picked.length === able.length ? [] : able.map((h) => h.id))}
+                    />
+                  ),
+                },
+              ]
+            : []),
+          "Machine",
+          "Contact",
+          "Has now",
+          "Has afterwards",
+        ]}
+      >
+        {holders.map((h) => (
+          <tr key={h.id} className={`row ${chosen.includes(h.id) ? "chosen" : ""}`}>
             {may && (
-              <th scope="col">
+              <td>
                 <Checkbox
                   size="sm"
-                  aria-label="Select all machines that can take it back"
-                  disabled={able.length === 0}
-                  checked={able.length > 0 && picked.length === able.length}
-                  indeterminate={picked.length > 0 && picked.length < able.length}
-                  onChange={() => setChosen(picked.length === able.length ? [] : able.map((h) => h.id))}
+                  aria-label={`Select ${h.hostname || h.id}`}
+                  disabled={!free(h)}
+                  checked={chosen.includes(h.id) && free(h)}
+                  onChange={() => toggle(h.id)}
                 />
-              </th>
+              </td>
             )}
-            <th scope="col">Machine</th>
-            <th scope="col">Contact</th>
-            <th scope="col">Has now</th>
-            <th scope="col">Has afterwards</th>
+            <td>
+              <Link to="/machines/$id" params={{ id: h.id }} className="link">
+                {h.hostname || h.id}
+              </Link>
+            </td>
+            <td>{h.online ? <Tag tone="good">Online</Tag> : <span className="quiet">Offline</span>}</td>
+            <td className="version">{h.certain ? d.patch.version : "not certain"}</td>
+            <td>
+              <After of={h} before={d.rollback.restores?.version} />
+            </td>
           </tr>
-        </thead>
-        <tbody>
-          {holders.map((h) => (
-            <tr key={h.id} className={`row ${chosen.includes(h.id) ? "chosen" : ""}`}>
-              {may && (
-                <td>
-                  <Checkbox
-                    size="sm"
-                    aria-label={`Select ${h.hostname || h.id}`}
-                    disabled={!free(h)}
-                    checked={chosen.includes(h.id) && free(h)}
-                    onChange={() => toggle(h.id)}
-                  />
-                </td>
-              )}
-              <td>
-                <Link to="/machines/$id" params={{ id: h.id }} className="link">
-                  {h.hostname || h.id}
-                </Link>
-              </td>
-              <td>{h.online ? <Tag tone="good">Online</Tag> : <span className="quiet">Offline</span>}</td>
-              <td className="version">{h.certain ? d.patch.version : "not certain"}</td>
-              <td>
-                <After of={h} before={d.rollback.restores?.version} />
-              </td>
-            </tr>
-          ))}
-        </tbody>
+        ))}
       </Sheet>
       {may ? (
         <Group>
