@@ -156,7 +156,8 @@ func (a *Archive) Publish(ctx context.Context) error {
 
 // writeIndex writes Packages in three forms, each also under its hash.
 func (a *Archive) writeIndex(ctx context.Context, s Suite, arch string) error {
-	scan := exec.CommandContext(ctx, "dpkg-scanpackages", "--multiversion", "--arch", arch, filepath.Join("pool", s.Codename))
+	// Not dpkg-scanpackages: it runs several programs for each package.
+	scan := exec.CommandContext(ctx, "apt-ftparchive", "--arch", arch, "packages", filepath.Join("pool", s.Codename))
 	scan.Dir = a.Dir
 	packages, err := finish(scan)
 	if err != nil {

@@ -13,17 +13,16 @@ import (
 // tools maps each program that the lab runs to the Debian package that has it.
 func tools() map[string]string {
 	return map[string]string{
-		"mmdebstrap":        "mmdebstrap",
-		"systemd-nspawn":    "systemd-container",
-		"ip":                "iproute2",
-		"nsenter":           "util-linux",
-		"dpkg-deb":          "dpkg",
-		"dpkg-scanpackages": "dpkg-dev",
-		"apt-ftparchive":    "apt-utils",
-		"gpg":               "gnupg",
-		"gpgconf":           "gnupg",
-		"gcc":               "gcc",
-		"xz":                "xz-utils",
+		"mmdebstrap":     "mmdebstrap",
+		"systemd-nspawn": "systemd-container",
+		"ip":             "iproute2",
+		"nsenter":        "util-linux",
+		"dpkg-deb":       "dpkg",
+		"apt-ftparchive": "apt-utils",
+		"gpg":            "gnupg",
+		"gpgconf":        "gnupg",
+		"gcc":            "gcc",
+		"xz":             "xz-utils",
 	}
 }
 
