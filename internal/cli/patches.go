@@ -262,10 +262,15 @@ func (ch *choice) flags(cmd *cobra.Command) {
 
 // body is the API's form of the choice.
 func (ch *choice) body(args []string) (map[string]any, error) {
+	filtered := ch.security || ch.atLeast != "" || ch.missing
+	if len(args) > 0 && filtered {
+		return nil, fault.New(fault.Invalid, "patches are named, and others are asked for besides").
+			WithHint("either name patches, or use --security, --severity-at-least or --all-missing; nothing was done")
+	}
 	if len(args) > 0 {
 		return map[string]any{"patches": args}, nil
 	}
-	if !ch.security && ch.atLeast == "" && !ch.missing {
+	if !filtered {
 		return nil, fault.New(fault.Invalid, "no patch is named").
 			WithHint("name patches by id ('fettle patches' lists them), or use --security, --severity-at-least or --all-missing")
 	}
@@ -296,7 +301,7 @@ func approveCmd(o *options) *cobra.Command {
 
 func declineCmd(o *options) *cobra.Command {
 	return decideCmd(o, approval.Decline, "decline [PATCH...]", "Decline patches; a decline beats every approval",
-		`fettle decline debian-12:amd64:foo:1.2-3 --reason "breaks billing, vendor case 4711" --expires 720h`)
+		`fettle decline debian-12:amd64:foo:1.2-3 --reason "breaks billing, vendor case 4711" --review 30d`)
 }
 
 func decideCmd(o *options, decision approval.Decision, use, short, example string) *cobra.Command {
@@ -341,8 +346,12 @@ func decideCmd(o *options, decision approval.Decision, use, short, example strin
 	ch.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&group, "group", "", "for one group of machines instead of all")
-	f.StringVar(&reason, "reason", "", "why; a decline needs one")
-	f.DurationVar(&expires, "expires", 0, "the decision ends after this time, such as 720h")
-	f.DurationVar(&review, "review", 0, "when a decline is to be looked at again, such as 720h")
+	if decision == approval.Decline {
+		f.StringVar(&reason, "reason", "", "why; it is needed")
+		lifetimeVar(f, &review, "review", "when it is to be looked at again, such as 30d")
+	} else {
+		f.StringVar(&reason, "reason", "", "why")
+	}
+	lifetimeVar(f, &expires, "expires", "the decision ends after this time, such as 30d")
 	return cmd
 }

@@ -175,7 +175,7 @@ func personKeysCmd(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "keys", Short: "List API keys of programs; make and end them", Args: cobra.NoArgs, RunE: list.show(o),
 		Long:    "List API keys of programs; make and end them. The keys that sign the catalog are the publisher's: 'fettle publisher keys'.",
-		Example: `  fettle keys add ci --role viewer --life 720h`,
+		Example: `  fettle keys add ci --role viewer --life 30d`,
 	}
 	cmd.AddCommand(
 		&cobra.Command{Use: "list", Short: "List API keys", Args: cobra.NoArgs, RunE: list.show(o)},
@@ -214,7 +214,7 @@ func addKeyCmd(o *options) *cobra.Command {
 		}),
 	}
 	addRoleFlag(cmd, &roles)
-	cmd.Flags().DurationVar(&life, "life", 0, "how long it lives, such as 720h (default: until it is ended)")
+	lifetimeVar(cmd.Flags(), &life, "life", "how long it lives, such as 30d (default: until it is ended)")
 	return cmd
 }
 

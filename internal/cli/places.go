@@ -25,18 +25,18 @@ type token struct {
 func enrollTokenCmd(o *options) *cobra.Command {
 	var site, note string
 	var uses int
-	var life time.Duration
+	life := 24 * time.Hour
 	var groups []string
 	cmd := &cobra.Command{
 		Use: "enroll-token", Short: "Print the command that enrols machines", Args: cobra.NoArgs,
 		RunE: o.on(func(cmd *cobra.Command, c *client, _ []string) error {
-			if uses < 1 || life <= 0 {
-				return fault.New(fault.Invalid, "such a token could enrol nobody").WithHint("--uses must be 1 at least, --life more than nothing, such as 2h")
+			if uses < 1 {
+				return fault.New(fault.Invalid, "such a token could enrol nobody").WithHint("--uses must be 1 at least")
 			}
 			body := map[string]any{"site": site, "uses": uses, "expires_in": life.String(), "note": note, "groups": groups}
 			var t token
 			if err := c.call(cmd.Context(), http.MethodPost, c.tenantPath("tokens"), nil, body, &t); err != nil {
-				return unknownSite(err, site)
+				return err
 			}
 			if o.json {
 				return o.printJSON(t)
@@ -50,20 +50,12 @@ func enrollTokenCmd(o *options) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&site, "site", string(estate.DefaultSite), "site the machines stand at")
 	f.IntVar(&uses, "uses", 1, "how many machines may use it")
-	f.DurationVar(&life, "life", 24*time.Hour, "how long it lives")
+	lifetimeVar(f, &life, "life", "how long it lives, such as 2h or 7d")
 	f.StringVar(&note, "note", "", "what it is for")
 	f.StringSliceVar(&groups, "group", nil, "groups that the machines join; may be repeated")
 	cmd.AddCommand(&cobra.Command{Use: "list", Short: "List enrolment tokens", Args: cobra.NoArgs, RunE: tokenList().show(o)},
 		removal(o, "revoke ID", "End an enrolment token; machines that used it stay", "fettle enroll-token list", func(c *client, id string) string { return c.tenantPath("tokens", id) }, "ended token %s"))
 	return cmd
-}
-
-// unknownSite says so when the server found that a token refers to nothing.
-func unknownSite(err error, site string) error {
-	if !fault.Is(err, fault.Invalid) || fault.HintOf(err) != "" {
-		return err
-	}
-	return fault.Wrap(err, fault.Invalid, "no token was made for site %q", site).WithHint("'fettle sites' lists sites, 'fettle sites set ID' adds one")
 }
 
 func tokenList() listing[estate.Token] {
@@ -97,16 +89,17 @@ func groupsCmd(o *options) *cobra.Command {
 	}
 	cmd := &cobra.Command{Use: "groups", Short: "List groups of machines; make and remove them", Args: cobra.NoArgs, RunE: list.show(o)}
 	cmd.AddCommand(
-		writeGroup(o, "add ID [HOST...]", "Add a group that does not exist yet", http.MethodPost),
-		writeGroup(o, "set ID HOST...", "Make a group of exactly these machines", http.MethodPut),
+		writeGroup(o, "add ID [HOST...]", "Add a group that does not exist yet", http.MethodPost, 1),
+		writeGroup(o, "set ID HOST...", "Make a group of exactly these machines", http.MethodPut, 2),
 		removal(o, "remove ID", "Remove a group; its machines stay", "fettle groups", func(c *client, id string) string { return c.tenantPath("groups", id) }, "removed group %s"))
 	return cmd
 }
 
-func writeGroup(o *options, use, short, method string) *cobra.Command {
+// writeGroup is a command that takes at least so many arguments.
+func writeGroup(o *options, use, short, method string, least int) *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
-		Use: use, Short: short, Args: cobra.MinimumNArgs(1),
+		Use: use, Short: short, Args: cobra.MinimumNArgs(least),
 		RunE: o.on(func(cmd *cobra.Command, c *client, args []string) error {
 			g := estate.Group{Tenant: estate.TenantID(o.tenant), ID: estate.GroupID(args[0]), Name: cmp.Or(name, args[0])}
 			for _, host := range args[1:] {

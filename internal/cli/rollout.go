@@ -39,10 +39,10 @@ func (r *rollout) flags(cmd *cobra.Command) {
 	f.StringVar(&r.name, "name", "", "a name for people")
 	f.StringVar(&r.reboot, "reboot", "never", "when a reboot is due: never or if_due")
 	f.IntVar(&r.attempts, "attempts", 0, "how often to try in all (default 3)")
-	f.DurationVar(&r.retryAfter, "retry-after", 0, "pause before the second attempt; it doubles (default 10m)")
-	f.DurationVar(&r.taskTimeout, "task-timeout", 0, "how long one installation may take (default 1h)")
-	f.DurationVar(&r.offlineAfter, "offline-after", 0, "silence after which a machine counts as lost (default 30m)")
-	f.DurationVar(&r.expireAfter, "expire-after", 0, "give up on machines that did not come back by then (default 336h)")
+	lifetimeVar(f, &r.retryAfter, "retry-after", "pause before the second attempt; it doubles (default 10m)")
+	lifetimeVar(f, &r.taskTimeout, "task-timeout", "how long one installation may take (default 1h)")
+	lifetimeVar(f, &r.offlineAfter, "offline-after", "silence after which a machine counts as lost (default 30m)")
+	lifetimeVar(f, &r.expireAfter, "expire-after", "give up on machines that did not come back by then (default 14d)")
 	f.IntVar(&r.maxFailed, "max-failed", 0, "halt above this percentage of failures (default 20)")
 	f.IntVar(&r.blast, "max-per-hour", 0, "percentage of the tenant's machines that may begin within an hour (default 25)")
 	f.BoolVar(&r.noRestart, "no-restart", false, "leave services that run replaced files alone")
@@ -73,7 +73,6 @@ func (r *rollout) body(cmd *cobra.Command, c *client) (map[string]any, error) {
 func (r *rollout) knobs(cmd *cobra.Command) error {
 	for flag, ok := range map[string]bool{
 		"attempts": r.attempts > 0, "max-failed": r.maxFailed > 0 && r.maxFailed <= 100, "max-per-hour": r.blast > 0 && r.blast <= 100,
-		"retry-after": r.retryAfter > 0, "task-timeout": r.taskTimeout > 0, "offline-after": r.offlineAfter > 0, "expire-after": r.expireAfter > 0,
 	} {
 		if !ok && cmd.Flags().Changed(flag) {
 			return fault.New(fault.Invalid, "--%s %s is out of range", flag, cmd.Flag(flag).Value).WithHint("it must be more than 0, percentages at most 100; leave it out for the default")

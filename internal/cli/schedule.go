@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -34,7 +35,11 @@ func (s *schedule) parse() (window.Schedule, error) {
 	if s.file != "" {
 		text, err := os.ReadFile(s.file)
 		if err != nil {
-			return out, fault.Wrap(err, fault.Invalid, "%s can't be read", s.file)
+			code := fault.Invalid
+			if errors.Is(err, os.ErrNotExist) {
+				code = fault.NotFound
+			}
+			return out, fault.Wrap(err, code, "the schedule can't be read").WithHint("docs/cli.md shows what the file of --schedule holds")
 		}
 		if err := json.Unmarshal(text, &out); err != nil {
 			return out, fault.Wrap(err, fault.Invalid, "%s is no schedule", s.file).WithHint("docs/cli.md shows one")
@@ -87,7 +92,7 @@ func parseWindow(text string) (window.Window, error) {
 		w.Zone = "" // this machine does not know its zone's name: UTC
 	}
 	if err := w.Validate(); err != nil {
-		return w, fault.Wrap(err, fault.Invalid, "%q is no window: %s", text, fault.Public(err)).WithHint("%s", bad.Hint)
+		return w, fault.Wrap(err, fault.Invalid, "%q is no window", text).WithHint("%s", bad.Hint)
 	}
 	return w, nil
 }

@@ -66,11 +66,14 @@ func TestScheduleOfFileAndFlags(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for _, bad := range []schedule{
-		{file: file + "x"}, {windows: []string{"x"}}, {reboots: []string{"x"}}, {freezes: []string{"x"}}, {freezes: []string{"2027-12-22/2027-12-20 backwards"}},
+		{windows: []string{"x"}}, {reboots: []string{"x"}}, {freezes: []string{"x"}}, {freezes: []string{"2027-12-22/2027-12-20 backwards"}},
 	} {
 		if _, err := bad.parse(); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%+v: %v", bad, err)
 		}
+	}
+	if _, err := (&schedule{file: file + "x"}).parse(); !fault.Is(err, fault.NotFound) {
+		t.Errorf("no such file: %v", err)
 	}
 }
 

@@ -115,19 +115,35 @@ func Is(err error, code Code) bool { return err != nil && CodeOf(err) == code }
 // that is no fault.
 // An error that is no fault gives a fixed sentence.
 func Public(err error) string {
-	var parts []string
-	for err != nil {
-		var e *Error
-		if !errors.As(err, &e) {
-			break
-		}
-		parts = append(parts, withoutRoom(e.Message))
-		err = e.Cause
-	}
+	parts, _ := messages(err)
 	if len(parts) == 0 {
 		return "an internal error occurred; the log of the program that you asked names it"
 	}
 	return strings.Join(parts, ": ")
+}
+
+// Whole is Public with the private cause behind it, for the person whose own
+// program it is.
+func Whole(err error) string {
+	parts, cause := messages(err)
+	if cause != nil {
+		parts = append(parts, cause.Error())
+	}
+	return strings.Join(parts, ": ")
+}
+
+// messages are those of all faults in the chain without rooms' names, and the
+// cause below them that is no fault.
+func messages(err error) (parts []string, cause error) {
+	for err != nil {
+		var e *Error
+		if !errors.As(err, &e) {
+			return parts, err
+		}
+		parts = append(parts, withoutRoom(e.Message))
+		err = e.Cause
+	}
+	return parts, nil
 }
 
 // withoutRoom cuts the lower-case room's name that a message begins with: it

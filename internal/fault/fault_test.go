@@ -147,3 +147,19 @@ func TestLaws(t *testing.T) {
 		}
 	})
 }
+
+func TestWhole(t *testing.T) {
+	cause := errors.New("disk: full")
+	for _, tc := range []struct {
+		err  error
+		want string
+	}{
+		{fault.New(fault.Invalid, "server: no repository is named"), "no repository is named"},
+		{fault.Wrap(fault.Wrap(cause, fault.Unavailable, "blob: can't write"), fault.Unavailable, "mirror: not synchronised"), "not synchronised: can't write: disk: full"},
+		{cause, "disk: full"},
+	} {
+		if got := fault.Whole(tc.err); got != tc.want {
+			t.Errorf("%q, want %q", got, tc.want)
+		}
+	}
+}

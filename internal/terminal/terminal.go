@@ -119,24 +119,31 @@ func misused(c *cobra.Command, err error) error {
 	if isFault(err) {
 		return err
 	}
-	var word, path string
-	if _, scanErr := fmt.Sscanf(err.Error(), "unknown command %q for %q", &word, &path); scanErr == nil {
-		return unknown(c, word)
+	text, goes := err.Error(), strings.TrimSuffix(c.UseLine(), " [flags]")
+	if word, ok := quoted(text, "unknown command %q"); ok {
+		if c.HasSubCommands() {
+			return unknown(c, word)
+		}
+		return fault.New(fault.Invalid, "unexpected argument %q", word).WithHint("it goes '%s'; '%s' tells more", goes, helpOf(c))
 	}
-	f := fault.New(fault.Invalid, "%s", err)
-	if strings.Contains(err.Error(), " arg(s)") {
-		return f.WithHint("it goes '%s'; '%s' tells more", strings.TrimSuffix(c.UseLine(), " [flags]"), helpOf(c))
+	if flag, ok := quoted(text, "required flag(s) %q"); ok {
+		return fault.New(fault.Invalid, "--%s is missing", flag).WithHint("'%s' shows how it is used", helpOf(c))
 	}
-	return f.WithHint("'%s' shows how it is used", helpOf(c))
+	if strings.Contains(text, " arg(s), ") {
+		return fault.New(fault.Invalid, "the number of arguments does not fit").WithHint("it goes '%s'; '%s' tells more", goes, helpOf(c))
+	}
+	return fault.New(fault.Invalid, "%s", text).WithHint("'%s' shows how it is used", helpOf(c))
+}
+
+// quoted reads the word that the pattern has in quotes.
+func quoted(text, pattern string) (word string, ok bool) {
+	_, err := fmt.Sscanf(text, pattern, &word)
+	return word, err == nil
 }
 
 // Explain tells a person of the program's error: the message, then the hint.
 func Explain(w io.Writer, program string, err error) {
-	text := err.Error()
-	if f, ok := errors.AsType[*fault.Error](err); ok {
-		text = f.Error()
-	}
-	fmt.Fprintf(w, "%s: %s\n", program, Calm(text))
+	fmt.Fprintf(w, "%s: %s\n", program, Calm(fault.Whole(err)))
 	if hint := fault.HintOf(err); hint != "" {
 		fmt.Fprintf(w, "  hint: %s\n", Calm(hint))
 	}

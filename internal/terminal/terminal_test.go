@@ -24,10 +24,13 @@ func program(out, errOut *bytes.Buffer) *cobra.Command {
 	group.AddCommand(&cobra.Command{Use: "list", Short: "List them", Args: cobra.NoArgs, RunE: does(nil)})
 	list := &cobra.Command{Use: "people", Short: "List people", Args: cobra.NoArgs, RunE: does(nil)}
 	list.AddCommand(&cobra.Command{Use: "add NAME", Short: "Add one", Args: cobra.ExactArgs(1), RunE: does(nil)})
-	root.AddCommand(group, list,
+	rank := &cobra.Command{Use: "rank", RunE: does(nil)}
+	rank.Flags().String("by", "", "what counts")
+	_ = rank.MarkFlagRequired("by") // the flag is there
+	root.AddCommand(group, list, rank,
 		&cobra.Command{Use: "refuse", RunE: does(fault.New(fault.Denied, "no").WithHint("ask ada"))},
 		&cobra.Command{Use: "break", RunE: does(errors.New("disk full"))},
-		&cobra.Command{Use: "end", RunE: does(Exit(fault.ExitUntrusted))})
+		&cobra.Command{Use: "end", Args: cobra.NoArgs, RunE: does(Exit(fault.ExitUntrusted))})
 	return root
 }
 
@@ -52,7 +55,9 @@ func TestRun(t *testing.T) {
 		{"help things lits", 2, "prog: unknown command \"lits\" for \"prog things\"\n  hint: did you mean list? 'prog help things' lists all commands\n"},
 		{"things lits", 2, "prog: unknown command \"lits\" for \"prog things\"\n  hint: did you mean list? 'prog help things' lists all commands\n"},
 		{"people ad", 2, "prog: unknown command \"ad\" for \"prog people\"\n  hint: did you mean add? 'prog help people' lists all commands\n"},
-		{"people add", 2, "prog: accepts 1 arg(s), received 0\n  hint: it goes 'prog people add NAME'; 'prog help people add' tells more\n"},
+		{"end now", 2, "prog: unexpected argument \"now\"\n  hint: it goes 'prog end'; 'prog help end' tells more\n"},
+		{"rank", 2, "prog: --by is missing\n  hint: 'prog help rank' shows how it is used\n"},
+		{"people add", 2, "prog: the number of arguments does not fit\n  hint: it goes 'prog people add NAME'; 'prog help people add' tells more\n"},
 		{"people --fast", 2, "prog: unknown flag: --fast\n  hint: 'prog help people' shows how it is used\n"},
 	} {
 		var out, errOut bytes.Buffer

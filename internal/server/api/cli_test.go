@@ -92,7 +92,7 @@ func TestCommandLine(t *testing.T) {
 		{"users reset nobody", 3, []string{"nobody is called"}},
 		{"users remove bob", 0, []string{"removed bob"}},
 		{"keys add ci --role viewer@* --life 720h", 0, []string{"FETTLE_API_KEY=fk1_", "viewer@*"}},
-		{"keys", 0, []string{"=KEY", `(?m)^ci .* (\S+)$`}},
+		{"keys", 0, []string{"=KEY", `(?m)^ci +(\S+) `}},
 		{"keys remove $KEY", 0, []string{"ended key"}},
 		{"sync", 0, []string{"version 7"}},
 		{"audit", 0, []string{"deployments.create", "approvals.create"}},

@@ -41,7 +41,7 @@ func (a *API) createGroup(ctx context.Context, in *struct {
 	}
 	for _, g := range all {
 		if g.ID == in.Body.ID {
-			return nil, fault.New(fault.Conflict, "group %s exists already", g.ID)
+			return nil, fault.New(fault.Conflict, "group %s exists already", g.ID).WithHint("'fettle groups set %s HOST...' changes it", g.ID)
 		}
 	}
 	return a.writeGroup(ctx, in.tenant(), in.Body.ID, in.Body)
@@ -134,6 +134,9 @@ func (a *API) createToken(ctx context.Context, in *struct {
 	site := n.Site
 	if site == "" {
 		site = estate.DefaultSite
+	}
+	if err := a.exists(ctx, q.scope, estate.Scope{Tenant: in.tenant(), Site: site}); err != nil {
+		return nil, err
 	}
 	now := a.Now().UTC()
 	t, secret, err := a.Data(q.scope).CreateToken(ctx, estate.Token{
