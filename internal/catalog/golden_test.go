@@ -2,12 +2,9 @@ package catalog
 
 import (
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"gotest.tools/v3/golden"
 
 	"github.com/fettlehq/fettle/internal/patch"
 )
@@ -25,36 +22,21 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "header.json", s.Header())
-	golden(t, "finding.json", found)
-	golden(t, "counts.json", s.Counts())
+	asBefore(t, "header.json", s.Header())
+	asBefore(t, "finding.json", found)
+	asBefore(t, "counts.json", s.Counts())
 	sum, _, err := s.Hash()
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "file.json", map[string]any{"sha256": sum, "size": len(file)})
+	asBefore(t, "file.json", map[string]any{"sha256": sum, "size": len(file)})
 }
 
-var update = flag.Bool("update", false, "write the golden files anew")
-
-func golden(t *testing.T, name string, v any) {
+func asBefore(t *testing.T, name string, v any) {
 	t.Helper()
 	got, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got = append(got, '\n')
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s changed (-want +got):\n%s", name, diff)
-	}
+	golden.Assert(t, string(got)+"\n", name)
 }

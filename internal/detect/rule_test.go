@@ -2,14 +2,14 @@ package detect
 
 import (
 	"encoding/json"
-	"flag"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"gotest.tools/v3/golden"
 
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/vercmp"
@@ -85,8 +85,6 @@ func TestJSONRoundTrip(t *testing.T) {
 	})
 }
 
-var update = flag.Bool("update", false, "write the golden files anew")
-
 // TestGolden pins the JSON of every kind of test: it is part of signed
 // catalogs.
 func TestGolden(t *testing.T) {
@@ -109,30 +107,17 @@ func TestGolden(t *testing.T) {
 	if err := r.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "rule.json", r)
-	golden(t, "verdict.json", Eval(r, testWorld()))
+	asBefore(t, "rule.json", r)
+	asBefore(t, "verdict.json", Eval(r, testWorld()))
 }
 
-func golden(t *testing.T, name string, v any) {
+func asBefore(t *testing.T, name string, v any) {
 	t.Helper()
 	got, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got = append(got, '\n')
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s changed (-want +got):\n%s", name, diff)
-	}
+	golden.Assert(t, string(got)+"\n", name)
 }
 
 // FuzzRule reads a rule from outside, and evaluates it when it is valid.

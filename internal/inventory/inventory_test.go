@@ -2,9 +2,6 @@ package inventory
 
 import (
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
+
+	"gotest.tools/v3/golden"
 
 	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/fault"
@@ -226,8 +225,6 @@ func TestPlatform(t *testing.T) {
 	}
 }
 
-var update = flag.Bool("update", false, "write the golden files anew")
-
 // TestGolden pins the wire form of each section and its hash.
 func TestGolden(t *testing.T) {
 	sections, err := Split(sample())
@@ -238,20 +235,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got = append(got, '\n')
-	path := filepath.Join("testdata", "sections.json")
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("sections.json changed (-want +got):\n%s", diff)
-	}
+	golden.Assert(t, string(got)+"\n", "sections.json")
 }
 
 // FuzzJoin feeds a section's body, correctly hashed, as a hostile agent would.

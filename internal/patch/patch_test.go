@@ -2,15 +2,14 @@ package patch
 
 import (
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"gotest.tools/v3/golden"
 
 	"github.com/fettlehq/fettle/internal/detect"
 )
@@ -132,8 +131,6 @@ func TestIsSecurity(t *testing.T) {
 	}
 }
 
-var update = flag.Bool("update", false, "write the golden files anew")
-
 // TestGolden pins the forms that stand in signed catalogs.
 func TestGolden(t *testing.T) {
 	yes := true
@@ -150,40 +147,27 @@ func TestGolden(t *testing.T) {
 		},
 		Evidence: Evidence{Verdict: Proven},
 	}
-	golden(t, "patch.json", []Patch{openssl(), windows})
-	golden(t, "advisory.json", Advisory{
+	asBefore(t, "patch.json", []Patch{openssl(), windows})
+	asBefore(t, "advisory.json", Advisory{
 		ID: "DSA-6015-1", Vendor: "debian", Title: "openssl", Description: "text", Severity: Important,
 		Published: time.Date(2026, 11, 20, 6, 0, 0, 0, time.UTC), CVEs: []string{"CVE-2025-9230"}, References: []string{"https://vendor.example/DSA-6015-1"},
 		Fixes: []Fix{{Product: "openssl", Release: "bookworm", Version: "3.0.17-1~deb12u3"}},
 	})
-	golden(t, "vulnerability.json", Vulnerability{
+	asBefore(t, "vulnerability.json", Vulnerability{
 		ID: "CVE-2025-9230", Description: "text", Severity: Moderate, CVSS: 7.5, CVSSVector: "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H", EPSS: 0.00043,
 		KEV: &KEV{Added: "2026-01-02", Due: "2026-01-23", Ransomware: true},
 	})
 }
 
-func golden[T any](t *testing.T, name string, v T) {
+func asBefore[T any](t *testing.T, name string, v T) {
 	t.Helper()
 	got, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got = append(got, '\n')
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s changed (-want +got):\n%s", name, diff)
-	}
+	golden.Assert(t, string(got)+"\n", name)
 	var back T
-	if err := json.Unmarshal(want, &back); err != nil {
+	if err := json.Unmarshal(got, &back); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(v, back); diff != "" {

@@ -6,10 +6,8 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,6 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
+
+	"gotest.tools/v3/golden"
 
 	"github.com/fettlehq/fettle/internal/approval"
 	"github.com/fettlehq/fettle/internal/catalog"
@@ -27,8 +27,6 @@ import (
 	"github.com/fettlehq/fettle/internal/server/store"
 	"github.com/fettlehq/fettle/internal/server/store/sqlite"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -158,16 +156,7 @@ func TestGolden(t *testing.T) {
 	w := open(t)
 	for _, tab := range tables() {
 		for _, format := range []string{"json", "csv", "html"} {
-			got := write(t, w, tab.kind, format, "", time.Time{}, time.Time{})
-			file := filepath.Join("testdata", tab.kind+"."+format)
-			if *update {
-				must(t, os.WriteFile(file, got, 0o644))
-			}
-			want, err := os.ReadFile(file)
-			must(t, err)
-			if d := cmp.Diff(string(want), string(got)); d != "" {
-				t.Errorf("%s: %s", file, d)
-			}
+			golden.AssertBytes(t, write(t, w, tab.kind, format, "", time.Time{}, time.Time{}), tab.kind+"."+format)
 		}
 	}
 }
