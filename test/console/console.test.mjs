@@ -3,6 +3,7 @@
 // approve, decline, sign out. The steps build on each other.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { audit } from "./browser.mjs";
 import { damage } from "./damage.mjs";
 import { base, steps } from "./steps.mjs";
 
@@ -33,6 +34,18 @@ describe("the console", () => {
   step("asks a stranger to sign in, at any address", "sign-in", async () => {
     await page.goto("/missing");
     await heading("Sign in").waitFor();
+  });
+
+  test("is looked at by something that finds what is wrong", async () => {
+    await page.evaluate(() => {
+      const wrong = document.createElement("p");
+      wrong.style.color = "#ccc";
+      wrong.append(new Image(), "hard to read");
+      document.querySelector("h1").after(wrong);
+    });
+    const found = (await audit(page)).map((line) => line.split(":")[0]).sort();
+    await page.reload();
+    assert.deepEqual(found, ["color-contrast", "image-alt"]);
   });
 
   step("refuses a wrong password in words", "sign-in-refused", async () => {

@@ -12,8 +12,9 @@ export function DecideBar({ choices, clear }: { choices: Choice[]; clear: () => 
   const [said, setSaid] = useState("");
   return (
     <>
-      <div role="status" aria-live="polite">
-        {said && (
+      {/* What was said makes way for what is selected next. */}
+      <div role="status" aria-live="polite" className="decide">
+        {said && choices.length === 0 && (
           <Alert
             color="green"
             title={said}
