@@ -28,6 +28,10 @@ func approvalsCmd(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if len(list) == 0 && id != "" && !o.json {
+				o.say("Nothing was decided on it.")
+				return nil
+			}
 			return o.listApprovals(cmd, c, list)
 		},
 	}

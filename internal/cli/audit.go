@@ -39,6 +39,10 @@ func auditCmd(o *options) *cobra.Command {
 			if o.json {
 				return o.printJSON(list)
 			}
+			if len(list) == 0 {
+				o.say("Nothing was recorded yet.")
+				return nil
+			}
 			rows := [][]string{}
 			for _, e := range list {
 				rows = append(rows, []string{strconv.FormatInt(e.Seq, 10), e.At.Local().Format(time.DateTime), e.Actor, e.Action, strings.TrimSpace(e.Object + " " + e.Detail)})

@@ -47,10 +47,8 @@ Commands that ask a server find it by --server and $FETTLE_API_KEY, by
 	f.StringVar(&o.data, "data", defaultData(), "data folder of a server on this machine")
 	f.StringVar(&o.tenant, "tenant", "main", "tenant to work in")
 	f.BoolVar(&o.json, "json", false, "print JSON for programs")
-	root.AddCommand(hostsCmd(o), patchesCmd(o), missingCmd(o), approveCmd(o), declineCmd(o), approvalsCmd(o), deployCmd(o), rollbackCmd(o),
-		deploymentsCmd(o), reportCmd(o), enrollTokenCmd(o), groupsCmd(o), sitesCmd(o), tenantsCmd(o), usersCmd(o), personKeysCmd(o), whoamiCmd(o),
-		auditCmd(o), statusCmd(o), syncCmd(o), doctorCmd(o), versionCmd(o))
-	root.AddCommand(own...)
+	addTo(root, chapters(o, own))
+	root.AddCommand(versionCmd(o))
 	return root
 }
 

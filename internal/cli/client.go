@@ -188,6 +188,9 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 
 // silent explains why no answer came.
 func (c *client) silent(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return fault.New(fault.Cancelled, "stopped before the server at %s had answered", c.base)
+	}
 	if u, ok := errors.AsType[*url.Error](err); ok { // without the whole address, which stands there already
 		err = u.Err
 	}

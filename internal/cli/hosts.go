@@ -179,12 +179,14 @@ func pick(list []host, name string) (host, error) {
 	return host{}, fault.New(fault.Conflict, "%d machines are called %q", len(found), name).WithHint("name it by its id; 'fettle hosts' lists ids")
 }
 
+const nobodyEnrolled = "No machine is enrolled yet. 'fettle enroll-token' prints the command to run on one."
+
 func (o *options) listHosts(list []host) error {
 	if o.json {
 		return o.printJSON(list)
 	}
 	if len(list) == 0 {
-		o.say("No machine is enrolled yet. 'fettle enroll-token' prints the command to run on one.")
+		o.say("%s", nobodyEnrolled)
 		return nil
 	}
 	now := time.Now()

@@ -56,6 +56,9 @@ func missingCmd(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if len(list) == 0 && !o.json {
+				return o.nothingMissing(cmd, c, q)
+			}
 			return o.listFindings(list, hostName == "")
 		},
 	}
@@ -74,13 +77,38 @@ func set(q url.Values, key, value string) {
 	}
 }
 
+// nothingMissing says so, and what it is worth: nobody knows what machines lack
+// that were never scanned, or that no catalog is for.
+func (o *options) nothingMissing(cmd *cobra.Command, c *client, asked url.Values) error {
+	hosts, err := all[host](cmd.Context(), c, c.tenantPath("hosts"), url.Values{"state": {string(estate.Active)}})
+	if err != nil {
+		return err
+	}
+	if len(hosts) == 0 {
+		o.say("%s", nobodyEnrolled)
+		return nil
+	}
+	text, unknown := "Nothing is missing", 0
+	for _, h := range hosts {
+		if id := asked.Get("host"); h.Health == string(catalog.UnknownHealth) && (id == "" || id == string(h.ID)) {
+			unknown++
+		}
+	}
+	for _, filter := range []string{"severity", "q", "security", "exploited"} {
+		if asked.Has(filter) {
+			text = "Nothing that is missing fits"
+		}
+	}
+	if unknown > 0 {
+		text += ", but of " + count(unknown, "machine") + " nothing is known: 'fettle hosts' says which"
+	}
+	o.say("%s.", text)
+	return nil
+}
+
 func (o *options) listFindings(list []finding, withHost bool) error {
 	if o.json {
 		return o.printJSON(list)
-	}
-	if len(list) == 0 {
-		o.say("Nothing is missing.")
-		return nil
 	}
 	slices.SortStableFunc(list, func(a, b finding) int {
 		if a.Security != b.Security {

@@ -29,6 +29,10 @@ func packagesCmd(o *options) *cobra.Command {
 			if o.json {
 				return o.printJSON(list)
 			}
+			if len(list) == 0 {
+				o.say("No package fits.")
+				return nil
+			}
 			rows := make([][]string, 0, len(list))
 			for _, p := range list {
 				rows = append(rows, []string{packageName(p), p.Version, p.Arch, p.Kind, p.Publisher, packageNotes(p)})

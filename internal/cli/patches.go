@@ -62,6 +62,10 @@ func patchesCmd(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if len(list) == 0 && len(q) == 2 && !everything && !o.json { // needed, and the limit that all has added
+				o.say("No machine lacks a patch. 'fettle patches --all' lists the whole catalog.")
+				return nil
+			}
 			return o.listPatches(list)
 		},
 	}

@@ -35,7 +35,6 @@ func usersCmd(o *options) *cobra.Command {
   fettle users reset ada`,
 	}
 	cmd.AddCommand(
-		&cobra.Command{Use: "list", Short: "List people who may sign in", Args: cobra.NoArgs, RunE: list.show(o)},
 		addUserCmd(o), resetUserCmd(o),
 		&cobra.Command{
 			Use: "remove NAME", Short: "Remove a person; what they did stays in the audit log", Args: cobra.ExactArgs(1),
@@ -178,7 +177,6 @@ func personKeysCmd(o *options) *cobra.Command {
 		Example: `  fettle keys add ci --role viewer --life 30d`,
 	}
 	cmd.AddCommand(
-		&cobra.Command{Use: "list", Short: "List API keys", Args: cobra.NoArgs, RunE: list.show(o)},
 		addKeyCmd(o),
 		removal(o, "remove ID", "End an API key at once", "fettle keys", func(_ *client, id string) string { return keysPath + "/" + url.PathEscape(id) }, "ended key %s"))
 	return cmd

@@ -93,6 +93,14 @@ func (in *hostsIn) fits(h Host) bool {
 }
 
 func (a *API) hosts(ctx context.Context, in *hostsIn) (*listed[Host], error) {
+	if _, err := a.group(ctx, estate.GroupID(in.Group)); err != nil {
+		return nil, err
+	}
+	if in.Site != "" {
+		if err := a.exists(ctx, of(ctx).scope, estate.Scope{Tenant: in.tenant(), Site: estate.SiteID(in.Site)}); err != nil {
+			return nil, err
+		}
+	}
 	return sift(ctx, in.After, func(after string) ([]estate.Endpoint, string, error) {
 		return a.Data(of(ctx).scope).Endpoints(ctx, estate.EndpointFilter{
 			Hostname: in.Q, Group: estate.GroupID(in.Group), Site: estate.SiteID(in.Site), State: estate.EndpointState(in.State),

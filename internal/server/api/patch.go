@@ -137,7 +137,11 @@ func (a *API) find(id patch.ID) (found, *catalog.Shard, error) {
 			return found{}, nil, err
 		}
 	}
-	return found{}, nil, fault.New(fault.NotFound, "no patch of the catalog has the id %q", id).WithHint("'fettle patches --all' lists them")
+	f := fault.New(fault.NotFound, "no patch of the catalog has the id %q", id)
+	if !strings.Contains(string(id), ":") { // a name, as people call it
+		return found{}, nil, f.WithHint("'fettle patches --all --search %s' looks for ids", id)
+	}
+	return found{}, nil, f.WithHint("'fettle patches --all' lists them")
 }
 
 // found is a patch with its digest.
