@@ -8,7 +8,6 @@ import (
 
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/server/store"
-	"github.com/fettlehq/fettle/internal/server/store/storetest"
 )
 
 // cutClaims ends the sessions that have a database, as when it was away.
@@ -39,7 +38,7 @@ func (c *Claim) open(t *testing.T) *store.DB {
 
 // TestClaim has two servers want one database.
 func TestClaim(t *testing.T) {
-	cluster := storetest.Postgres(t)
+	cluster := shared.Postgres(t)
 	c := Config{DSN: cluster.DSN, tries: 1}
 	cluster.SQL(t, "postgres", "create database other owner fettle")
 	take(t, Config{DSN: strings.Replace(cluster.DSN, "dbname=fettle", "dbname=other", 1)}) // has the same key there
@@ -81,7 +80,7 @@ func TestClaim(t *testing.T) {
 // TestOvertaken: a server that was cut off, or whose machine slept, while another
 // one took the database over writes nothing any more, and its watch ends.
 func TestOvertaken(t *testing.T) {
-	cluster := storetest.Postgres(t)
+	cluster := shared.Postgres(t)
 	for name, gone := range map[string]bool{"the other one works": false, "the other one has gone again": true} {
 		t.Run(name, func(t *testing.T) {
 			one := take(t, Config{DSN: cluster.DSN})
@@ -127,7 +126,7 @@ func TestOvertaken(t *testing.T) {
 // TestLostClaimAlone: when the claim's session alone was ended, the connections
 // that are open stop too as soon as that is seen.
 func TestLostClaimAlone(t *testing.T) {
-	cluster := storetest.Postgres(t)
+	cluster := shared.Postgres(t)
 	one := take(t, Config{DSN: cluster.DSN})
 	db := one.open(t)
 	if _, err := db.Facts(t.Context()); err != nil {

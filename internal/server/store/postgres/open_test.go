@@ -47,7 +47,7 @@ func refused(t *testing.T, c Config, code fault.Code) string {
 
 // A role that row-level security does not hold for serves nobody.
 func TestTrustRow7UnwalledRoles(t *testing.T) {
-	cluster := storetest.Postgres(t)
+	cluster := shared.Postgres(t)
 	open(t, Config{DSN: cluster.DSN})
 	if says := refused(t, Config{DSN: cluster.Admin}, fault.Denied); !strings.Contains(says, `role "postgres" is a superuser`) {
 		t.Error(says)
@@ -65,7 +65,7 @@ func TestTrustRow7UnwalledRoles(t *testing.T) {
 // With an owner apart the serving role can use the tables and nothing else: it
 // changes no schema, takes no policy down and rewrites no history.
 func TestTrustRow7OwnerApart(t *testing.T) {
-	cluster := storetest.Postgres(t)
+	cluster := shared.Postgres(t)
 	cluster.SQL(t, "fettle", "create role keeper login")
 	cluster.SQL(t, "fettle", "alter database fettle owner to keeper")
 	c := Config{DSN: cluster.DSN, OwnerDSN: cluster.As("keeper")}
@@ -165,7 +165,7 @@ func eventually(t *testing.T, db *store.DB) string {
 // A database that is away says so, with a hint, at the start and later, and the
 // store goes on by itself when it is back.
 func TestDatabaseAway(t *testing.T) {
-	cluster := storetest.Postgres(t)
+	cluster := shared.Postgres(t)
 	db := open(t, Config{DSN: cluster.DSN})
 	tenant := storetest.NewTenant(t, db, "away")
 	in := db.In(estate.InTenant(tenant))

@@ -182,7 +182,7 @@ func answer(client *pgproto3.Backend, server *pgproto3.Frontend) (bool, error) {
 // A pooler that keeps sessions together is as good as none; one that does not
 // is refused at the start, before anything is migrated.
 func TestPooler(t *testing.T) {
-	cluster := storetest.Postgres(t)
+	cluster := shared.Postgres(t)
 	for _, rotate := range []bool{false, true} {
 		p := &pooler{dsn: cluster.DSN, rotate: rotate}
 		dsn := between(t, p)

@@ -1,14 +1,13 @@
-package postgres_test
+package postgres
 
 import (
 	"testing"
 
-	"github.com/fettlehq/fettle/internal/server/store/postgres"
 	"github.com/fettlehq/fettle/internal/server/store/storetest"
 )
 
 func TestSuite(t *testing.T) {
-	db, err := postgres.Open(t.Context(), postgres.Config{DSN: storetest.Postgres(t).DSN})
+	db, err := Open(t.Context(), Config{DSN: shared.Postgres(t).DSN})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +22,7 @@ func TestSuite(t *testing.T) {
 // Nothing waits for a second connection while it holds one: with a pool that is
 // used up all would wait for ever.
 func TestSuiteOnOneConnection(t *testing.T) {
-	db, err := postgres.Open(t.Context(), postgres.Config{DSN: storetest.Postgres(t).DSN + " pool_max_conns=1"})
+	db, err := Open(t.Context(), Config{DSN: shared.Postgres(t).DSN + " pool_max_conns=1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +31,7 @@ func TestSuiteOnOneConnection(t *testing.T) {
 }
 
 func BenchmarkContact(b *testing.B) {
-	db, err := postgres.Open(b.Context(), postgres.Config{DSN: storetest.Postgres(b).DSN})
+	db, err := Open(b.Context(), Config{DSN: shared.Postgres(b).DSN})
 	if err != nil {
 		b.Fatal(err)
 	}

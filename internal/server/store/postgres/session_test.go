@@ -17,7 +17,7 @@ import (
 // TestSettingsForEverybody: what an administrator set for the role or the whole
 // server changes nothing for Fettle, from the first migration on.
 func TestSettingsForEverybody(t *testing.T) {
-	cluster := storetest.Postgres(t)
+	cluster := shared.Postgres(t)
 	for name, value := range map[string]string{
 		"default_transaction_isolation": "serializable", "default_transaction_read_only": "on", "statement_timeout": "1min", "lock_timeout": "1min",
 		"idle_in_transaction_session_timeout": "1min", "idle_session_timeout": "1min", "row_security": "off", "client_encoding": "LATIN1", "standard_conforming_strings": "off",
@@ -88,7 +88,7 @@ func TestDatabasesThatCannotServe(t *testing.T) {
 // TestLockHeldByOthers: a lock that somebody holds in psql ends a statement after
 // a while and says so; nothing hangs, and afterwards all goes on.
 func TestLockHeldByOthers(t *testing.T) {
-	cluster := storetest.Postgres(t)
+	cluster := shared.Postgres(t)
 	db := open(t, Config{DSN: cluster.DSN, lockTime: time.Millisecond})
 	tenant := storetest.NewTenant(t, db, "locked")
 	in := db.In(estate.InTenant(tenant))

@@ -18,7 +18,7 @@ import (
 // superuser without one. "times" is the median of the first by the second in
 // the same round; "ns/walled" and "ns/bare" are medians too.
 func BenchmarkWall(b *testing.B) {
-	cluster := storetest.Postgres(b)
+	cluster := shared.Postgres(b)
 	db, err := Open(b.Context(), Config{DSN: cluster.DSN})
 	if err != nil {
 		b.Fatal(err)

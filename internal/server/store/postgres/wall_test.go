@@ -31,7 +31,7 @@ type world struct {
 
 func newWorld(t *testing.T) world {
 	t.Helper()
-	w := world{cluster: storetest.Postgres(t)}
+	w := world{cluster: shared.Postgres(t)}
 	db, err := Open(t.Context(), Config{DSN: w.cluster.DSN})
 	if err != nil {
 		t.Fatal(err)

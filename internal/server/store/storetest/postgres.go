@@ -39,23 +39,43 @@ type Cluster struct {
 // the test and says what to install.
 func Postgres(t testing.TB) *Cluster {
 	t.Helper()
-	c := &Cluster{bin: postgresBin(t)}
+	c := &Cluster{}
+	t.Cleanup(c.remove)
+	c.create(t)
+	return c
+}
+
+// create makes and starts the server. It may fail in the middle.
+func (c *Cluster) create(t testing.TB) {
+	t.Helper()
+	c.bin = postgresBin(t)
 	// Not t.TempDir: its name is too long for a unix socket.
 	dir, err := os.MkdirTemp("", "fettle-pg")
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.dir = dir
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	c.cred = unprivileged(t, dir)
 	command(t, c.cred, filepath.Join(c.bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
-	c.Configure(t, "postgresql.conf", "listen_addresses = ''\nfsync = off\nfull_page_writes = off\nsynchronous_commit = off\nmax_connections = 100\n")
-	t.Cleanup(c.Stop)
+	c.Configure(t, "postgresql.conf", "listen_addresses = ''\nfsync = off\nfull_page_writes = off\nsynchronous_commit = off\nmax_connections = 100\nshared_buffers = 32MB\n")
 	c.Start(t)
+	c.populate(t)
+}
+
+// populate makes the role and its database.
+func (c *Cluster) populate(t testing.TB) {
+	t.Helper()
 	c.SQL(t, "postgres", "create role fettle login")
 	c.SQL(t, "postgres", "create database fettle owner fettle")
 	c.DSN, c.Admin = c.As("fettle"), c.As("postgres")
-	return c
+}
+
+// remove ends the server and takes its files away.
+func (c *Cluster) remove() {
+	c.Stop()
+	if c.dir != "" {
+		_ = os.RemoveAll(c.dir)
+	}
 }
 
 // Configure appends to a configuration file of the server, which reads it at
@@ -126,11 +146,12 @@ func (c *Cluster) StartAt(t testing.TB, port string) {
 	if err := c.server.Start(); err != nil {
 		t.Fatalf("start PostgreSQL: %v", err)
 	}
-	for range 2400 {
-		if exec.CommandContext(always, filepath.Join(c.bin, "pg_isready"), "-h", c.dir, "-p", port, "-U", "postgres", "-d", "postgres").Run() == nil {
+	for range 6000 {
+		if conn, err := pgx.Connect(always, fmt.Sprintf("host=%s port=%s user=postgres dbname=postgres", c.dir, port)); err == nil {
+			_ = conn.Close(always) // nothing is left to lose
 			return
 		}
-		<-time.After(50 * time.Millisecond) // another process comes up
+		<-time.After(20 * time.Millisecond) // another process comes up
 	}
 	t.Fatalf("PostgreSQL does not come up:\n%s", c.output.String())
 }
