@@ -8,6 +8,7 @@
 package patch
 
 import (
+	"strings"
 	"time"
 
 	"github.com/fettlehq/fettle/internal/detect"
@@ -31,6 +32,16 @@ const (
 	Low       Severity = "low"
 	Unknown   Severity = "unknown"
 )
+
+// ParseSeverity reads one of the four words that say how bad it is, as vendors
+// write them; anything else is Unknown.
+func ParseSeverity(word string) Severity {
+	switch s := Severity(strings.ToLower(strings.TrimSpace(word))); s {
+	case Critical, Important, Moderate, Low:
+		return s
+	}
+	return Unknown
+}
 
 // Rank orders severities for sorting: 5 for critical to 1 for unknown, 0 for
 // anything else. Unknown ranks above low, because it may be anything.

@@ -174,3 +174,13 @@ func asBefore[T any](t *testing.T, name string, v T) {
 		t.Errorf("%s does not read back (-want +got):\n%s", name, diff)
 	}
 }
+
+func TestParseSeverity(t *testing.T) {
+	for word, want := range map[string]Severity{
+		"Critical": Critical, " important ": Important, "MODERATE": Moderate, "low": Low, "": Unknown, "unknown": Unknown, "high": Unknown, "Unspecified": Unknown,
+	} {
+		if got := ParseSeverity(word); got != want {
+			t.Errorf("%q is %q, want %q", word, got, want)
+		}
+	}
+}

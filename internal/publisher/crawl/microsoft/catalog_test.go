@@ -93,9 +93,9 @@ func TestCatalog(t *testing.T) {
 	}
 	const platform = "windows-server-2019-amd64"
 	cfg := Config{MSRC: from, Catalog: Catalog{Address: srv.URL, KBs: []string{"KB9000003"}}}
-	s, dir := newSource(t, cfg), folder(t)
+	s, dir := feedtest.Source(t, New, cfg)
 	s.cfg.Catalog.KBs, s.cfg.Catalog.Follow, s.cfg.Catalog.Newest = nil, []string{platform}, 1
-	got, out := refresh(t, s, dir, nil)
+	got, out := feedtest.Refresh(t, s, dir, nil)
 	if want := []string{"GET /Search.aspx", "GET /ScopedViewInline.aspx", "POST /DownloadDialog.aspx"}; !slices.Equal(c.asked, want) || len(got.Notes) > 0 {
 		t.Fatalf("asked %v, notes %v", c.asked, got.Notes)
 	}
@@ -115,12 +115,12 @@ func TestCatalog(t *testing.T) {
 	}
 
 	c.asked = nil
-	if again, _ := refresh(t, s, dir, got.Fingerprint); again.Changed || len(c.asked) > 0 {
+	if again, _ := feedtest.Refresh(t, s, dir, got.Fingerprint); again.Changed || len(c.asked) > 0 {
 		t.Errorf("asked again: %v", c.asked)
 	}
 
 	s.cfg.Catalog.Prove = []string{"*"}
-	proven, out := refresh(t, s, dir, got.Fingerprint)
+	proven, out := feedtest.Refresh(t, s, dir, got.Fingerprint)
 	sum := find(out, newest.ID).Items[0].Payload.SHA256
 	if len(sum) != 64 || !proven.Changed || !s.Offers(proven.Fingerprint, sum) || !slices.Contains(s.Blobs(proven.Fingerprint), sum) {
 		t.Errorf("%v %q", proven.Changed, sum)
@@ -128,7 +128,7 @@ func TestCatalog(t *testing.T) {
 
 	c.changed = true
 	s.cfg.Catalog.KBs = []string{"9000009"}
-	odd, out := refresh(t, s, dir, proven.Fingerprint)
+	odd, out := feedtest.Refresh(t, s, dir, proven.Fingerprint)
 	if len(odd.Notes) != 1 || !strings.Contains(odd.Notes[0], "KB9000009") || !strings.Contains(odd.Notes[0], "no page of search results") || odd.Changed {
 		t.Errorf("changed %v, %v", odd.Changed, odd.Notes)
 	}
@@ -148,8 +148,8 @@ func TestCatalogByKB(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(from, "2031-Feb.xml"), []byte(msrctest.February().XML()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, dir := newSource(t, Config{MSRC: from, Catalog: Catalog{Address: srv.URL, KBs: []string{"kb9000003"}}}), folder(t)
-	got, _ := refresh(t, s, dir, nil)
+	s, dir := feedtest.Source(t, New, Config{MSRC: from, Catalog: Catalog{Address: srv.URL, KBs: []string{"kb9000003"}}})
+	got, _ := feedtest.Refresh(t, s, dir, nil)
 	// One of the two releases has no page of files, so the KB as a whole waits.
 	if len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "KB9000003") {
 		t.Fatalf("%v", got.Notes)
@@ -187,8 +187,8 @@ func TestTrustRow2NoLocalFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, dir := newSource(t, Config{MSRC: from, Catalog: Catalog{Address: srv.URL, Follow: []string{"windows-server-2019-amd64"}, Prove: []string{"*"}}}), folder(t)
-	got, _ := refresh(t, s, dir, nil)
+	s, dir := feedtest.Source(t, New, Config{MSRC: from, Catalog: Catalog{Address: srv.URL, Follow: []string{"windows-server-2019-amd64"}, Prove: []string{"*"}}})
+	got, _ := feedtest.Refresh(t, s, dir, nil)
 	if len(s.Recall(got.Fingerprint).Learned) > 0 || !strings.Contains(fmt.Sprint(got.Notes), "names no file to download") {
 		t.Errorf("%s, %v", got.Fingerprint, got.Notes)
 	}
@@ -196,7 +196,8 @@ func TestTrustRow2NoLocalFiles(t *testing.T) {
 	if _, err := s.Client.Get(t.Context(), fetch.Request{URL: file}); !fault.Is(err, fault.Untrusted) {
 		t.Error(err)
 	}
-	if _, err := newSource(t, Config{MSRC: srv.URL}).client.Get(t.Context(), fetch.Request{URL: file}); !fault.Is(err, fault.Untrusted) {
+	plain, _ := feedtest.Source(t, New, Config{MSRC: srv.URL})
+	if _, err := plain.client.Get(t.Context(), fetch.Request{URL: file}); !fault.Is(err, fault.Untrusted) {
 		t.Error(err)
 	}
 	if _, err := New(Config{MSRC: from, Catalog: Catalog{Address: "file://" + from}}, nil); !fault.Is(err, fault.Invalid) {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc/msrctest"
 )
 
@@ -41,7 +42,7 @@ func TestAPIMemory(t *testing.T) {
 		fmt.Fprint(w, text[end:])
 	}))
 	defer srv.Close()
-	s, dir := newSource(t, Config{MSRC: srv.URL}), folder(t)
+	s, dir := feedtest.Source(t, New, Config{MSRC: srv.URL})
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	stop, peak := make(chan struct{}), make(chan uint64)
 	runtime.GC()

@@ -22,8 +22,8 @@ func TestRealRevisions(t *testing.T) {
 	for _, name := range []string{"2026-Jan.xml.zst", "2026-Feb.xml.zst"} {
 		copyFeed(t, feedtest.Path(t, "msrc-cvrf/"+name), filepath.Join(from, name))
 	}
-	s, dir := newSource(t, Config{MSRC: from}), folder(t)
-	got, before := refresh(t, s, dir, nil)
+	s, dir := feedtest.Source(t, New, Config{MSRC: from})
+	got, before := feedtest.Refresh(t, s, dir, nil)
 	base := before
 	for _, day := range []struct {
 		name                      string
@@ -38,7 +38,7 @@ func TestRealRevisions(t *testing.T) {
 	} {
 		copyFeed(t, feedtest.Path(t, "msrc-cvrf/snapshots/"+day.name), filepath.Join(from, day.name))
 		var out crawl.Output
-		got, out = refresh(t, s, dir, got.Fingerprint)
+		got, out = feedtest.Refresh(t, s, dir, got.Fingerprint)
 		if !got.Changed {
 			t.Errorf("%s: nothing changed", day.name)
 		}

@@ -1,7 +1,6 @@
 package microsoft
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -15,20 +14,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fettlehq/fettle/internal/fault"
-	"github.com/fettlehq/fettle/internal/fetch"
 	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/msrc/msrctest"
 )
-
-func client(t *testing.T) crawl.Client {
-	t.Helper()
-	c, err := fetch.New(fetch.Config{UserAgent: "fettle-test", PerHost: -1, Attempts: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
 
 // guide is a Security Update Guide that tests revise.
 type guide struct {
@@ -58,37 +48,6 @@ func (g *guide) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, d.XML())
 }
 
-func newSource(t *testing.T, cfg Config) *Source {
-	t.Helper()
-	s, err := New(cfg, client(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func folder(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "blobs"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-func refresh(t *testing.T, s *Source, dir string, prev crawl.Fingerprint) (crawl.Fetched, crawl.Output) {
-	t.Helper()
-	got, err := s.Fetch(t.Context(), dir, prev)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := s.Parse(t.Context(), dir, got.Fingerprint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return got, out
-}
-
 func patchNames(out crawl.Output) []string {
 	var names []string
 	for _, p := range out.Patches {
@@ -103,28 +62,28 @@ func TestFromAPI(t *testing.T) {
 	g := &guide{documents: map[string]msrctest.Document{"2031-Feb": msrctest.February()}, broken: map[string]bool{}}
 	srv := httptest.NewServer(g)
 	defer srv.Close()
-	s, dir := newSource(t, Config{MSRC: srv.URL + "/cvrf/v3.0/"}), folder(t)
+	s, dir := feedtest.Source(t, New, Config{MSRC: srv.URL + "/cvrf/v3.0/"})
 
-	first, out := refresh(t, s, dir, nil)
+	first, out := feedtest.Refresh(t, s, dir, nil)
 	if want := []string{"windows-server-2019:amd64:KB9000002 10.0.17763.200"}; !first.Changed || !slices.Equal(patchNames(out), want) {
 		t.Fatalf("changed %v, %v", first.Changed, patchNames(out))
 	}
 	g.asked = nil
-	second, again := refresh(t, s, dir, first.Fingerprint)
+	second, again := feedtest.Refresh(t, s, dir, first.Fingerprint)
 	if second.Changed || !slices.Equal(g.asked, []string{"/cvrf/v3.0/updates"}) || !cmp.Equal(out, again) {
 		t.Errorf("unchanged: changed %v, asked %v", second.Changed, g.asked)
 	}
 
 	g.documents["2031-Mar"] = msrctest.March()
 	g.broken["2031-Mar"] = true
-	third, same := refresh(t, s, dir, second.Fingerprint)
+	third, same := feedtest.Refresh(t, s, dir, second.Fingerprint)
 	if third.Changed || len(third.Notes) != 1 || !strings.Contains(third.Notes[0], "2031-Mar") || !cmp.Equal(out, same) {
 		t.Errorf("a document that fails: changed %v, notes %v", third.Changed, third.Notes)
 	}
 
 	g.broken = nil
 	g.asked = nil
-	fourth, more := refresh(t, s, dir, third.Fingerprint)
+	fourth, more := feedtest.Refresh(t, s, dir, third.Fingerprint)
 	want := []string{"windows-server-2019:amd64:KB9000002 10.0.17763.200", "windows-server-2019:amd64:KB9000003 10.0.17763.300"}
 	if !fourth.Changed || !slices.Equal(patchNames(more), want) || !slices.Equal(g.asked, []string{"/cvrf/v3.0/updates", "/cvrf/v3.0/cvrf/2031-Mar"}) {
 		t.Errorf("a new month: changed %v, asked %v, %v", fourth.Changed, g.asked, patchNames(more))
@@ -145,7 +104,7 @@ func TestFromAPI(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "blobs"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, lost := refresh(t, s, dir, fourth.Fingerprint); !cmp.Equal(more, lost) {
+	if _, lost := feedtest.Refresh(t, s, dir, fourth.Fingerprint); !cmp.Equal(more, lost) {
 		t.Error("lost files are not fetched again")
 	}
 }
@@ -170,15 +129,15 @@ func TestFromFolder(t *testing.T) {
 	write("2031-Mar.xml", "<html>Sign in</html>")
 	write("readme.txt", "hello")
 	for _, address := range []string{from, "file://" + from} {
-		s, dir := newSource(t, Config{MSRC: address}), folder(t)
-		got, out := refresh(t, s, dir, nil)
+		s, dir := feedtest.Source(t, New, Config{MSRC: address})
+		got, out := feedtest.Refresh(t, s, dir, nil)
 		if want := []string{"windows-server-2019:amd64:KB9000002 10.0.17763.200"}; !slices.Equal(patchNames(out), want) {
 			t.Errorf("%v", patchNames(out))
 		}
 		if len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "2031-Mar.xml") {
 			t.Errorf("notes %v", got.Notes)
 		}
-		if again, _ := refresh(t, s, dir, got.Fingerprint); again.Changed {
+		if again, _ := feedtest.Refresh(t, s, dir, got.Fingerprint); again.Changed {
 			t.Error("nothing changed, but it says so")
 		}
 	}
@@ -199,7 +158,8 @@ func TestList(t *testing.T) {
 	if err := os.WriteFile(list, []byte(listText), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, out := refresh(t, newSource(t, Config{MSRC: from, Lists: []string{list}}), folder(t), nil)
+	s, dir := feedtest.Source(t, New, Config{MSRC: from, Lists: []string{list}})
+	_, out := feedtest.Refresh(t, s, dir, nil)
 	want := []string{
 		"windows-server-2019:amd64:KB9000002 10.0.17763.200", "windows-server-2019:amd64:KB9000003 2031.03.11", "windows-7:amd64:KB976932 2011.03.15",
 	}
@@ -225,11 +185,11 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%q: %v", address, err)
 		}
 	}
-	s := newSource(t, Config{MSRC: filepath.Join(t.TempDir(), "gone")})
-	if _, err := s.Fetch(context.Background(), folder(t), nil); err == nil {
+	s, dir := feedtest.Source(t, New, Config{MSRC: filepath.Join(t.TempDir(), "gone")})
+	if _, err := s.Fetch(t.Context(), dir, nil); err == nil {
 		t.Error("a folder that is not there is read")
 	}
-	if _, err := s.Parse(context.Background(), folder(t), nil); !fault.Is(err, fault.NotFound) {
+	if _, err := s.Parse(t.Context(), dir, nil); !fault.Is(err, fault.NotFound) {
 		t.Errorf("nothing fetched: %v", err)
 	}
 }
@@ -285,7 +245,8 @@ func TestCSAFInFolder(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		got, out := refresh(t, newSource(t, Config{MSRC: from}), folder(t), nil)
+		s, dir := feedtest.Source(t, New, Config{MSRC: from})
+		got, out := feedtest.Refresh(t, s, dir, nil)
 		if want := []string{"windows-server-2019:amd64:KB9000002 10.0.17763.200"}; len(got.Notes) > 0 || !slices.Equal(patchNames(out), want) {
 			t.Fatalf("%v, %v", patchNames(out), got.Notes)
 		}

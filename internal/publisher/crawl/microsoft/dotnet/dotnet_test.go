@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,36 +24,6 @@ import (
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
 )
-
-func newSource(t *testing.T, cfg Config) (*Source, string) {
-	t.Helper()
-	c, err := fetch.New(fetch.Config{UserAgent: "fettle-test", PerHost: -1, Attempts: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := New(cfg, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "blobs"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return s, dir
-}
-
-func refresh(t *testing.T, s *Source, dir string, prev crawl.Fingerprint) (crawl.Fetched, crawl.Output) {
-	t.Helper()
-	got, err := s.Fetch(t.Context(), dir, prev)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := s.Parse(t.Context(), dir, got.Fingerprint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return got, out
-}
 
 // TestNoWayBack: nothing of these patches stands in Windows' list in the very
 // version, so that a rollback refuses each by name instead of finding it nowhere.
@@ -72,8 +41,8 @@ func TestNoWayBack(t *testing.T) {
 // TestReal publishes all releases of three channels and compares the counts
 // with docs/microsoft.md.
 func TestReal(t *testing.T) {
-	s, dir := newSource(t, Config{Location: feedtest.Path(t, "dotnet")})
-	got, out := refresh(t, s, dir, nil)
+	s, dir := feedtest.Source(t, New, Config{Location: feedtest.Path(t, "dotnet")})
+	got, out := feedtest.Refresh(t, s, dir, nil)
 	if len(got.Notes) > 0 {
 		t.Error(got.Notes)
 	}
@@ -225,27 +194,27 @@ func TestFromTheNetwork(t *testing.T) {
 	}))
 	defer srv.Close()
 	latest, body = "31.0.9", channelText(srv.URL, "31.0.9", "31.0.2")
-	s, dir := newSource(t, Config{Location: srv.URL + "/index.json"})
+	s, dir := feedtest.Source(t, New, Config{Location: srv.URL + "/index.json"})
 	c, err := fetch.New(fetch.Config{UserAgent: "fettle-test", PerHost: -1, Attempts: 1, Transport: srv.Client().Transport})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Client = c
-	first, out := refresh(t, s, dir, nil)
+	first, out := feedtest.Refresh(t, s, dir, nil)
 	if !first.Changed || len(out.Patches) != 2 || len(first.Notes) > 0 {
 		t.Fatalf("%v, %v", out.Patches, first.Notes)
 	}
 	asked = nil
-	if again, _ := refresh(t, s, dir, first.Fingerprint); again.Changed || !slices.Equal(asked, []string{"/index.json"}) {
+	if again, _ := feedtest.Refresh(t, s, dir, first.Fingerprint); again.Changed || !slices.Equal(asked, []string{"/index.json"}) {
 		t.Errorf("asked %v", asked)
 	}
 	latest, body = "31.0.10", "<html>Sign in</html>"
-	broken, same := refresh(t, s, dir, first.Fingerprint)
+	broken, same := feedtest.Refresh(t, s, dir, first.Fingerprint)
 	if broken.Changed || len(broken.Notes) != 1 || len(same.Patches) != 2 {
 		t.Errorf("%v, %v", broken.Notes, len(same.Patches))
 	}
 	body, s.cfg.Prove = channelText(srv.URL, "31.0.10", "31.0.9", "31.0.2"), []string{"latest"}
-	next, out := refresh(t, s, dir, broken.Fingerprint)
+	next, out := feedtest.Refresh(t, s, dir, broken.Fingerprint)
 	newest := out.Patches[2].Items[0].Payload
 	if !next.Changed || len(newest.SHA256) != 64 || newest.Size != int64(len(installer())) || !s.Offers(next.Fingerprint, newest.SHA256) {
 		t.Errorf("%+v", newest)
@@ -258,7 +227,7 @@ func TestTrustRow2NoLocalFiles(t *testing.T) {
 	text := channelText("https://vendor.example", "31.0.9")
 	at := feedtest.Secret(t, "31.json", []byte(text))
 	index := `{"releases-index":[{"channel-version":"31.0","latest-release":"31.0.9","releases.json":"` + at + `/31.json"}]}`
-	s, dir := newSource(t, Config{Location: feedtest.Serve(t, []byte(index))})
+	s, dir := feedtest.Source(t, New, Config{Location: feedtest.Serve(t, []byte(index))})
 	if got, err := s.Fetch(t.Context(), dir, nil); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "no http or https address") {
 		t.Errorf("%s, %v", got.Fingerprint, err)
 	}

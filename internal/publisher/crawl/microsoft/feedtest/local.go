@@ -54,3 +54,32 @@ func NotRead(t *testing.T, learned crawl.Learned) {
 		}
 	}
 }
+
+// Source makes a source of a maker's configuration, and the folder that it
+// would have.
+func Source[C, S any](t *testing.T, build func(C, crawl.Client) (S, error), cfg C) (source S, dir string) {
+	t.Helper()
+	source, err := build(cfg, Client(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "blobs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return source, dir
+}
+
+// Refresh fetches what is newer than prev, and reads it.
+func Refresh(t *testing.T, s crawl.Source, dir string, prev crawl.Fingerprint) (crawl.Fetched, crawl.Output) {
+	t.Helper()
+	got, err := s.Fetch(t.Context(), dir, prev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.Parse(t.Context(), dir, got.Fingerprint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got, out
+}

@@ -258,16 +258,10 @@ func said(status, what string) bool {
 	return false
 }
 
-func severity(s string) patch.Severity {
-	switch strings.ToLower(strings.TrimSpace(s)) {
-	case "critical":
-		return patch.Critical
-	case "important":
-		return patch.Important
-	case "moderate":
-		return patch.Moderate
-	case "low":
-		return patch.Low
+// severity is "" when nothing is said.
+func severity(word string) patch.Severity {
+	if s := patch.ParseSeverity(word); s != patch.Unknown {
+		return s
 	}
 	return ""
 }

@@ -46,22 +46,6 @@ func (n Node) name() string {
 	return name
 }
 
-// Severity reads MsrcSeverity; it is Unknown for anything but Microsoft's four
-// words.
-func Severity(s string) patch.Severity {
-	switch strings.ToLower(strings.TrimSpace(s)) {
-	case "critical":
-		return patch.Critical
-	case "important":
-		return patch.Important
-	case "moderate":
-		return patch.Moderate
-	case "low":
-		return patch.Low
-	}
-	return patch.Unknown
-}
-
 // Reboot reads RebootBehavior.
 func Reboot(s string) patch.Reboot {
 	switch s {

@@ -120,7 +120,7 @@ func (b *builder) patch(u *Update) (patch.Patch, error) {
 	p := patch.Patch{
 		ID: b.id(u), Vendor: vendor, Platform: cmp.Or(microsoft.PlatformOf(u.Title), otherPlatform), Product: product(u),
 		Version: u.Created.Format("2006.01.02"), Title: u.Title, Classification: wsus.Classification(u.Class),
-		Severity: wsus.Severity(u.Severity), Released: u.Created, Applicable: &applicable, Installed: &installed,
+		Severity: patch.ParseSeverity(u.Severity), Released: u.Created, Applicable: &applicable, Installed: &installed,
 	}
 	if kb := kbOf(u); kb != "" {
 		p.Advisories = []string{"KB" + kb}

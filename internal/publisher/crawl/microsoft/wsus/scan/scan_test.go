@@ -21,7 +21,6 @@ import (
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/detect"
 	"github.com/fettlehq/fettle/internal/fault"
-	"github.com/fettlehq/fettle/internal/fetch"
 	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/publisher/crawl"
 	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
@@ -140,23 +139,6 @@ func fixture(address string) tree {
 	}
 }
 
-func newSource(t *testing.T, cfg Config) (*Source, string) {
-	t.Helper()
-	c, err := fetch.New(fetch.Config{UserAgent: "fettle-test", PerHost: -1, Attempts: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := New(cfg, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "blobs"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return s, dir
-}
-
 // machine answers what the fixture's rules ask.
 type machine struct {
 	detect.Facts
@@ -193,7 +175,7 @@ func TestFixture(t *testing.T) {
 		t.Fatal(err)
 	}
 	file = raw
-	s, dir := newSource(t, Config{Location: srv.URL + "/wsusscn2.cab", Prove: []string{"kb9000003"}})
+	s, dir := feedtest.Source(t, New, Config{Location: srv.URL + "/wsusscn2.cab", Prove: []string{"kb9000003"}})
 	got, err := s.Fetch(t.Context(), dir, nil)
 	if err != nil || !got.Changed {
 		t.Fatal(err)
@@ -371,7 +353,7 @@ func TestTrustRow2NoLocalFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, dir := newSource(t, Config{Location: feedtest.Serve(t, raw) + "/wsusscn2.cab", Prove: []string{"KB9000003"}})
+	s, dir := feedtest.Source(t, New, Config{Location: feedtest.Serve(t, raw) + "/wsusscn2.cab", Prove: []string{"KB9000003"}})
 	got, err := s.Fetch(t.Context(), dir, nil)
 	if err != nil {
 		t.Fatal(err)

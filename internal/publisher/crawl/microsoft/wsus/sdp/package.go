@@ -145,7 +145,7 @@ func (x xmlPackage) read() (Package, error) {
 	}
 	p := Package{
 		ID: strings.ToLower(x.Properties.ID), Vendor: x.Properties.Vendor, Product: x.Properties.Product, URL: x.Properties.URL,
-		KB: x.Update.KB, Classification: x.Update.Classification, Severity: wsus.Severity(x.Update.Severity),
+		KB: x.Update.KB, Classification: x.Update.Classification, Severity: patch.ParseSeverity(x.Update.Severity),
 		Created: moment(x.Properties.Created),
 	}
 	for i, l := range x.Localized {

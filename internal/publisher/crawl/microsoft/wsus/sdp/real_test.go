@@ -52,7 +52,7 @@ func TestRealPackages(t *testing.T) {
 	packages, commands, noCommand, shells, runnable := 0, 0, 0, 0, 0
 	byPlatform := map[string]int{}
 	for name, location := range map[string]string{"hp": cab, "dell": dell[0]} {
-		s, to := newSource(t, Config{Name: name, Location: location})
+		s, to := feedtest.Source(t, New, Config{Name: name, Location: location})
 		got, err := s.Fetch(t.Context(), to, nil)
 		if err != nil || !got.Changed {
 			t.Fatal(err)

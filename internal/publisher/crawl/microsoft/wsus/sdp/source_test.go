@@ -18,31 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fettlehq/fettle/internal/fault"
-	"github.com/fettlehq/fettle/internal/fetch"
-	"github.com/fettlehq/fettle/internal/publisher/crawl"
+	"github.com/fettlehq/fettle/internal/publisher/crawl/microsoft/feedtest"
 )
-
-func client(t *testing.T) crawl.Client {
-	t.Helper()
-	c, err := fetch.New(fetch.Config{UserAgent: "fettle-test", PerHost: -1, Attempts: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-func newSource(t *testing.T, cfg Config) (*Source, string) {
-	t.Helper()
-	s, err := New(cfg, client(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "blobs"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return s, dir
-}
 
 func TestFromTheNetwork(t *testing.T) {
 	body := packageText
@@ -57,7 +34,7 @@ func TestFromTheNetwork(t *testing.T) {
 		_, _ = io.WriteString(w, body)
 	}))
 	defer srv.Close()
-	s, dir := newSource(t, Config{Name: "maker", Location: srv.URL + "/c.cab", Signer: "Maker Inc."})
+	s, dir := feedtest.Source(t, New, Config{Name: "maker", Location: srv.URL + "/c.cab", Signer: "Maker Inc."})
 	first, err := s.Fetch(t.Context(), dir, nil)
 	if err != nil || !first.Changed {
 		t.Fatal(err)
@@ -109,7 +86,7 @@ func TestFromFolder(t *testing.T) {
 	write("bad.sdp", "<sdp")
 	write("odd.sdp", strings.Replace(packageText, "FileVersion", "FileShape", 1))
 	write("readme.txt", "hello")
-	s, dir := newSource(t, Config{Name: "maker", Location: "file://" + from})
+	s, dir := feedtest.Source(t, New, Config{Name: "maker", Location: "file://" + from})
 	got, err := s.Fetch(t.Context(), dir, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +159,7 @@ func TestProve(t *testing.T) {
 	if err := os.WriteFile(from, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, dir := newSource(t, Config{Name: "maker", Location: from})
+	s, dir := feedtest.Source(t, New, Config{Name: "maker", Location: from})
 	got, err := s.Fetch(t.Context(), dir, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ func TestTrustRow2PlainCatalogAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, dir := newSource(t, Config{Name: "maker", Location: "/x"})
+	_, dir := feedtest.Source(t, New, Config{Name: "maker", Location: "/x"})
 	s, err := New(Config{Name: "maker", Location: "http://maker.example/c.cab"}, c)
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func TestTrustRow2PlainCatalogAsked(t *testing.T) {
 func TestTrustRow2NoLocalFiles(t *testing.T) {
 	at := feedtest.Secret(t, "a.exe", []byte("MZ 1234"))
 	text := strings.Replace(packageText, "https://vendor.example", at, 1)
-	s, dir := newSource(t, Config{Name: "maker", Location: feedtest.Serve(t, []byte(text)) + "/c.cab", Prove: []string{"*"}})
+	s, dir := feedtest.Source(t, New, Config{Name: "maker", Location: feedtest.Serve(t, []byte(text)) + "/c.cab", Prove: []string{"*"}})
 	got, err := s.Fetch(t.Context(), dir, nil)
 	if err != nil {
 		t.Fatal(err)
