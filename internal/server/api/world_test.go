@@ -29,6 +29,7 @@ import (
 	"github.com/fettlehq/fettle/internal/server/report"
 	"github.com/fettlehq/fettle/internal/server/store"
 	"github.com/fettlehq/fettle/internal/server/store/sqlite"
+	"github.com/fettlehq/fettle/internal/server/store/storetest"
 )
 
 // world is a server in one process: the real store, index, loop, auth, audit
@@ -118,8 +119,7 @@ func newWorld(t testing.TB, more ...patch.Patch) *world {
 	t.Helper()
 	w := &world{t: t, shard: testShard(t, more...)}
 	var err error
-	w.db, err = sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "fettle.db"))
-	must(t, err)
+	w.db = storetest.Migrated(t, filepath.Join(t.TempDir(), "fettle.db"), sqlite.Open)
 	t.Cleanup(func() { must(t, w.db.Close()) })
 	everything := w.db.In(estate.Everything())
 	for _, id := range []estate.TenantID{"main", "other"} {
@@ -130,7 +130,7 @@ func newWorld(t testing.TB, more ...patch.Patch) *world {
 	must(t, w.index.SetCatalog(t.Context(), map[string]*catalog.Shard{"debian-12-amd64": w.shard}))
 	w.audit = audit.New(func(s estate.Scope) audit.Store { return w.db.In(s) }, time.Now)
 	w.auth = auth.New(auth.Config{
-		People: func(s estate.Scope) auth.People { return w.db.In(s) }, Sessions: w.db, Log: log, Now: time.Now, Guessed: w.audit.Guess,
+		People: func(s estate.Scope) auth.People { return w.db.In(s) }, Sessions: w.db, Log: log, Now: time.Now, Guessed: w.audit.Guess, Cheap: true,
 	})
 	w.loop = orchestrate.New(w.db.Orchestration(), fleet{w}, payloads{}, w, log, time.Now)
 	w.api, err = New(Config{

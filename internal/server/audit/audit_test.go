@@ -16,6 +16,7 @@ import (
 	"github.com/fettlehq/fettle/internal/estate"
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/server/store/sqlite"
+	"github.com/fettlehq/fettle/internal/server/store/storetest"
 )
 
 func must(t testing.TB, err error) {
@@ -32,8 +33,7 @@ func ada() estate.Actor { return estate.Actor{Kind: "user", ID: "u1", Name: "ada
 func open(t testing.TB) (*Log, *sql.DB) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "fettle.db")
-	db, err := sqlite.Open(t.Context(), file)
-	must(t, err)
+	db := storetest.Migrated(t, file, sqlite.Open)
 	t.Cleanup(func() { must(t, db.Close()) })
 	must(t, db.In(estate.Everything()).EnsureTenant(t.Context(), estate.Tenant{ID: "main", Name: "main", Created: time.Now()}))
 	attacker, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(5000)")

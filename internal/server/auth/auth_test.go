@@ -19,6 +19,7 @@ import (
 	"github.com/fettlehq/fettle/internal/fault"
 	"github.com/fettlehq/fettle/internal/server/store"
 	"github.com/fettlehq/fettle/internal/server/store/sqlite"
+	"github.com/fettlehq/fettle/internal/server/store/storetest"
 )
 
 func must(t testing.TB, err error) {
@@ -56,16 +57,15 @@ func (c *clock) pass(d time.Duration) {
 // open returns a service over a real store that spends little on hashes.
 func open(t testing.TB) (*Service, *clock, *store.DB) {
 	t.Helper()
-	db, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "fettle.db"))
-	must(t, err)
+	db := storetest.Migrated(t, filepath.Join(t.TempDir(), "fettle.db"), sqlite.Open)
 	t.Cleanup(func() { must(t, db.Close()) })
 	for _, id := range []estate.TenantID{"main", "other"} {
 		must(t, db.In(estate.Everything()).EnsureTenant(context.Background(), estate.Tenant{ID: id, Name: string(id), Created: time.Now()}))
 	}
 	c := &clock{at: time.Now()}
-	s := newService(Config{
-		People: func(s estate.Scope) People { return db.In(s) }, Sessions: db, Log: slog.New(slog.DiscardHandler), Now: c.now,
-	}, cost{time: 1, memory: 64, threads: 1})
+	s := New(Config{
+		People: func(s estate.Scope) People { return db.In(s) }, Sessions: db, Log: slog.New(slog.DiscardHandler), Now: c.now, Cheap: true,
+	})
 	return s, c, db
 }
 
@@ -79,24 +79,28 @@ func session(t testing.TB, s *Service) context.Context {
 }
 
 func TestPasswords(t *testing.T) {
-	h := newHasher(defaultCost(), 1)
+	full := New(Config{}).hasher
+	dear, err := full.hash(t.Context(), NewSecret(good))
+	must(t, err)
+	if !strings.HasPrefix(dear, "$argon2id$v=19$m=65536,t=3,p=2$") {
+		t.Errorf("encoded as %s", dear)
+	}
+	h := New(Config{Cheap: true}).hasher
 	encoded, err := h.hash(t.Context(), NewSecret(good))
 	must(t, err)
-	if !strings.HasPrefix(encoded, "$argon2id$v=19$m=65536,t=3,p=2$") {
-		t.Errorf("encoded as %s", encoded)
-	}
 	for _, tc := range []struct {
 		password, encoded string
 		want              bool
 	}{
+		{good, dear, true},
 		{good, encoded, true},
 		{good + " ", encoded, false},
 		{"", encoded, false},
 		{good, "", false},
 		{"", "", false},
 		{good, strings.Replace(encoded, "argon2id", "argon2i", 1), false},
-		{good, strings.Replace(encoded, "m=65536", "m=99999999", 1), false}, // would take 95 GiB
-		{good, strings.Replace(encoded, "t=3", "t=0", 1), false},
+		{good, strings.Replace(encoded, "m=64", "m=99999999", 1), false}, // would take 95 GiB
+		{good, strings.Replace(encoded, "t=1", "t=0", 1), false},
 		{good, encoded[:len(encoded)-30], false},
 		// Made by the reference implementation (argon2 -id -t 2 -m 16 -p 1 -l 32, salt "somesalt").
 		{"password", "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc", true},
@@ -107,8 +111,9 @@ func TestPasswords(t *testing.T) {
 			t.Errorf("%q matches %q: %v", tc.password, tc.encoded, got)
 		}
 	}
-	full := newHasher(defaultCost(), 1)
-	full.slots <- struct{}{}
+	for range cap(full.slots) {
+		full.slots <- struct{}{}
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	if _, err := full.matches(ctx, NewSecret(good), encoded); !fault.Is(err, fault.Unavailable) {
@@ -265,6 +270,15 @@ func TestThrottleForgets(t *testing.T) {
 	must(t, th.begin("x", "y"))
 	if len(th.tries) != 2 {
 		t.Errorf("%d tries are remembered", len(th.tries))
+	}
+
+	for i := range maxWatched/2 + 1 {
+		_ = th.begin(fmt.Sprint(i), fmt.Sprint(i))
+	}
+	c.pass(time.Second) // nothing is old, and it is too much
+	_ = th.begin("x", "y")
+	if n := len(th.tries); n > 2 {
+		t.Errorf("%d tries are remembered of too many", n)
 	}
 }
 

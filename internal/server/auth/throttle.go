@@ -24,6 +24,7 @@ type throttle struct {
 
 	mu    sync.Mutex
 	tries map[string]*tries
+	swept time.Time // when forget looked through all of them
 }
 
 type tries struct {
@@ -78,13 +79,19 @@ func (t *throttle) right(address, name string) {
 	}
 }
 
-// forget drops what is old; when too much is watched, all that is not paused.
+// forget drops what is old, now and then; when too much is watched, all that is
+// not paused.
 func (t *throttle) forget(now time.Time) {
-	if len(t.tries) < 1000 {
+	pause, tooMany := time.Minute, len(t.tries) > maxWatched
+	if tooMany {
+		pause = time.Second
+	}
+	if since := now.Sub(t.swept); len(t.tries) < 1000 || since >= 0 && since < pause {
 		return
 	}
+	t.swept = now
 	for key, one := range t.tries {
-		if now.Sub(one.last) > forgetAfter || len(t.tries) > maxWatched && !one.until.After(now) {
+		if now.Sub(one.last) > forgetAfter || tooMany && !one.until.After(now) {
 			delete(t.tries, key)
 		}
 	}

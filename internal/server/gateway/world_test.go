@@ -30,6 +30,7 @@ import (
 	"github.com/fettlehq/fettle/internal/server/gateway"
 	"github.com/fettlehq/fettle/internal/server/store"
 	"github.com/fettlehq/fettle/internal/server/store/sqlite"
+	"github.com/fettlehq/fettle/internal/server/store/storetest"
 	"github.com/fettlehq/fettle/internal/wire"
 )
 
@@ -74,9 +75,7 @@ func unserved(t testing.TB, changes ...func(*gateway.Config)) *world {
 	dir := t.TempDir()
 	w := &world{t: t, repo: filepath.Join(dir, "repo"), orders: map[estate.EndpointID][]wire.Order{}, serves: map[string]bool{}}
 	var err error
-	if w.db, err = sqlite.Open(t.Context(), filepath.Join(dir, "fettle.db")); err != nil {
-		t.Fatal(err)
-	}
+	w.db = storetest.Migrated(t, filepath.Join(dir, "fettle.db"), sqlite.Open)
 	if w.ca, err = pki.CreateCA(dir, "test", time.Now()); err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/fettlehq/fettle/internal/server/orchestrate"
 	"github.com/fettlehq/fettle/internal/server/store"
 	"github.com/fettlehq/fettle/internal/server/store/sqlite"
+	"github.com/fettlehq/fettle/internal/server/store/storetest"
 	"github.com/fettlehq/fettle/internal/wire"
 )
 
@@ -54,10 +55,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, now: noon, state: approval.Approved, lacks: true, catalog: 7}
-	var err error
-	if w.db, err = sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "fettle.db")); err != nil {
-		t.Fatal(err)
-	}
+	w.db = storetest.Migrated(t, filepath.Join(t.TempDir(), "fettle.db"), sqlite.Open)
 	t.Cleanup(func() { _ = w.db.Close() })
 	for _, tenant := range []estate.TenantID{"acme", "rival"} {
 		if err := w.db.In(estate.Everything()).CreateTenant(t.Context(), estate.Tenant{ID: tenant, Created: noon}); err != nil {

@@ -26,6 +26,7 @@ import (
 	"github.com/fettlehq/fettle/internal/patch"
 	"github.com/fettlehq/fettle/internal/server/store"
 	"github.com/fettlehq/fettle/internal/server/store/sqlite"
+	"github.com/fettlehq/fettle/internal/server/store/storetest"
 )
 
 func must(t testing.TB, err error) {
@@ -70,8 +71,7 @@ func find(id patch.ID) (patch.Patch, error) {
 func fill(t testing.TB) *store.DB {
 	t.Helper()
 	ctx := context.Background()
-	db, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "fettle.db"))
-	must(t, err)
+	db := storetest.Migrated(t, filepath.Join(t.TempDir(), "fettle.db"), sqlite.Open)
 	t.Cleanup(func() { must(t, db.Close()) })
 	for _, id := range []estate.TenantID{"main", "other"} {
 		must(t, db.In(estate.Everything()).EnsureTenant(ctx, estate.Tenant{ID: id, Name: string(id), Created: noon()}))
