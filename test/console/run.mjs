@@ -88,7 +88,7 @@ try {
   const tests = ["console", "windows", "fleet"]
     .filter((name) => picked.length === 0 || picked.includes(name))
     .map((name) => join(here, `${name}.test.mjs`));
-  const run = spawn(process.execPath, ["--test", "--test-concurrency=1", "--test-reporter=spec", ...tests], {
+  const run = spawn(process.execPath, ["--test", "--test-concurrency=2", "--test-reporter=spec", ...tests], {
     env,
     stdio: "inherit",
   });

@@ -84,6 +84,7 @@ function LeftOut({ of: d }: { of: Deployment }) {
 function Patches({ of: d }: { of: Deployment }) {
   const ids = d.patches ?? [];
   if (ids.length === 0) return null;
+  const List = ids.length > 1 ? "ol" : "ul";
   return (
     <details className="panel" open={ids.length <= 5}>
       <summary>
@@ -93,13 +94,13 @@ function Patches({ of: d }: { of: Deployment }) {
             (d.operation === "rollback" ? ", taken back from the last to the first" : ", in this order")}
         </Text>
       </summary>
-      <ul className="plain inset">
+      <List className="plain inset">
         {ids.map((id) => (
           <li key={id}>
             <PatchLink id={id} />
           </li>
         ))}
-      </ul>
+      </List>
     </details>
   );
 }
