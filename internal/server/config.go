@@ -48,7 +48,7 @@ type Config struct {
 	CheckIn time.Duration `koanf:"check_in"`
 	// ConnectionsPerAddress bounds the connections of one address to a port over
 	// which no machine has shown its certificate, or nobody has proven who he is;
-	// 0 means 1,024, less than 0 no bound.
+	// 0 means 1,024 for machines and 256 for people, less than 0 no bound.
 	ConnectionsPerAddress int `koanf:"connections_per_address"`
 	// KeepFree is how many MiB payloads leave free on the disk of the data
 	// folder; 0 means 1,024, or a twentieth of a smaller disk.

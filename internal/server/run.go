@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -111,15 +112,23 @@ func (s *Server) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// connectionsOfPerson bounds those of one person or API key: behind a reverse
-// proxy every request that is under way has one.
-const connectionsOfPerson = 256
+// Bounds of the port for people. A browser has a handful of connections; behind
+// a reverse proxy every request that is under way has one.
+const (
+	strangersOfAddress  = 256 // by default
+	strangersOfAll      = 2048
+	connectionsOfPerson = 256
+)
 
 // serveAdmin serves people. Plain HTTP is for loopback addresses alone.
 func (s *Server) serveAdmin(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler: s.admin, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 100, SendPingTimeout: 2 * time.Minute, PingTimeout: 20 * time.Second, WriteByteTimeout: readerPatience,
+			MaxReceiveBufferPerConnection: 256 << 10, MaxReceiveBufferPerStream: 128 << 10,
+		},
 	}
 	door.Attend(srv, s.cfg.Log)
 	go func() {
@@ -130,7 +139,7 @@ func (s *Server) serveAdmin(ctx context.Context, l net.Listener) error {
 			srv.Close()
 		}
 	}()
-	bounds := door.Bounds{OfAddress: s.cfg.ConnectionsPerAddress, OfOwner: connectionsOfPerson}
+	bounds := door.Bounds{OfAddress: cmp.Or(s.cfg.ConnectionsPerAddress, strangersOfAddress), OfAll: strangersOfAll, OfOwner: connectionsOfPerson}
 	l = door.New(impatient{l, readerPatience}, bounds, s.cfg.Log, s.cfg.Now)
 	var err error
 	if s.adminTLS() {

@@ -51,6 +51,15 @@ func (a access) valid() bool {
 	return false
 }
 
+// maxBody bounds what is read of a request, in bytes: many strangers at once
+// must not fill the memory.
+func (a access) maxBody() int64 {
+	if a.where == everyone {
+		return strangeBody
+	}
+	return maxBody
+}
+
 // asked is a request that was let through: who, where, and what the audit log
 // is to say of it.
 type asked struct {

@@ -381,4 +381,16 @@ func TestBounds(t *testing.T) {
 	}
 	many := make([]string, 5001)
 	w.refused("POST", mainT+"/approvals", map[string]any{"decision": "approve", "patches": many}, fault.Invalid)
+	for _, public := range routes() {
+		if public.access.where != everyone || public.method == get {
+			continue
+		}
+		if status, out := w.send(public.method, public.path, "", map[string]any{"name": strings.Repeat("x", 9<<10)}); status != 413 {
+			t.Errorf("9 KiB of a stranger to %s: %d %s", public.path, status, out)
+		}
+	}
+	longest := map[string]any{"name": "ada", "password": strings.Repeat("\U0010ffff", 256)}
+	if status, out := w.send("POST", base+"/session", "", longest); status != 401 {
+		t.Errorf("the longest password: %d %s", status, out)
+	}
 }

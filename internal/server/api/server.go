@@ -20,6 +20,7 @@ import (
 // Bounds of every request.
 const (
 	maxBody     = 4 << 20 // bytes
+	strangeBody = 8 << 10 // of those who have not proven who they are; a password of 256 characters fits
 	bodyTimeout = 30 * time.Second
 	maxWatchers = 256
 
@@ -133,7 +134,7 @@ func (a *API) mount(rt route) error {
 	}
 	op := huma.Operation{
 		Method: rt.method, Path: rt.path, OperationID: rt.id, Summary: rt.summary, DefaultStatus: rt.status,
-		Tags: []string{rt.tag()}, MaxBodyBytes: maxBody, BodyReadTimeout: bodyTimeout,
+		Tags: []string{rt.tag()}, MaxBodyBytes: rt.access.maxBody(), BodyReadTimeout: bodyTimeout,
 		Middlewares: huma.Middlewares{a.guard(rt)},
 		Responses:   map[string]*huma.Response{"default": a.problemResponse()},
 	}
