@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,10 +28,11 @@ signature. The next publication has them proven, so that they can be installed.
 
 What no index vouches for is remembered, with who asked and when, and stays
 fetched until --forget takes it back. While a publisher runs the request is only
-written down; its next run does it.`,
+written down; its next run does it. The exit code is 1 where a patch is not
+proven.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if list == (len(args) > 0) || list && forget {
-				return fault.New(fault.Invalid, "name patches, or give --list alone")
+				return fault.New(fault.Invalid, "name patches, or give --list alone").WithHint("'fettle patches --search TEXT' and 'fettle missing --json' show ids")
 			}
 			return nil
 		},
@@ -62,7 +64,7 @@ func prove(cmd *cobra.Command, f *publisherFlags, cfg publisher.Config, args []s
 		for _, id := range ids(args) {
 			noted = append(noted, lab.Proven{Patch: id, Untried: true, Reason: "a publisher runs: it is written down, and its next run fetches and proves it"})
 		}
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(noted)
+		return tellProven(cmd, noted)
 	}
 	if err != nil {
 		return err
@@ -74,7 +76,32 @@ func prove(cmd *cobra.Command, f *publisherFlags, cfg publisher.Config, args []s
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(cmd.OutOrStdout()).Encode(proven)
+	if err := tellProven(cmd, proven); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(proven, func(p lab.Proven) bool { return !p.OK }) {
+		return terminal.Exit(fault.ExitFailed)
+	}
+	return nil
+}
+
+// tellProven writes one line a patch for people.
+func tellProven(cmd *cobra.Command, all []lab.Proven) error {
+	out := cmd.OutOrStdout()
+	if asJSON, err := cmd.Flags().GetBool("json"); err == nil && asJSON {
+		return json.NewEncoder(out).Encode(all)
+	}
+	for _, p := range all {
+		switch {
+		case p.OK:
+			terminal.Say(out, "proven: %s; the next publication has it", p.Patch)
+		case p.Untried:
+			terminal.Fold(out, "not tried: ", string(p.Patch)+": "+p.Reason)
+		default:
+			terminal.Fold(out, "not proven: ", string(p.Patch)+": "+p.Reason)
+		}
+	}
+	return nil
 }
 
 func listRequests(cmd *cobra.Command, cfg publisher.Config) error {
