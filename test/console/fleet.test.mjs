@@ -176,7 +176,13 @@ describe("the console of a fleet with all that needs people", () => {
   });
 
   step("shows where the keyboard is, wherever it goes", "fleet-keyboard", async () => {
-    for (const path of ["/machines", "/missing", "/add-machines", `/patches/${encodeURIComponent(sevenZip)}`]) {
+    for (const path of [
+      "/machines",
+      "/missing",
+      "/add-machines",
+      "/audit?actor=ada",
+      `/patches/${encodeURIComponent(sevenZip)}`,
+    ]) {
       await page.goto(path);
       await rows().first().waitFor();
       const seen = [];

@@ -21,6 +21,8 @@ export function SelectAll({ all, selection }: { all: Choice[]; selection: Select
     <Checkbox
       size="sm"
       aria-label="Select all patches that are shown"
+      label="Select all"
+      classNames={{ labelWrapper: "said" }}
       checked={all.length > 0 && chosen === all.length}
       indeterminate={chosen > 0 && chosen < all.length}
       onChange={() => selection.toggleAll(all)}

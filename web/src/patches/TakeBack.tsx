@@ -105,6 +105,8 @@ function Choose({ of: d, holders }: { of: PatchDetail; holders: Holder[] }) {
                     <Checkbox
                       size="sm"
                       aria-label="Select all machines that can take it back"
+                      label="Select all"
+                      classNames={{ labelWrapper: "said" }}
                       disabled={able.length === 0}
                       checked={able.length > 0 && picked.length === able.length}
                       indeterminate={picked.length > 0 && picked.length < able.length}
