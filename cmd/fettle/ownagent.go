@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +23,7 @@ type ownAgent struct {
 	program  string
 	state    string
 	endpoint estate.EndpointID
+	server   string // the address that it dials
 	done     chan struct{}
 }
 
@@ -32,6 +35,7 @@ func (u *up) enrol(ctx context.Context, s *server.Server) (*ownAgent, error) {
 	}
 	a := &ownAgent{program: program, state: filepath.Join(u.data, "agent"), done: make(chan struct{})}
 	if a.identify(ctx) && s.Knows(ctx, a.endpoint) {
+		u.warnElsewhere(a)
 		return a, nil
 	}
 	if err := os.RemoveAll(a.state); err != nil { // an identity that this server does not know is of no use here
@@ -57,6 +61,17 @@ func (u *up) enrol(ctx context.Context, s *server.Server) (*ownAgent, error) {
 	return a, nil
 }
 
+// warnElsewhere says so when the agent was enrolled while agents were expected
+// on another port: it goes on to dial that one.
+func (u *up) warnElsewhere(a *ownAgent) {
+	_, port, err := net.SplitHostPort(u.cfg.Agents)
+	if at, parseErr := url.Parse(a.server); err != nil || parseErr != nil || at.Port() == port {
+		return
+	}
+	u.say("this machine's agent was enrolled at %s and can't reach --agents %s: what follows is from its last scan", a.server, u.cfg.Agents)
+	u.say("  hint: start with the address of before, or stop, remove %s, and this machine enrols anew", a.state)
+}
+
 // identify asks the agent who it is; false when it is not enrolled.
 func (a *ownAgent) identify(ctx context.Context) bool {
 	res, err := run.OS{}.Run(ctx, run.Cmd{Argv: []string{a.program, "status", "--json", "--state", a.state}, Timeout: time.Minute})
@@ -65,11 +80,12 @@ func (a *ownAgent) identify(ctx context.Context) bool {
 	}
 	var st struct {
 		Endpoint estate.EndpointID `json:"endpoint"`
+		Server   string            `json:"server"`
 	}
 	if err := json.Unmarshal(res.Stdout, &st); err != nil {
 		return false
 	}
-	a.endpoint = st.Endpoint
+	a.endpoint, a.server = st.Endpoint, st.Server
 	return a.endpoint != ""
 }
 
