@@ -1,5 +1,6 @@
 import "./look/mantine";
 import "./look/look.css";
+import "./look/cards.css";
 import { MantineProvider } from "@mantine/core";
 import { QueryCache, QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";

@@ -17,7 +17,7 @@ export function Sheet({ label, head, children }: { label: string; head: Column[]
   );
 }
 
-/** A table of rows; on a narrow screen each row is a card whose cells look.css
+/** A table of rows; on a narrow screen each row is a card whose cells cards.css
  * labels with the names of their columns. */
 export function Table({ head, children }: { head: Column[]; children: ReactNode }) {
   return (
@@ -44,7 +44,7 @@ function Head({ of: column }: { of: Exclude<Column, string> }) {
   );
 }
 
-/** How look.css names the cells of the first column, the second and so on. */
+/** How cards.css names the cells of the first column, the second and so on. */
 export function labels(head: Column[]): CSSProperties {
   const name = (c: Column) => (typeof c === "string" ? c : "box" in c || c.unseen ? "" : c.name);
   return Object.fromEntries(head.map((c, i) => [`--column-${i + 1}`, JSON.stringify(name(c))]));
