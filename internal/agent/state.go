@@ -97,7 +97,7 @@ func (d Dir) Settings() (Settings, error) {
 	var s Settings
 	err := readJSON(d.settings(), &s)
 	if fault.Is(err, fault.NotFound) {
-		return s, fault.Wrap(err, fault.NotFound, "agent: this machine is not enrolled (nothing in %s)", string(d)).
+		return s, fault.New(fault.NotFound, "agent: this machine is not enrolled (nothing in %s)", string(d)).
 			WithHint("run the line that `fettle enroll-token` prints: fettle-agent enroll URL --token ... --ca ... --root ...")
 	}
 	return s, err

@@ -8,6 +8,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 )
 
@@ -126,10 +127,14 @@ func Public(err error) string {
 // program it is.
 func Whole(err error) string {
 	parts, cause := messages(err)
-	if cause != nil {
-		parts = append(parts, cause.Error())
+	text := strings.Join(parts, ": ")
+	if cause == nil {
+		return text
 	}
-	return strings.Join(parts, ": ")
+	if p, ok := errors.AsType[*fs.PathError](cause); ok && p.Path != "" && strings.Contains(text, p.Path) {
+		cause = p.Err // the file is named already
+	}
+	return strings.TrimPrefix(text+": "+cause.Error(), ": ")
 }
 
 // messages are those of all faults in the chain without rooms' names, and the

@@ -157,6 +157,8 @@ func TestWhole(t *testing.T) {
 		{fault.New(fault.Invalid, "server: no repository is named"), "no repository is named"},
 		{fault.Wrap(fault.Wrap(cause, fault.Unavailable, "blob: can't write"), fault.Unavailable, "mirror: not synchronised"), "not synchronised: can't write: disk: full"},
 		{cause, "disk: full"},
+		{fault.Wrap(&fs.PathError{Op: "open", Path: "/a/b", Err: fs.ErrNotExist}, fault.NotFound, "can't open /a/b"), "can't open /a/b: file does not exist"},
+		{fault.Wrap(&fs.PathError{Op: "open", Path: "/a/b", Err: fs.ErrNotExist}, fault.NotFound, "no settings"), "no settings: open /a/b: file does not exist"},
 	} {
 		if got := fault.Whole(tc.err); got != tc.want {
 			t.Errorf("%q, want %q", got, tc.want)

@@ -61,6 +61,9 @@ func Image(dir string, registry winreg.Registry) (*Tree, error) {
 
 func open(dir string, live bool, registry winreg.Registry) (*Tree, error) {
 	root, err := os.OpenRoot(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fault.Wrap(err, fault.NotFound, "collect: can't open the folder %s", dir)
+	}
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "collect: can't open the folder %s", dir)
 	}
