@@ -53,13 +53,13 @@ type Handler func(ctx context.Context, args json.RawMessage) error
 const (
 	lease    = time.Minute
 	renew    = 15 * time.Second
-	poll     = 5 * time.Second // for jobs that another process enqueued
+	rest     = 5 * time.Second // after the store failed
 	attempts = 20              // about a day with the longest pauses
 	keep     = 7 * 24 * time.Hour
 	firstGap = time.Second
 	maxPause = 2 * time.Hour
 
-	lookAtClock = time.Minute
+	lookAtClock = time.Minute // and at the store, when nothing is due before
 )
 
 // periodicKey is the key of jobs that Every keeps.
@@ -153,8 +153,7 @@ func (r *Runner) nudge() {
 
 // Release gives back the jobs that a killed process of this server had in its
 // hands, so that they need not wait for their leases to end. It is called once
-// at the start of the server, before Run; where several servers share the
-// store it does nothing.
+// at the start of the server, before Run: one server works with a store.
 func (r *Runner) Release(ctx context.Context) error {
 	n, err := r.store.ReleaseJobs(ctx)
 	if err != nil {
@@ -197,7 +196,7 @@ func (r *Runner) Run(ctx context.Context) {
 		}
 		<-slots
 		if err != nil { // a full disk stays full for a while
-			rest(ctx, poll)
+			sleep(ctx, rest)
 			continue
 		}
 		r.wait(ctx, kinds)
@@ -242,12 +241,12 @@ func (r *Runner) longestPause(kind string) time.Duration {
 	return max(r.every[kind], r.longest[kind], maxPause)*5/4 + lease
 }
 
-// wait sleeps until a job falls due, one is enqueued here, or another process
-// may have enqueued one.
+// wait sleeps until a job falls due, one is enqueued, or the clock is to be
+// looked at.
 func (r *Runner) wait(ctx context.Context, kinds []string) {
-	pause := poll
+	pause := lookAtClock
 	if at, ok, err := r.store.NextJob(ctx, kinds); err == nil && ok {
-		pause = min(max(time.Until(at), 10*time.Millisecond), poll)
+		pause = min(max(time.Until(at), 10*time.Millisecond), lookAtClock)
 	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -258,8 +257,8 @@ func (r *Runner) wait(ctx context.Context, kinds []string) {
 	}
 }
 
-// rest waits for the time, whatever is enqueued meanwhile.
-func rest(ctx context.Context, d time.Duration) {
+// sleep waits for the time, whatever is enqueued meanwhile.
+func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -24,6 +24,8 @@ func doors() map[string]string {
 		"store.PruneSections": "through: what no machine has any more",
 		// The server's own rows, and tables without tenants.
 		"store.loadTokenKey":  "own: the key that all enrolment tokens are made with",
+		"postgres.sign":       "own: the mark of the server that has the database",
+		"postgres.sole":       "own: whose mark it is now",
 		"store.FindCtx":       "nobody: sessions",
 		"store.CommitCtx":     "nobody: sessions",
 		"store.DeleteCtx":     "nobody: sessions",

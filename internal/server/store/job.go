@@ -79,12 +79,9 @@ func (db *DB) NextJob(ctx context.Context, kinds []string) (at time.Time, ok boo
 }
 
 // ReleaseJobs gives back the running jobs of workers that are known to be
-// dead: on SQLite one process owns the file, so every running job at its start
-// was killed. It returns how many.
+// dead: one server works with a database, so every running job at its start was
+// killed. It returns how many.
 func (db *DB) ReleaseJobs(ctx context.Context) (int64, error) {
-	if db.e.Name != "sqlite" {
-		return 0, nil
-	}
 	return db.nobody().exec(ctx, "release jobs of a killed process", "update jobs set state = 'queued', worker = '', lease = 0 where state = 'running'")
 }
 

@@ -21,8 +21,6 @@ var migrations embed.FS
 
 // Engine is what a database brings along: its pool and how its errors read.
 type Engine struct {
-	// Name is "sqlite" or "postgres".
-	Name    string
 	Dialect goose.Dialect
 	// Migrate is the connection that changes the schema; whoever opened the
 	// engine closes it. Pool serves.

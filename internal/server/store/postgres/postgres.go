@@ -67,7 +67,7 @@ func engine(ctx context.Context, c Config) (store.Engine, *sql.DB, error) {
 		stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error { return prepare(ctx, conn, migrating) }))
 	w := wall{conns: conns, owner: owner, role: serving.ConnConfig.User, apart: c.OwnerDSN != ""}
 	return store.Engine{
-		Name: "postgres", Dialect: goose.DialectPostgres, Migrate: owner, Pool: pool{conns},
+		Dialect: goose.DialectPostgres, Migrate: owner, Pool: pool{conns},
 		Goose:    []goose.ProviderOption{goose.WithSessionLocker(locker), goose.WithGoMigrations(walls()...)},
 		Migrated: w.check,
 		// PostgreSQL's manual, appendix A: serialization_failure, deadlock_detected.

@@ -43,7 +43,7 @@ func Open(ctx context.Context, path string) (*store.DB, error) {
 		return nil, errors.Join(err, write.Close())
 	}
 	return store.New(ctx, store.Engine{
-		Name: "sqlite", Dialect: goose.DialectSQLite3, Migrate: write, Pool: &pools{write: write, read: read, hot: map[string]*sql.Stmt{}},
+		Dialect: goose.DialectSQLite3, Migrate: write, Pool: &pools{write: write, read: read, hot: map[string]*sql.Stmt{}},
 		Transient: is(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
 		Duplicate: exactly(sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY),
 		Dangling:  exactly(sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY),

@@ -81,6 +81,21 @@ func testJobs(t *testing.T, db *store.DB) {
 	if at, ok, err := db.NextJob(ctx, []string{"test.b"}); err != nil || !ok || !at.Equal(late) {
 		t.Errorf("the hurried one is due at %v, %v", at, err)
 	}
+
+	// The server was killed in the middle of a job; the next one need not wait
+	// for the lease.
+	kinds = []string{"test.killed"}
+	_, err = db.EnqueueJob(ctx, "test.killed", "one", nil, late, late)
+	must(t, err)
+	_, _, _, _, _, err = db.ClaimJob(ctx, "w1", kinds, late, late.Add(time.Hour))
+	must(t, err)
+	n, err = db.ReleaseJobs(ctx)
+	must(t, err)
+	_, _, _, attempt, ok, err = db.ClaimJob(ctx, "w2", kinds, late, late.Add(time.Hour))
+	must(t, err)
+	if n < 1 || !ok || attempt != 2 {
+		t.Errorf("%d jobs are released, taken again %v, attempt %d", n, ok, attempt)
+	}
 }
 
 // Many workers, many jobs: each job is worked on once.
