@@ -21,7 +21,8 @@ const (
 
 // take makes the session and waits a little for the lock.
 func (c *Claim) take(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, connectTime+claimTries*claimPoll)
+	tries := cmp.Or(c.of.tries, claimTries)
+	ctx, cancel := context.WithTimeout(ctx, connectTime+time.Duration(tries)*claimPoll)
 	defer cancel()
 	conn, err := alone(ctx, c.cfg)
 	if err != nil {
@@ -30,7 +31,7 @@ func (c *Claim) take(ctx context.Context) error {
 	session := ""
 	if err = prepare(ctx, conn, c.of.settings()); err == nil {
 		if session, err = sessionOf(ctx, conn); err == nil {
-			err = c.lock(ctx, conn)
+			err = c.lock(ctx, conn, tries)
 		}
 	}
 	if err != nil {
@@ -42,10 +43,9 @@ func (c *Claim) take(ctx context.Context) error {
 }
 
 // lock tries for the lock, again and again for a while.
-func (c *Claim) lock(ctx context.Context, conn *pgx.Conn) error {
+func (c *Claim) lock(ctx context.Context, conn *pgx.Conn, tries int) error {
 	poll := time.NewTicker(claimPoll)
 	defer poll.Stop()
-	last := cmp.Or(c.of.tries, claimTries)
 	for try := 1; ; try++ {
 		var key int64
 		taken := false
@@ -63,10 +63,10 @@ func (c *Claim) lock(ctx context.Context, conn *pgx.Conn) error {
 			if _, err := conn.Exec(ctx, "select pg_terminate_backend($1)", has.pid); err != nil {
 				return err
 			}
-			if try >= last {
+			if try >= tries {
 				return fault.New(fault.Unavailable, "postgres: a session of this server does not end").WithHint("PostgreSQL has it as %s", has.name)
 			}
-		case try >= last:
+		case try >= tries:
 			return c.taken(has)
 		}
 		select {

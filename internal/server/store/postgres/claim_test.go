@@ -13,6 +13,9 @@ import (
 // cutClaims ends the sessions that have a database, as when it was away.
 const cutClaims = "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"
 
+// patient is a number of tries that no slow machine needs.
+const patient = 1500
+
 // cutAll ends every session of Fettle.
 const cutAll = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'fettle'"
 
@@ -53,8 +56,7 @@ func TestClaim(t *testing.T) {
 		t.Errorf("a second server: %v (hint: %s), the first has session %s", err, fault.HintOf(err), one.session)
 	}
 
-	c.tries = 0 // what is cut off takes a moment to end
-	one.of.tries = 0
+	c.tries, one.of.tries = patient, patient // what is cut off takes a moment to end
 	cluster.SQL(t, "fettle", cutClaims)
 	if err := one.Hold(t.Context()); err != nil {
 		t.Errorf("the database was away, and this server is the first to be back: %v", err)
@@ -83,7 +85,7 @@ func TestOvertaken(t *testing.T) {
 	cluster := shared.Postgres(t)
 	for name, gone := range map[string]bool{"the other one works": false, "the other one has gone again": true} {
 		t.Run(name, func(t *testing.T) {
-			one := take(t, Config{DSN: cluster.DSN})
+			one := take(t, Config{DSN: cluster.DSN, tries: patient})
 			db := one.open(t)
 			watched := make(chan error, 1)
 			tick := make(chan time.Time)
@@ -94,7 +96,7 @@ func TestOvertaken(t *testing.T) {
 			}
 
 			cluster.SQL(t, "fettle", cutAll)
-			two := take(t, Config{DSN: cluster.DSN})
+			two := take(t, Config{DSN: cluster.DSN, tries: patient})
 			other := two.open(t)
 			if gone {
 				_ = other.Close() // nothing is queued
@@ -127,13 +129,13 @@ func TestOvertaken(t *testing.T) {
 // that are open stop too as soon as that is seen.
 func TestLostClaimAlone(t *testing.T) {
 	cluster := shared.Postgres(t)
-	one := take(t, Config{DSN: cluster.DSN})
+	one := take(t, Config{DSN: cluster.DSN, tries: patient})
 	db := one.open(t)
 	if _, err := db.Facts(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	cluster.SQL(t, "fettle", cutClaims)
-	take(t, Config{DSN: cluster.DSN})
+	take(t, Config{DSN: cluster.DSN, tries: patient})
 	one.of.tries = 1
 	if err := one.Hold(t.Context()); !fault.Is(err, fault.Conflict) {
 		t.Fatal(err)
