@@ -24,7 +24,9 @@ type ownAgent struct {
 	state    string
 	endpoint estate.EndpointID
 	server   string // the address that it dials
-	done     chan struct{}
+	// elsewhere: that is not where this server listens.
+	elsewhere bool
+	done      chan struct{}
 }
 
 // enrol enrols this machine, once: later runs find the identity.
@@ -68,6 +70,7 @@ func (u *up) warnElsewhere(a *ownAgent) {
 	if at, parseErr := url.Parse(a.server); err != nil || parseErr != nil || at.Port() == port {
 		return
 	}
+	a.elsewhere = true
 	u.say("this machine's agent was enrolled at %s and can't reach --agents %s: what follows is from its last scan", a.server, u.cfg.Agents)
 	u.say("  hint: start with the address of before, or stop, remove %s, and this machine enrols anew", a.state)
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fettlehq/fettle/internal/catalog"
 	"github.com/fettlehq/fettle/internal/patch"
@@ -14,6 +15,7 @@ import (
 // upReport is what `fettle up --once --json` prints.
 type upReport struct {
 	Hostname string            `json:"hostname"`
+	Scanned  time.Time         `json:"scanned"`
 	Catalog  int64             `json:"catalog"`
 	Console  string            `json:"console"`
 	Notes    []string          `json:"notes,omitempty"`

@@ -107,8 +107,9 @@ func (u *up) run(ctx context.Context) error {
 		if own, err = u.enrol(ctx, s); err != nil {
 			return err
 		}
+		since := u.since(s, own)
 		go func() { failed <- own.run(ctx) }()
-		if err := u.report(ctx, s, own, failed); err != nil {
+		if err := u.report(ctx, s, own, since, failed); err != nil {
 			return err
 		}
 	}
@@ -148,14 +149,24 @@ func (u *up) serve(ctx context.Context, p *publisher.Publisher) (*server.Server,
 	return server.New(ctx, cfg)
 }
 
-// report waits for the first scan of this machine and prints it.
-func (u *up) report(ctx context.Context, s *server.Server, own *ownAgent, failed <-chan error) error {
+// since asks this machine for a fresh scan, and returns the moment from which
+// one counts: any time if its agent can't be asked.
+func (u *up) since(s *server.Server, own *ownAgent) time.Time {
+	if own.elsewhere {
+		return time.Time{}
+	}
+	s.Scan(own.endpoint)
+	return time.Now().Truncate(time.Second) // as agents tell it
+}
+
+// report waits for a scan of this machine and prints what came of it.
+func (u *up) report(ctx context.Context, s *server.Server, own *ownAgent, since time.Time, failed <-chan error) error {
 	wait, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for {
-		found, err := s.Findings(own.endpoint)
+		found, scanned, err := s.Findings(ctx, own.endpoint, since)
 		if err == nil {
-			return u.print(s, found)
+			return u.print(s, found, scanned)
 		}
 		select {
 		case err := <-failed:
@@ -171,13 +182,13 @@ func (u *up) report(ctx context.Context, s *server.Server, own *ownAgent, failed
 	}
 }
 
-func (u *up) print(s *server.Server, found []catalog.Finding) error {
+func (u *up) print(s *server.Server, found []catalog.Finding, scanned time.Time) error {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "this machine"
 	}
 	st := s.Status()
-	r := upReport{Hostname: host, Catalog: st.Version, Console: s.ConsoleURL(), Notes: st.Notes, Missing: []catalog.Finding{}}
+	r := upReport{Hostname: host, Scanned: scanned, Catalog: st.Version, Console: s.ConsoleURL(), Notes: st.Notes, Missing: []catalog.Finding{}}
 	for _, f := range found {
 		switch f.State {
 		case catalog.Missing, catalog.Held:

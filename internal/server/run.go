@@ -222,11 +222,27 @@ func (s *Server) profile(ctx context.Context, c store.Changed) (assess.Profile, 
 	return assess.Profile{}, fault.New(fault.Internal, "server: the inventory of %s has no section os", c.Endpoint)
 }
 
-// Findings returns what a machine of the default tenant lacks; NotFound until
-// its first scan is in.
-func (s *Server) Findings(id estate.EndpointID) ([]catalog.Finding, error) {
-	return s.index.Findings(estate.DefaultTenant, id)
+// Findings returns what a machine of the default tenant lacks, and when the scan
+// was that told it; NotFound until there was one since then.
+func (s *Server) Findings(ctx context.Context, id estate.EndpointID, since time.Time) ([]catalog.Finding, time.Time, error) {
+	scans, err := s.db.In(estate.InTenant(estate.DefaultTenant)).Scanned(ctx, []estate.EndpointID{id})
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	at, ok := scans[id]
+	if !ok || at.Before(since) {
+		return nil, time.Time{}, fault.New(fault.NotFound, "server: %s was not scanned yet", id)
+	}
+	if err := s.assess(ctx, estate.DefaultTenant, id); err != nil { // the index may not be as far yet
+		return nil, time.Time{}, err
+	}
+	found, err := s.index.Findings(estate.DefaultTenant, id)
+	return found, at, err
 }
+
+// Scan asks a machine of the default tenant for a fresh scan with its next
+// contact.
+func (s *Server) Scan(id estate.EndpointID) { s.gateway.Scan(estate.DefaultTenant, id) }
 
 // Status says where the catalog stands.
 func (s *Server) Status() api.CatalogStatus { return shelf{s.mirror, s.cfg.Now, s.Renew}.Status() }

@@ -191,7 +191,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 	if !second.Knows(t.Context(), "web1") || second.Knows(t.Context(), "web2") {
 		t.Error("the machine that enrolled is not the one that is known")
 	}
-	if _, err := second.Findings("web1"); !fault.Is(err, fault.NotFound) {
+	if _, _, err := second.Findings(t.Context(), "web1", time.Time{}); !fault.Is(err, fault.NotFound) {
 		t.Errorf("findings before the first scan: %v", err)
 	}
 }

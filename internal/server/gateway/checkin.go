@@ -44,6 +44,7 @@ func (g *Gateway) checkIn(w http.ResponseWriter, r *http.Request, p peer) error 
 			return err
 		}
 	}
+	m.Scanned = confirmed(m, have, now)
 	out.Scan = m.Root == "" || g.wantsScan(p.endpoint)
 	if err := g.cfg.Store.CheckIn(r.Context(), p.tenant, p.endpoint, m, now); err != nil {
 		return err
@@ -55,6 +56,18 @@ func (g *Gateway) checkIn(w http.ResponseWriter, r *http.Request, p peer) error 
 	}
 	out.Next = g.next(p.endpoint)
 	return reply(w, out)
+}
+
+// confirmed is when the machine was last scanned, if what the server has of it
+// was the result; zero if not.
+func confirmed(m wire.CheckIn, have string, now time.Time) time.Time {
+	switch {
+	case m.Root == "" || m.Root != have:
+		return time.Time{}
+	case m.Scanned.After(now):
+		return now
+	}
+	return m.Scanned
 }
 
 func checkContact(m wire.CheckIn) error {

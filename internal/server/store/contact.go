@@ -16,6 +16,9 @@ type Contact struct {
 	Endpoint estate.EndpointID
 	Tenant   estate.TenantID
 	Seen     time.Time
+	// Scanned is when the machine was last scanned with the inventory that is
+	// kept of it as the result; zero changes nothing.
+	Scanned time.Time
 	// Catalog is the version that the agent has verified.
 	Catalog int64
 	// Skew is the agent's clock minus the server's.
@@ -30,10 +33,10 @@ type Contact struct {
 func (s Scoped) Contact(ctx context.Context, id estate.EndpointID) (Contact, error) {
 	c := Contact{Endpoint: id}
 	var t string
-	var seen, skew int64
-	q := s.from("select tenant, seen, catalog, skew, agent, boot, problem from contacts", siteEndpoint).add(" and endpoint = ?", string(id))
-	err := q.row(ctx, s.view()).Scan(&t, &seen, &c.Catalog, &skew, &c.Agent, &c.Boot, &c.Problem)
-	c.Tenant, c.Seen, c.Skew = estate.TenantID(t), moment(seen), time.Duration(skew)*time.Millisecond
+	var seen, scanned, skew int64
+	q := s.from("select tenant, seen, scanned, catalog, skew, agent, boot, problem from contacts", siteEndpoint).add(" and endpoint = ?", string(id))
+	err := q.row(ctx, s.view()).Scan(&t, &seen, &scanned, &c.Catalog, &skew, &c.Agent, &c.Boot, &c.Problem)
+	c.Tenant, c.Seen, c.Scanned, c.Skew = estate.TenantID(t), moment(seen), moment(scanned), time.Duration(skew)*time.Millisecond
 	return c, s.db.wrap(err, "last contact of "+string(id))
 }
 
@@ -162,18 +165,19 @@ func (b *batcher) flush(batch []waiting) error {
 }
 
 func upsertContacts(ctx context.Context, tx Tx, ids []estate.EndpointID, latest map[estate.EndpointID]Contact) error {
-	q := (&query{}).add("insert into contacts (endpoint, tenant, seen, catalog, skew, agent, boot, problem) values ")
+	q := (&query{}).add("insert into contacts (endpoint, tenant, seen, scanned, catalog, skew, agent, boot, problem) values ")
 	for i, id := range ids {
 		c := latest[id]
 		sep := ", "
 		if i == 0 {
 			sep = ""
 		}
-		q.add(sep+"("+strings.TrimSuffix(strings.Repeat("?, ", 8), ", ")+")",
-			string(c.Endpoint), string(c.Tenant), millis(c.Seen), c.Catalog, c.Skew.Milliseconds(), c.Agent, c.Boot, c.Problem)
+		q.add(sep+"("+strings.TrimSuffix(strings.Repeat("?, ", 9), ", ")+")",
+			string(c.Endpoint), string(c.Tenant), millis(c.Seen), millis(c.Scanned), c.Catalog, c.Skew.Milliseconds(), c.Agent, c.Boot, c.Problem)
 	}
 	q.add(` on conflict (endpoint) do update set seen = excluded.seen, catalog = excluded.catalog, skew = excluded.skew,
-		agent = excluded.agent, boot = excluded.boot, problem = excluded.problem where contacts.tenant = excluded.tenant`)
+		agent = excluded.agent, boot = excluded.boot, problem = excluded.problem,
+		scanned = case when excluded.scanned > 0 then excluded.scanned else contacts.scanned end where contacts.tenant = excluded.tenant`)
 	_, err := tx.Exec(ctx, q.text.String(), q.args...)
 	return err
 }

@@ -94,11 +94,15 @@ func (s Scoped) SectionHashes(ctx context.Context, id estate.EndpointID) ([]inve
 	return all, s.db.wrap(err, "sections of "+string(id))
 }
 
+// lastScan is when a scan last gave the inventory that is kept, in milliseconds.
+const lastScan = `(select max(t) from (select inventories.scanned as t union all
+	select c.scanned from contacts c where c.endpoint = inventories.endpoint) as times)`
+
 // Inventory returns the endpoint's sections with their bodies in wire order
-// and when they were scanned; NotFound before the first inventory.
+// and when they were last scanned; NotFound before the first inventory.
 func (s Scoped) Inventory(ctx context.Context, id estate.EndpointID) ([]inventory.Section, time.Time, error) {
 	var scanned int64
-	q := s.from("select scanned from inventories", siteEndpoint).add(" and endpoint = ?", string(id))
+	q := s.from("select "+lastScan+" from inventories", siteEndpoint).add(" and endpoint = ?", string(id))
 	if err := q.row(ctx, s.view()).Scan(&scanned); err != nil {
 		return nil, time.Time{}, s.db.wrap(err, "inventory of "+string(id))
 	}
@@ -114,12 +118,12 @@ func (s Scoped) Inventory(ctx context.Context, id estate.EndpointID) ([]inventor
 	return all, moment(scanned), nil
 }
 
-// Scanned returns when the inventories of these endpoints were taken; those
+// Scanned returns when these endpoints were last scanned; those
 // that have none, or are not in the scope, are left out.
 func (s Scoped) Scanned(ctx context.Context, ids []estate.EndpointID) (map[estate.EndpointID]time.Time, error) {
 	found := map[estate.EndpointID]time.Time{}
 	for part := range chunks(ids) {
-		q := s.from("select endpoint, scanned from inventories", siteEndpoint).in("endpoint", part)
+		q := s.from("select endpoint, "+lastScan+" from inventories", siteEndpoint).in("endpoint", part)
 		err := q.each(ctx, s.view(), func(r Row) error {
 			var id string
 			var scanned int64

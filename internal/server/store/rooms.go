@@ -46,10 +46,10 @@ func (a Agents) Revoked(ctx context.Context, since time.Time, each func(estate.E
 	return a.db.In(estate.Everything()).Revoked(ctx, since, each)
 }
 
-// CheckIn keeps the contact.
+// CheckIn keeps the contact. Its Scanned is of the inventory that is kept, or zero.
 func (a Agents) CheckIn(ctx context.Context, t estate.TenantID, id estate.EndpointID, m wire.CheckIn, at time.Time) error {
 	c := Contact{
-		Endpoint: id, Tenant: t, Seen: at, Catalog: m.Catalog, Agent: m.AgentVersion, Boot: m.BootID, Problem: m.Problem,
+		Endpoint: id, Tenant: t, Seen: at, Scanned: m.Scanned, Catalog: m.Catalog, Agent: m.AgentVersion, Boot: m.BootID, Problem: m.Problem,
 	}
 	if !m.Now.IsZero() {
 		c.Skew = m.Now.Sub(at)

@@ -29,6 +29,16 @@ func testContacts(t *testing.T, db *store.DB) {
 	if diff := cmp.Diff(c, got); diff != "" {
 		t.Error(diff)
 	}
+	c.Scanned = epoch.Add(time.Minute)
+	must(t, in.CheckIn(t.Context(), c))
+	later := c
+	later.Scanned = time.Time{} // says nothing of a scan
+	must(t, in.CheckIn(t.Context(), later))
+	got, err = in.Contact(t.Context(), "con-1")
+	must(t, err)
+	if diff := cmp.Diff(c, got); diff != "" {
+		t.Error(diff)
+	}
 	e, err := in.Endpoint(t.Context(), "con-1")
 	must(t, err)
 	if !e.LastSeen.Equal(epoch) {
@@ -111,6 +121,15 @@ func testInventory(t *testing.T, db *store.DB) {
 	must(t, err)
 	if len(at) != 1 || !at["inv-1"].Equal(epoch) {
 		t.Errorf("scanned at %v", at)
+	}
+	// A scan that found the same.
+	must(t, in.CheckIn(t.Context(), store.Contact{Endpoint: "inv-1", Tenant: tenant, Seen: epoch.Add(2 * time.Hour), Scanned: epoch.Add(time.Hour)}))
+	_, scanned, err = in.Inventory(t.Context(), "inv-1")
+	must(t, err)
+	at, err = in.Scanned(t.Context(), []estate.EndpointID{"inv-1"})
+	must(t, err)
+	if again := epoch.Add(time.Hour); !scanned.Equal(again) || !at["inv-1"].Equal(again) {
+		t.Errorf("scanned again at %v, %v", scanned, at)
 	}
 	// A new state alone: only that section's body is new, the rest comes bare.
 	second := report(tenant, "inv-1", "new")
