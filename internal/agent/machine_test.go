@@ -200,13 +200,19 @@ func write(t *testing.T, path, text string) {
 }
 
 // tempDir is t.TempDir, which can't clean up under Wine (atomicfile.RemoveTree
-// says why).
+// says why), nor wait: a step outlives the agent that was killed, and Windows
+// removes no file that it has open.
 func tempDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "fettle-agent-test-")
 	check(t, err)
 	t.Cleanup(func() {
-		if err := atomicfile.RemoveTree(dir); err != nil {
+		err := atomicfile.RemoveTree(dir)
+		for tries := 0; err != nil && tries < 2400; tries++ {
+			time.Sleep(50 * time.Millisecond) // another process is waited for
+			err = atomicfile.RemoveTree(dir)
+		}
+		if err != nil {
 			t.Error(err)
 		}
 	})
