@@ -41,7 +41,7 @@ func coldStart(t *testing.T, b *table, _ publication) {
 	all := []contender{
 		{name: "/bin/true: the floor of this method", argv: []string{"/bin/true"}},
 		{name: "`fettle-agent version`", argv: []string{agent, "version"}},
-		{name: "`fettle-agent run` until it finds no identity", argv: []string{agent, "run", "--state", t.TempDir()}, code: 5},
+		{name: "`fettle-agent run` until it finds no identity", argv: []string{agent, "run", "--state", t.TempDir()}, code: 3},
 	}
 	runs := race(t, 41, all...)
 	b.compare(all, runs)

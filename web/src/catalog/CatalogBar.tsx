@@ -1,7 +1,7 @@
 import { Alert, Box, Group, List, Popover, Text, UnstyledButton } from "@mantine/core";
 import { Failure } from "../look/Notice";
 import { Tag } from "../look/Tag";
-import { ago, count, moment, span } from "../look/words";
+import { ago, capital, count, moment, span } from "../look/words";
 import { type Catalog, expired, shortKey, useStatus } from "./catalog";
 
 /** In the header: which catalog answers, how old it is and who signed it. */
@@ -91,12 +91,7 @@ export function CatalogTrouble() {
           what holds it up.
         </Alert>
       )}
-      {c.error && (
-        <Alert color="red" title="The catalog could not be brought up to date" role="alert">
-          <Text size="sm">{c.error}</Text>
-          {c.version > 0 && <Text size="sm">Catalog {c.version} stays in use.</Text>}
-        </Alert>
-      )}
+      <Outdated catalog={c} />
       {c.version > 0 && expired(c, new Date()) && (
         <Alert color="red" title={`Catalog ${c.version} has expired`} role="alert">
           Its signature was valid until {moment(c.expires)}. What has been published since is not shown. Check that the
@@ -104,6 +99,18 @@ export function CatalogTrouble() {
         </Alert>
       )}
     </>
+  );
+}
+
+/** Why there is no newer catalog, what to do about it and what goes on meanwhile; nothing when all is well. */
+export function Outdated({ catalog: c }: { catalog: Catalog }) {
+  if (!c.error) return null;
+  return (
+    <Alert color="red" title="The catalog could not be brought up to date" role="alert">
+      <Text size="sm">{capital(c.error)}.</Text>
+      {c.hint && <Text size="sm">{capital(c.hint)}.</Text>}
+      {c.version > 0 && <Text size="sm">Catalog {c.version} stays in use.</Text>}
+    </Alert>
   );
 }
 
