@@ -2,11 +2,11 @@ import { Button, Group, SegmentedControl, Select, Stack, TextInput } from "@mant
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { Fragment, useId, useState } from "react";
 import { Foot, SearchField, tidy } from "../look/Filters";
-import { ChevronIcon } from "../look/icons";
 import { Empty, Show } from "../look/Notice";
 import { Page } from "../look/Page";
 import { Sheet } from "../look/Sheet";
 import { Tag } from "../look/Tag";
+import { Toggle } from "../look/Toggle";
 import { count, moment } from "../look/words";
 import { PatchLink } from "../patches/PatchLink";
 import { mayAudit, useMe, useTenant } from "../session/session";
@@ -161,16 +161,9 @@ function Row({ of: e }: { of: Entry }) {
     <Fragment>
       <tr className="row">
         <td className="name">
-          <button
-            type="button"
-            className="toggle"
-            aria-expanded={open}
-            aria-controls={open ? id : undefined}
-            onClick={() => setOpen(!open)}
-          >
-            <ChevronIcon open={open} />
+          <Toggle open={open} of={id} onChange={setOpen}>
             {deed.text}
-          </button>{" "}
+          </Toggle>{" "}
           {deed.outcome === "failed" && <Tag tone="bad">Failed</Tag>}
           {deed.outcome === "denied" && <Tag tone="warn">Refused</Tag>}
         </td>

@@ -2,11 +2,11 @@ import { Alert, Button, Group, Select, Stack, Text, Title } from "@mantine/core"
 import { Link, useParams } from "@tanstack/react-router";
 import { Fragment, useId, useState } from "react";
 import { AuditLink } from "../audit/AuditLink";
-import { ChevronIcon } from "../look/icons";
 import { Empty, Show } from "../look/Notice";
 import { One, Page } from "../look/Page";
 import { Sheet, Table } from "../look/Sheet";
 import { Progress, Tag } from "../look/Tag";
+import { Toggle } from "../look/Toggle";
 import { ago, count, moment } from "../look/words";
 import { PatchLink } from "../patches/PatchLink";
 import { mayDeploy, useMe } from "../session/session";
@@ -205,16 +205,9 @@ function Row({ of: task, within, ring }: { of: Task; within: Deployment; ring?: 
     <Fragment>
       <tr className="row">
         <td>
-          <button
-            type="button"
-            className="toggle"
-            aria-expanded={open}
-            aria-controls={open ? id : undefined}
-            onClick={() => setOpen(!open)}
-          >
-            <ChevronIcon open={open} />
+          <Toggle open={open} of={id} onChange={setOpen}>
             {task.hostname || task.endpoint}
-          </button>
+          </Toggle>
         </td>
         <td>{ring ?? task.ring + 1}</td>
         <td>

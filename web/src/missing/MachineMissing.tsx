@@ -3,9 +3,9 @@ import { Fragment, useId, useState } from "react";
 import { DecideBar } from "../approvals/DecideBar";
 import { SelectAll, SelectBox } from "../approvals/SelectBox";
 import { type Selection, useSelection } from "../approvals/selection";
-import { ChevronIcon } from "../look/icons";
 import { Sheet } from "../look/Sheet";
 import { Exploited, Severity, Tag } from "../look/Tag";
+import { Toggle } from "../look/Toggle";
 import { count } from "../look/words";
 import { PatchLink } from "../patches/PatchLink";
 import { byUrgency, type Finding, nameOf } from "./missing";
@@ -53,17 +53,10 @@ function Row({ of: f, selection }: { of: Finding; selection: Selection }) {
       <tr className={`row ${selection.has(f.patch) ? "chosen" : ""}`}>
         <td>{decidable(f.standing) && <SelectBox choice={choice(f)} selection={selection} />}</td>
         <td className="name">
-          <button
-            type="button"
-            className="toggle"
-            aria-expanded={open}
-            aria-controls={open ? id : undefined}
-            onClick={() => setOpen(!open)}
-          >
-            <ChevronIcon open={open} />
+          <Toggle open={open} of={id} onChange={setOpen}>
             {nameOf(f)}
             <Arch of={f} />
-          </button>
+          </Toggle>
           <div className="reason">{f.reason}</div>
         </td>
         <td className="marks">

@@ -3,9 +3,9 @@ import { Link } from "@tanstack/react-router";
 import { Fragment, useId, useState } from "react";
 import { SelectAll, SelectBox } from "../approvals/SelectBox";
 import type { Selection } from "../approvals/selection";
-import { ChevronIcon } from "../look/icons";
 import { Sheet, Table } from "../look/Sheet";
 import { Tag } from "../look/Tag";
+import { Toggle } from "../look/Toggle";
 import { count } from "../look/words";
 import { PatchLink } from "../patches/PatchLink";
 import { Marks } from "./MachineMissing";
@@ -47,16 +47,9 @@ function Row({ of: p, selection }: { of: Needed; selection: Selection }) {
       <tr className={`row ${selection.has(p.patch) ? "chosen" : ""}`}>
         <td>{p.decidable && <SelectBox choice={choice(p)} selection={selection} />}</td>
         <td className="name">
-          <button
-            type="button"
-            className="toggle"
-            aria-expanded={open}
-            aria-controls={open ? id : undefined}
-            onClick={() => setOpen(!open)}
-          >
-            <ChevronIcon open={open} />
+          <Toggle open={open} of={id} onChange={setOpen}>
             {p.product}
-          </button>
+          </Toggle>
           {packages(p) !== p.product && <div className="reason">{packages(p)}</div>}
         </td>
         <td className="marks">
