@@ -64,7 +64,7 @@ func listKeys(cmd *cobra.Command, p *publisher.Publisher) error {
 	if err != nil {
 		return err
 	}
-	if asJSON, err := cmd.Flags().GetBool("json"); err == nil && asJSON {
+	if wantsJSON(cmd) {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"keys": keys, "root_expires": expires})
 	}
 	var rows [][]string

@@ -88,7 +88,7 @@ func prove(cmd *cobra.Command, f *publisherFlags, cfg publisher.Config, args []s
 // tellProven writes one line a patch for people.
 func tellProven(cmd *cobra.Command, all []lab.Proven) error {
 	out := cmd.OutOrStdout()
-	if asJSON, err := cmd.Flags().GetBool("json"); err == nil && asJSON {
+	if wantsJSON(cmd) {
 		return json.NewEncoder(out).Encode(all)
 	}
 	for _, p := range all {
@@ -109,7 +109,7 @@ func listRequests(cmd *cobra.Command, cfg publisher.Config) error {
 	if err != nil {
 		return err
 	}
-	if asJSON, err := cmd.Flags().GetBool("json"); err == nil && asJSON {
+	if wantsJSON(cmd) {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(append([]publisher.Request{}, all...))
 	}
 	return tellRequests(cmd.OutOrStdout(), all)

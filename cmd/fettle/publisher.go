@@ -83,18 +83,33 @@ sources offer, below the data folder.`,
 	return cmd
 }
 
+// work has the publisher do something while its progress is shown.
+func (f *publisherFlags) work(cmd *cobra.Command, do func(*publisher.Publisher, publisher.Progress) error) error {
+	p, err := f.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	show, done := tell(cmd.ErrOrStderr())
+	defer done()
+	return do(p, show)
+}
+
+// wantsJSON reports that the command line asks for JSON.
+func wantsJSON(cmd *cobra.Command) bool {
+	asJSON, err := cmd.Flags().GetBool("json")
+	return err == nil && asJSON
+}
+
 func publishOnceCmd(f *publisherFlags) *cobra.Command {
 	return &cobra.Command{
 		Use: "once", Short: "Crawl and publish one time", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := f.open(cmd)
-			if err != nil {
+			var report publisher.Report
+			err := f.work(cmd, func(p *publisher.Publisher, show publisher.Progress) (err error) {
+				report, err = p.Once(cmd.Context(), show)
 				return err
-			}
-			defer p.Close()
-			show, done := tell(cmd.ErrOrStderr())
-			report, err := p.Once(cmd.Context(), show)
-			done()
+			})
 			if err != nil {
 				return err
 			}
@@ -121,14 +136,9 @@ func publishStageCmd(f *publisherFlags) *cobra.Command {
 	return &cobra.Command{
 		Use: "stage PATCH...", Short: "Bring the files of patches into the repository, for servers that only mirror it", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := f.open(cmd)
-			if err != nil {
-				return err
-			}
-			defer p.Close()
-			show, done := tell(cmd.ErrOrStderr())
-			defer done()
-			return p.Stage(cmd.Context(), ids(args), show)
+			return f.work(cmd, func(p *publisher.Publisher, show publisher.Progress) error {
+				return p.Stage(cmd.Context(), ids(args), show)
+			})
 		},
 	}
 }
@@ -174,7 +184,7 @@ func ids(args []string) []patch.ID {
 }
 
 func printReport(cmd *cobra.Command, r publisher.Report) error {
-	if asJSON, err := cmd.Flags().GetBool("json"); err == nil && asJSON {
+	if wantsJSON(cmd) {
 		enc := json.NewEncoder(cmd.OutOrStdout())
 		enc.SetIndent("", "  ")
 		if err := enc.Encode(r); err != nil {

@@ -30,7 +30,7 @@ be used while a publisher runs.`,
 			if err != nil {
 				return err
 			}
-			if asJSON, err := cmd.Flags().GetBool("json"); err == nil && asJSON {
+			if wantsJSON(cmd) {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
 			}
 			return listSigners(cmd.OutOrStdout(), all, cfg.Authenticode.Publishers)

@@ -45,7 +45,7 @@ machine's agent, scans, and shows what this machine lacks. Then it stays up for
 other machines. It installs nothing until someone approves and deploys.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			u.out, u.note = cmd.OutOrStdout(), cmd.ErrOrStderr()
-			u.asJSON, _ = cmd.Flags().GetBool("json")
+			u.asJSON = wantsJSON(cmd)
 			if err := database(&f.cfg, cmd, ""); err != nil {
 				return err
 			}

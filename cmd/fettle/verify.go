@@ -20,18 +20,15 @@ func publishVerifyCmd(f *publisherFlags) *cobra.Command {
 hash any more is set aside and fetched anew from its vendor. A publisher that
 runs does this by itself, each payload once a week and changed files at once.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := f.open(cmd)
+			var v publisher.Verified
+			err := f.work(cmd, func(p *publisher.Publisher, show publisher.Progress) (err error) {
+				v, err = p.Verify(cmd.Context(), show)
+				return err
+			})
 			if err != nil {
 				return err
 			}
-			defer p.Close()
-			show, done := tell(cmd.ErrOrStderr())
-			v, err := p.Verify(cmd.Context(), show)
-			done()
-			if err != nil {
-				return err
-			}
-			if asJSON, jsonErr := cmd.Flags().GetBool("json"); jsonErr == nil && asJSON {
+			if wantsJSON(cmd) {
 				err = json.NewEncoder(cmd.OutOrStdout()).Encode(v)
 			} else {
 				err = tellVerified(cmd.OutOrStdout(), v)

@@ -50,8 +50,10 @@ func engine(ctx context.Context, c Config) (store.Engine, *sql.DB, error) {
 	if err != nil {
 		return store.Engine{}, nil, fault.Wrap(err, fault.Internal, "postgres: no lock for the migrations")
 	}
-	if err := ownSession(ctx, serving); err != nil {
-		return store.Engine{}, nil, err
+	if c.claim == nil { // Take has looked
+		if err := ownSession(ctx, serving); err != nil {
+			return store.Engine{}, nil, err
+		}
 	}
 	if owning != serving {
 		if err := ownSession(ctx, owning); err != nil {
